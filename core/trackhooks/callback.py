@@ -1,0 +1,199 @@
+"""Callbacks in Keras' words, for those without Keras: the base class, and the two that a list can add itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any, TypeVar
+
+from .errors import unknown
+from .vocabulary import FROM_KERAS, KERAS_ALIASES
+
+Logs = MutableMapping[str, Any]
+
+KERAS_METHODS = frozenset(FROM_KERAS) | frozenset(KERAS_ALIASES)
+
+_Method = TypeVar("_Method", bound=Callable[..., None])
+
+
+def _default(method: _Method) -> _Method:
+    """Marks a method that does nothing, as Keras marks its own: its batch hooks may then run asynchronously."""
+    method._is_default = True  # type: ignore[attr-defined]
+    return method
+
+
+def check_hook_names(cls: type, known: frozenset[str]) -> None:
+    """Raises where the class defines a method `on_…` that is no hook.
+
+    Raises:
+        UnknownNameError: with the nearest name that is one.
+    """
+    for name, member in vars(cls).items():
+        if name.startswith("on_") and callable(member) and name not in known:
+            raise unknown(f"hook method {cls.__name__}.{name}, known is no", name, known)
+
+
+class Callback:
+    """The base class of `keras.callbacks.Callback`, by its document; Keras itself accepts it in `fit`, too.
+
+    `logs` holds the metrics of the batch or epoch by Keras' names; what a callback writes into it is heard by the
+    callbacks behind it and is recorded.
+
+    Raises:
+        UnknownNameError: when the class is made, where a method `on_…` is no hook of Keras.
+    """
+
+    params: dict[str, Any] | None = None
+    """`verbose`, `epochs`, `steps`: as far as the loop knows them."""
+    model: Any = None
+    """The model; setting its `stop_training` ends the training after this epoch."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hook_names(cls, KERAS_METHODS)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Stores the parameters of the loop."""
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        """Stores the model."""
+        self.model = model
+
+    @_default
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """An alias of `on_train_batch_begin`, called by it."""
+
+    @_default
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """An alias of `on_train_batch_end`, called by it."""
+
+    @_default
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Before the first batch of an epoch; `epoch` is from 0."""
+
+    @_default
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """After an epoch and its validation, whose names start with `val_`."""
+
+    @_default
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a training batch; `batch` is from 0 in each epoch."""
+        self.on_batch_begin(batch, logs=logs)
+
+    @_default
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a training batch."""
+        self.on_batch_end(batch, logs=logs)
+
+    @_default
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch of an evaluation, or of the validation within a training."""
+
+    @_default
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After such a batch."""
+
+    @_default
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch is predicted."""
+
+    @_default
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch is predicted; `logs["outputs"]` holds what came out."""
+
+    @_default
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Before the first epoch."""
+
+    @_default
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """After the last epoch, with its logs; not after an exception."""
+
+    @_default
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before an evaluation or a validation."""
+
+    @_default
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After an evaluation or a validation, with its metrics."""
+
+    @_default
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before a prediction."""
+
+    @_default
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After a prediction."""
+
+
+class History(Callback):
+    """The logs of every epoch: `epoch` is a list of indices, `history` a list of values for each name."""
+
+    def __init__(self) -> None:
+        self.epoch: list[int] = []
+        self.history: dict[str, list[Any]] = {}
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Starts anew."""
+        self.epoch = []
+        self.history = {}
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Appends the epoch."""
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class ProgressBar(Callback):
+    """A bar for each epoch, with the newest logs behind it."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Opens the epoch's bar; its length is `params["steps"]`."""
+        self._epoch = epoch
+        self._open()
+
+    def _open(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._close()
+        params = self.params or {}
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[logs]}"),
+        )  # fmt: skip
+        epochs = params.get("epochs")
+        title = f"epoch {self._epoch + 1}" + (f"/{epochs}" if epochs else "")
+        self._task = self._bar.add_task(title, total=params.get("steps"), logs="")
+        self._bar.start()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Advances the bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=batch + 1, logs=_shown(logs))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Shows the epoch's metrics and closes its bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, logs=_shown(logs))
+        self._close()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Closes the bar of an epoch that was left early."""
+        self._close()
+
+
+def _shown(logs: Logs | None) -> str:
+    return "  ".join(
+        f"{name} {value:.4g}" for name, value in (logs or {}).items() if isinstance(value, (int, float))
+    )

@@ -1,0 +1,148 @@
+"""The two callback vocabularies in one table: every hook, its Keras name, its arguments, and when it fires.
+
+Ultralytics' 25 names are the canonical ones, since they are the superset. This is the loop, with each hook in
+its place (the Keras name, where there is one, stands behind it)::
+
+    on_pretrain_routine_start
+    <the model, the data and the optimizer are built>
+    on_pretrain_routine_end
+    on_train_start                                      # on_train_begin
+    for epoch in range(epochs):
+        on_train_epoch_start                            # on_epoch_begin
+        for batch in train_data:
+            on_train_batch_start                        # on_train_batch_begin
+            <forward, backward>
+            optimizer_step
+            on_before_zero_grad
+            on_train_batch_end                          # on_train_batch_end
+        on_train_epoch_end
+        on_val_start                                    # on_test_begin
+        for batch in val_data:
+            on_val_batch_start                          # on_test_batch_begin
+            <forward>
+            on_val_batch_end                            # on_test_batch_end
+        on_val_end                                      # on_test_end
+        on_model_save                                   # where the loop saves a checkpoint
+        on_fit_epoch_end                                # on_epoch_end
+    on_train_end                                        # on_train_end
+    teardown                                            # also after an exception
+
+    on_params_update                                    # whenever weights are replaced: loaded, averaged
+
+    on_predict_start                                    # on_predict_begin
+    for batch in data:
+        on_predict_batch_start                          # on_predict_batch_begin
+        <forward>
+        on_predict_postprocess_end
+        on_predict_batch_end                            # on_predict_batch_end
+    on_predict_end                                      # on_predict_end
+
+    on_export_start
+    <the model is converted and written>
+    on_export_end
+
+Sources: the Ultralytics callbacks page and its ``callbacks/base.py``; ``keras.callbacks.Callback``.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Source = Literal["trainer", "validator", "predictor", "exporter"]
+
+
+class Hook(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    """The canonical name, which is Ultralytics' own; a function registered under it gets one object."""
+    source: Source
+    """The kind of object that an Ultralytics function gets."""
+    keras: str | None
+    """The Keras name, or None where Keras has no such event."""
+    keras_args: tuple[str, ...]
+    """What a Keras callback's method gets."""
+    when: str
+    """When it fires."""
+    axis: Literal["step", "epoch"] = "epoch"
+    """What its metrics are drawn over: the training batches, or the epochs."""
+    journaled: bool = True
+    """Whether it goes into the journal when nothing asks for it."""
+
+
+_LOGS = ("logs",)
+_EPOCH = ("epoch", "logs")
+_BATCH = ("batch", "logs")
+
+HOOKS: Final = (
+    Hook("on_pretrain_routine_start", "trainer", None, (), "before the model, data and optimizer are built"),
+    Hook("on_pretrain_routine_end", "trainer", None, (), "when the model, data and optimizer stand"),
+    Hook("on_train_start", "trainer", "on_train_begin", _LOGS, "before the first epoch"),
+    Hook("on_train_epoch_start", "trainer", "on_epoch_begin", _EPOCH, "before the first batch of an epoch"),
+    Hook(
+        "on_train_batch_start", "trainer", "on_train_batch_begin", _BATCH, "before a training batch", "step", False
+    ),
+    Hook("optimizer_step", "trainer", None, (), "when the optimizer has stepped", "step", False),
+    Hook("on_before_zero_grad", "trainer", None, (), "before the gradients are cleared", "step", False),
+    Hook("on_train_batch_end", "trainer", "on_train_batch_end", _BATCH, "after a training batch", "step"),
+    Hook(
+        "on_train_epoch_end", "trainer", None, (), "after the last training batch of an epoch, before its validation"
+    ),
+    Hook(
+        "on_fit_epoch_end", "trainer", "on_epoch_end", _EPOCH, "at the end of an epoch, its validation included"
+    ),
+    Hook("on_model_save", "trainer", None, (), "when a checkpoint has been saved"),
+    Hook("on_train_end", "trainer", "on_train_end", _LOGS, "after the last epoch"),
+    Hook("on_params_update", "trainer", None, (), "when weights were replaced: loaded, averaged", "step"),
+    Hook("teardown", "trainer", None, (), "when the training is cleaned up, after an exception too"),
+    Hook("on_val_start", "validator", "on_test_begin", _LOGS, "before a validation or an evaluation"),
+    Hook(
+        "on_val_batch_start", "validator", "on_test_batch_begin", _BATCH, "before a validation batch", "step", False
+    ),
+    Hook("on_val_batch_end", "validator", "on_test_batch_end", _BATCH, "after a validation batch", "step", False),
+    Hook("on_val_end", "validator", "on_test_end", _LOGS, "after a validation or an evaluation"),
+    Hook("on_predict_start", "predictor", "on_predict_begin", _LOGS, "before a prediction", "step"),
+    Hook(
+        "on_predict_batch_start",
+        "predictor",
+        "on_predict_batch_begin",
+        _BATCH,
+        "before a batch is predicted",
+        "step",
+        False,
+    ),
+    Hook(
+        "on_predict_postprocess_end",
+        "predictor",
+        None,
+        (),
+        "when a batch's raw outputs have become results",
+        "step",
+        False,
+    ),
+    Hook(
+        "on_predict_batch_end", "predictor", "on_predict_batch_end", _BATCH, "after a batch is predicted", "step", False
+    ),
+    Hook("on_predict_end", "predictor", "on_predict_end", _LOGS, "after a prediction", "step"),
+    Hook("on_export_start", "exporter", None, (), "before a model is exported", "step"),
+    Hook("on_export_end", "exporter", None, (), "when the exported file is written", "step"),
+)
+"""The 25 hooks, in the order of the Ultralytics document."""
+
+BY_NAME: Final = {hook.name: hook for hook in HOOKS}
+"""Canonical name → its row."""
+
+FROM_KERAS: Final = {hook.keras: hook.name for hook in HOOKS if hook.keras}
+"""Keras name → canonical name: the 14 events."""
+
+KERAS_ALIASES: Final = {"on_batch_begin": "on_train_batch_begin", "on_batch_end": "on_train_batch_end"}
+"""Keras' backward-compatible aliases: the base class calls them from the event that they stand for."""
+
+KERAS_SETTERS: Final = ("set_model", "set_params")
+"""What a Keras list calls before its events; they store, and are no events themselves."""
+
+COLLIDING: Final = frozenset(FROM_KERAS).intersection(BY_NAME)
+"""The names that stand in both vocabularies, with different arguments."""
+
+LOG: Final = "log"
+"""The `hook` of an event that the user logged directly; it is no hook of either vocabulary."""
