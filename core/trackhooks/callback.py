@@ -29,7 +29,7 @@ def check_hook_names(cls: type, known: frozenset[str]) -> None:
     """
     for name, member in vars(cls).items():
         if name.startswith("on_") and callable(member) and name not in known:
-            raise unknown(f"hook method {cls.__name__}.{name}, known is no", name, known)
+            raise unknown("hook", name, known, f"{cls.__name__}.{name}: ")
 
 
 class Callback:

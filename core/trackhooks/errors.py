@@ -34,9 +34,9 @@ class TrackhooksWarning(UserWarning):
     """Something was left out or could not be done; training goes on and nothing else is lost."""
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """The error for a `name` that is none of the `known` names of its `kind`."""
+def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> UnknownNameError:
+    """The error for a `name` that is none of the `known` names of its `kind`; `where` says who used it."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
-    return UnknownNameError(f"unknown {kind} {name!r}. {hint}")
+    return UnknownNameError(f"{where}unknown {kind} {name!r}. {hint}")

@@ -1,0 +1,3 @@
+"""trackhooks."""
+from . import journal
+from .tracker import Tracker

@@ -1,0 +1,348 @@
+"""`Tracker`: the full hook set in terms of few verbs; and `load`, which finds one by its name.
+
+A tracker is fed from the journal, mostly in the delivery process, one event after the other::
+
+    tracker.start(run, state)              # state: what flush() returned when this run was last delivered, or {}
+    for event in …:
+        tracker.handle(event)              # → on_fit_epoch_end(event), … → record(event) → the verbs
+        # after every batch of events:
+        state = tracker.flush()            # saved together with the cursor
+    tracker.finish(status, reason)         # flush() has been called before
+
+When the delivery process dies, the events since the last `flush` come again, after a `start` with the state that this
+`flush` returned: a tracker that goes back to that state holds every event exactly once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from .callback import check_hook_names
+from .errors import InvalidValueError, MissingPackageError, UnknownNameError, unknown
+from .event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
+from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES, LOG
+
+ENTRY_POINTS = "trackhooks.trackers"
+"""The entry point group by which trackers are found."""
+
+Axis = Literal["step", "epoch"]
+State = dict[str, Any]
+"""What a tracker needs to continue a run: plain JSON values."""
+
+_METHODS = frozenset(BY_NAME) | frozenset(FROM_KERAS) | frozenset(KERAS_ALIASES)
+
+
+class Tracker:
+    """Takes a run's events to where they can be looked at.
+
+    Implement the verbs that your backend has; each does nothing by default. Override a hook where a verb is not
+    enough, under its Ultralytics or its Keras name; it gets the `Event`, and `super()` calls the verbs.
+
+    A verb that raises is called again later, with the same events, after a `start` with the last saved state: raise
+    where the backend cannot be reached; do not retry yourself.
+
+    Raises:
+        UnknownNameError: when the class is made, where a method `on_…` is no hook.
+    """
+
+    name: ClassVar[str] = ""
+    """What users call it; by default the class's name in lower case."""
+    requires: ClassVar[Mapping[str, str]] = {}
+    """The packages it imports → the extra that installs each (`{"mlflow": "trackhooks[mlflow]"}`)."""
+    every: ClassVar[int | str] = 1
+    """How often it takes the metrics of training batches by default: every N steps, or `"1s"`."""
+    wants: ClassVar[frozenset[str]] = frozenset()
+    """The hooks it overrides which are journaled only when something asks for them; found when the class is made."""
+
+    run: RunInfo
+    """The run that is delivered; set before `start`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_hook_names(cls, _METHODS)
+        _translate_keras_names(cls)
+        if "name" not in vars(cls):
+            cls.name = cls.__name__.lower()
+        own = {hook.name for hook in HOOKS if not hook.journaled and hook.name in vars(cls)}
+        cls.wants = cls.wants | own
+
+    # The verbs
+
+    @property
+    def destination(self) -> str:
+        """Where it delivers to, beyond the run's folder: a cursor counts only for the destination it was made for."""
+        return ""
+
+    @property
+    def url(self) -> str | None:
+        """Where a person looks at the run."""
+        return None
+
+    def start(self, run: RunInfo, state: State) -> None:
+        """Opens the run, or opens it again: then `state` is what the last `flush` returned."""
+
+    def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
+        """Takes hyper-parameters; later ones of the same name replace earlier ones."""
+
+    def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
+        """Takes metrics, to be drawn over `event.step` or over `event.epoch`, as `axis` says.
+
+        An epoch's metrics come once, as soon as they are known: what `on_train_epoch_end` and `on_val_end` gave is
+        not repeated by `on_fit_epoch_end`, unless its value changed.
+        """
+
+    def log_file(self, file: File, path: Path | None, event: Event) -> None:
+        """Takes a file; `path` is None where it was overwritten before it could be copied (`file.superseded`)."""
+
+    def log_image(self, file: File, path: Path | None, event: Event) -> None:
+        """Takes a PNG picture, one of the series `file.name`."""
+
+    def log_text(self, text: Text, event: Event) -> None:
+        """Takes a text."""
+
+    def log_table(self, table: Table, event: Event) -> None:
+        """Takes a table."""
+
+    def log_histogram(self, histogram: Histogram, event: Event) -> None:
+        """Takes a histogram."""
+
+    def log_graph(self, graph: Graph, event: Event) -> None:
+        """Takes a model's graph."""
+
+    def flush(self) -> State:
+        """Makes all that was logged safe, and returns the state to continue from."""
+        return {}
+
+    def finish(self, status: str, reason: str) -> None:
+        """Closes the run with its status; a run that goes on afterwards is opened by `start` again."""
+
+    # From hooks to verbs
+
+    def handle(self, event: Event) -> None:
+        """Calls the method of the event's hook."""
+        method: Callable[[Event], None] = self.record if event.hook == LOG else getattr(self, event.hook)
+        method(event)
+
+    def record(self, event: Event) -> None:
+        """Calls the verb of each thing that the event holds: what every hook does by default."""
+        if event.params:
+            self.log_params(event.params, event)
+        if event.metrics:
+            self._record_metrics(event)
+        for file in event.files:
+            path = self._path(file)
+            (self.log_image if file.kind == "image" else self.log_file)(file, path, event)
+        for media in event.media:
+            getattr(self, _VERBS[type(media)])(media, event)
+
+    def _record_metrics(self, event: Event) -> None:
+        if axis_of(event) == "step":
+            self.log_metrics(event.metrics, "step", event)
+            return
+        fresh = self._epoch.fresh(event)
+        if fresh:
+            self.log_metrics(fresh, "epoch", event)
+
+    def _path(self, file: File) -> Path | None:
+        if file.superseded:
+            return None
+        return Path(self.run.path, file.kept) if file.kept else Path(file.path)
+
+    @property
+    def _epoch(self) -> EpochMetrics:
+        """Made when first asked for, so that a subclass need not call `super().__init__()`."""
+        found: EpochMetrics | None = self.__dict__.get("_epoch_metrics")
+        if found is None:
+            found = self.__dict__["_epoch_metrics"] = EpochMetrics()
+        return found
+
+
+class EpochMetrics:
+    """The metrics that a tracker already has of the present epoch."""
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.seen: dict[str, float] = {}
+
+    def fresh(self, event: Event) -> dict[str, float]:
+        """What of the event's metrics is new, or changed."""
+        if event.epoch != self.epoch:
+            self.epoch, self.seen = event.epoch, {}
+        fresh = {name: value for name, value in event.metrics.items() if not _same(self.seen.get(name), value)}
+        self.seen.update(fresh)
+        return fresh
+
+    def state(self) -> State:
+        """As JSON holds it: NaN and infinities as text."""
+        return {"epoch": self.epoch, "seen": {name: repr(value) for name, value in self.seen.items()}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes back to `state`."""
+        self.epoch = state.get("epoch", -1)
+        self.seen = {name: float(value) for name, value in state.get("seen", {}).items()}
+
+
+def _same(old: float | None, new: float) -> bool:
+    return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
+
+
+def axis_of(event: Event) -> Axis:
+    """What the event's metrics are drawn over; outside of epochs there are only steps."""
+    hook = BY_NAME.get(event.hook)
+    return "epoch" if hook is not None and hook.axis == "epoch" and event.epoch >= 0 else "step"
+
+
+_VERBS: dict[type, str] = {
+    Text: "log_text",
+    Table: "log_table",
+    Histogram: "log_histogram",
+    Graph: "log_graph",
+}
+
+
+def _generate_hooks() -> None:
+    """The 25 hooks of the base class, from the table, under the names of both vocabularies."""
+    for hook in HOOKS:
+
+        def method(self: Tracker, event: Event) -> None:
+            self.record(event)
+
+        method.__name__, method.__qualname__ = hook.name, f"Tracker.{hook.name}"
+        method.__doc__ = f"Fires {hook.when}; records what the event holds."
+        setattr(Tracker, hook.name, method)
+        if hook.keras and hook.keras not in BY_NAME:
+            setattr(Tracker, hook.keras, method)
+
+
+def _translate_keras_names(cls: type[Tracker]) -> None:
+    for keras, canonical in _KERAS_METHODS.items():
+        if keras not in vars(cls) or keras == canonical:
+            continue
+        if canonical in vars(cls):
+            raise UnknownNameError(
+                f"{cls.__name__} defines both {keras!r} and {canonical!r}, which are one hook. Keep one of them."
+            )
+        setattr(cls, canonical, vars(cls)[keras])
+
+
+_KERAS_METHODS = FROM_KERAS | {alias: FROM_KERAS[keras] for alias, keras in KERAS_ALIASES.items()}
+_generate_hooks()
+
+
+def load(name: str, **options: Any) -> Tracker:
+    """The tracker of that name, made with its options.
+
+    Args:
+        name: an entry point of the group `trackhooks.trackers` (`"csv"`), or `"module:Class"`.
+        **options: what the tracker's class accepts.
+
+    Raises:
+        UnknownNameError: there is no such tracker, or no such option.
+        MissingPackageError: a package that it needs is not installed; the message holds the install line.
+    """
+    cls = find(name)
+    check_requirements(cls)
+    check_options(cls, name, options)
+    return cls(**options)
+
+
+def find(name: str) -> type[Tracker]:
+    """The class of a tracker, without making one.
+
+    Raises:
+        UnknownNameError: there is no such tracker.
+    """
+    if ":" in name:
+        return _from_path(name)
+    entry = _own_entry_points().get(name) or entry_points().get(name)
+    if entry is None:
+        raise unknown("tracker", name, entry_points())
+    return _checked(entry.load(), name)
+
+
+def _own_entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Ours first: looking through every distribution takes some 50 ms."""
+    try:
+        ours = importlib.metadata.distribution("trackhooks")
+    except importlib.metadata.PackageNotFoundError:
+        return {}
+    return {entry.name: entry for entry in ours.entry_points if entry.group == ENTRY_POINTS}
+
+
+def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Every tracker that is installed, by name; our own come first where two bear one name."""
+    found = {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    return found | _own_entry_points()
+
+
+def _from_path(path: str) -> type[Tracker]:
+    module_name, _, class_name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise
+        raise UnknownNameError(f"unknown tracker {path!r}: there is no module {error.name!r}.") from error
+    if not hasattr(module, class_name):
+        raise unknown("class", class_name, vars(module), f"tracker {path!r}: ")
+    return _checked(getattr(module, class_name), path)
+
+
+def _checked(cls: object, name: str) -> type[Tracker]:
+    if not (isinstance(cls, type) and issubclass(cls, Tracker)):
+        raise InvalidValueError(f"tracker {name!r} is {cls!r}, not a subclass of trackhooks.Tracker.")
+    return cls
+
+
+def check_requirements(cls: type[Tracker]) -> None:
+    """Raises where a package that the tracker needs is not installed, without importing it.
+
+    Raises:
+        MissingPackageError: with the install line.
+    """
+    for package, source in cls.requires.items():
+        if not is_installed(package):
+            raise MissingPackageError(
+                f"tracker {cls.name!r} needs the package {package!r}, which is not installed."
+                f" Run: pip install '{source}'",
+                name=package,
+            )
+
+
+def is_installed(package: str) -> bool:
+    """Whether the package can be imported; a local folder of its name, such as W&B's `wandb/`, is none."""
+    if package in sys.modules:
+        return getattr(sys.modules[package], "__file__", None) is not None
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None
+
+
+def check_options(cls: type[Tracker], name: str, options: Mapping[str, Any]) -> None:
+    """Raises where the tracker's class does not accept an option.
+
+    Raises:
+        UnknownNameError: with the options that it accepts.
+    """
+    parameters = inspect.signature(cls).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    accepted = [parameter.name for parameter in parameters if parameter.kind is not parameter.POSITIONAL_ONLY]
+    known = [*accepted, "every"]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError(
+                f"{unknown('option', option, known, f'tracker {name!r}: ')} It accepts: {', '.join(known)}."
+            )
+
+
