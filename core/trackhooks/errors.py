@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -40,3 +42,11 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> U
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
     return UnknownNameError(f"{where}unknown {kind} {name!r}. {hint}")
+
+
+def warn(message: str) -> None:
+    """Warns, naming the line of the user's own code that led here."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, TrackhooksWarning, stacklevel=level)

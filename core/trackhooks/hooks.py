@@ -1,0 +1,497 @@
+"""`CallbackList`: who listens. One registry with two faces, Keras' and Ultralytics'.
+
+An object with methods (`append`) speaks Keras; a function registered by a hook's name (`add_callback`) speaks
+Ultralytics. Each hears every loop: an event fired in one vocabulary reaches the callbacks written in the other.
+They are called in the order in which they were registered, in place, and what they raise is raised.
+The list is fixed when an event starts: callbacks that callbacks add or remove count from the next event on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from .callback import KERAS_METHODS, History, Logs, ProgressBar
+from .crossing import VIEWS, LoopState, model_for_keras
+from .errors import InvalidValueError, UnknownNameError, unknown, warn
+from .names import Prefixed, from_keras_epoch, to_keras
+from .tracker import Tracker
+from .vocabulary import BY_NAME, FROM_KERAS, HOOKS
+
+Function = Callable[[Any], None]
+
+
+class Recorder(Protocol):
+    """What hears an event last: whoever records it."""
+
+    def heard(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
+        """An event, after every callback; metrics by the names that are recorded."""
+
+
+class _Entry(NamedTuple):
+    """What was registered: a function for one hook, or an object for all that it has methods for."""
+
+    hook: str | None
+    listener: Any
+
+
+class _Call(NamedTuple):
+    is_function: bool
+    call: Callable[..., None]
+
+
+_KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
+_SOURCES = {hook.name: hook.source for hook in HOOKS}
+_BATCH_HOOKS = frozenset(hook.name for hook in HOOKS if "batch" in hook.name)
+_PHASE_STARTS = frozenset({"on_train_epoch_start", "on_val_start", "on_predict_start"})
+_TEST = Prefixed("test/")
+_PREFIXES = {
+    "on_train_batch_end": Prefixed("batch/"),
+    "on_val_batch_end": Prefixed("val_batch/"),
+    "on_val_end": Prefixed("val/"),
+    "on_predict_end": Prefixed("predict/"),
+}
+
+
+class CallbackList:
+    """Calls callbacks written in either vocabulary, from a loop written in either.
+
+    As Keras' list: `append`, `set_params`, `set_model`, the 14 events, iteration over the objects.
+    As an Ultralytics model: `add_callback`, `run_callbacks`, `callbacks`, `clear_callback`, `reset_callbacks`.
+
+    Args:
+        callbacks: objects that speak Keras; nested lists are flattened.
+        add_history: add a `History`, unless there is one; it becomes `model.history`.
+        add_progbar: add a `ProgressBar`, unless there is one.
+        model: what the callbacks get as their `model`.
+        **params: what the callbacks get as their `params`: `verbose`, `epochs`, `steps`.
+    """
+
+    def __init__(
+        self,
+        callbacks: Iterable[Any] | Any | None = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        self.state = LoopState()
+        """What the loop is doing, as the callbacks of the other vocabulary see it."""
+        self.recorder: Recorder | None = None
+        self.params: dict[str, Any] | None = None
+        self.model: Any = None
+        self._given_model: Any = None
+        self._entries: list[_Entry] = []
+        self._calls: dict[str, tuple[_Call, ...]] = dict.fromkeys(BY_NAME, ())
+        self._views = {kind: view(self.state) for kind, view in VIEWS.items()}
+        self._validated: set[str] = set()
+        for callback in _flatten(callbacks):
+            self.append(callback)
+        self._add_missing(History, add_history)
+        self._add_missing(ProgressBar, add_progbar)
+        if model is not None:
+            self.set_model(model)
+        self.set_params(params)
+
+    def _add_missing(self, cls: type[History] | type[ProgressBar], wanted: bool) -> None:
+        if wanted and not any(isinstance(callback, cls) for callback in self):
+            self.append(cls())
+
+    # Who listens: objects, in Keras' words
+
+    def append(self, callback: Any) -> None:
+        """Adds an object with methods of Keras' names; it need not be a Keras callback.
+
+        Raises:
+            InvalidValueError: it is a class, a function or a tracker, or has no method of Keras' names.
+        """
+        _check_callback(callback)
+        self._entries.append(_Entry(None, callback))
+        self._index()
+        if self.model is not None and hasattr(callback, "set_model"):
+            callback.set_model(self.model)
+        if self.params and hasattr(callback, "set_params"):
+            callback.set_params(self.params)
+
+    def remove(self, callback: Any) -> None:
+        """Removes an object that was appended.
+
+        Raises:
+            InvalidValueError: it is not in the list.
+        """
+        if not any(callback is object_ for object_ in self):
+            raise InvalidValueError(f"{callback!r} is not in this list of callbacks.")
+        self._entries = [entry for entry in self._entries if entry.hook or entry.listener is not callback]
+        self._index()
+
+    def __iter__(self) -> Iterator[Any]:
+        """The objects, in order."""
+        return iter([entry.listener for entry in self._entries if entry.hook is None])
+
+    def __len__(self) -> int:
+        return sum(entry.hook is None for entry in self._entries)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def set_params(self, params: Mapping[str, Any] | None) -> None:
+        """Stores the loop's parameters and hands them to every object; empty ones are not handed on."""
+        self.params = dict(params) if params else self.params or {}
+        self.state.params = self.params
+        if params:
+            for callback in self:
+                if hasattr(callback, "set_params"):
+                    callback.set_params(self.params)
+
+    def set_model(self, model: Any) -> None:
+        """Stores the model and hands it to every object; a torch module is handed on as a `ModelView`."""
+        self._given_model = model
+        self.state.model = model
+        self.model = model_for_keras(model, self.state)
+        for callback in self:
+            if isinstance(callback, History):
+                self.model.history = callback
+            if hasattr(callback, "set_model"):
+                callback.set_model(self.model)
+
+    # Who listens: functions, by the names of Ultralytics
+
+    def add_callback(self, event: str, func: Function) -> None:
+        """Calls `func(trainer)` (or validator, predictor, exporter) at each `event`, one of the 25 hooks.
+
+        Raises:
+            UnknownNameError: there is no such hook; the message holds the nearest.
+            InvalidValueError: `func` cannot be called.
+        """
+        _check_event(event)
+        if not callable(func):
+            raise InvalidValueError(f"add_callback({event!r}, {func!r}): a function of one argument is needed.")
+        self._entries.append(_Entry(event, func))
+        self._index()
+
+    def clear_callback(self, event: str) -> None:
+        """Removes every function of this hook; objects stay.
+
+        Raises:
+            UnknownNameError: there is no such hook.
+        """
+        _check_event(event)
+        self._entries = [entry for entry in self._entries if entry.hook != event]
+        self._index()
+
+    def reset_callbacks(self) -> None:
+        """Removes every function of every hook; objects stay."""
+        self._entries = [entry for entry in self._entries if entry.hook is None]
+        self._index()
+
+    @property
+    def callbacks(self) -> Mapping[str, tuple[Function, ...]]:
+        """The functions of each hook, in order. To change them: `add_callback`, `clear_callback`."""
+        return MappingProxyType(
+            {name: tuple(entry.listener for entry in self._entries if entry.hook == name) for name in BY_NAME}
+        )
+
+    def _index(self) -> None:
+        self._calls = {name: tuple(self._calls_of(name)) for name in BY_NAME}
+
+    def _calls_of(self, hook: str) -> Iterator[_Call]:
+        keras = BY_NAME[hook].keras
+        for entry in self._entries:
+            if entry.hook == hook:
+                yield _Call(True, entry.listener)
+            elif entry.hook is None and keras is not None and hasattr(entry.listener, keras):
+                yield _Call(False, getattr(entry.listener, keras))
+
+    # Firing, in Ultralytics' words
+
+    def run_callbacks(
+        self,
+        event: str,
+        source: Any = None,
+        metrics: Mapping[str, Any] | None = None,
+        *,
+        epoch: int | None = None,
+        batch: int | None = None,
+    ) -> None:
+        """Fires a hook.
+
+        Args:
+            event: one of the 25 hooks.
+            source: what the functions get: the trainer, validator, predictor or exporter. Without one they get a
+                `View` of this loop.
+            metrics: what the loop measured, by the names that are recorded (`train/loss`); by default the `metrics`
+                of the source, where that is a mapping. Keras objects get them in Keras' words, and what they change
+                is recorded.
+            epoch: from 0; by default the `epoch` of the source.
+            batch: the index within the epoch, from 0.
+
+        Raises:
+            UnknownNameError: there is no such hook; the message holds the nearest.
+        """
+        calls = self._calls.get(event)
+        if calls is None:
+            _check_event(event)
+            raise AssertionError  # what is no hook has been refused
+        if source is not None:
+            metrics, epoch = _read(source, event, metrics, epoch)
+        found: dict[str, Any] = {} if metrics is None else dict(metrics)
+        self._note(event, found, epoch, batch)
+        if calls:
+            given = self._views[_SOURCES[event]] if source is None else source
+            self._adopt_stop(source)
+            logs: dict[str, Any] | None = None
+            for is_function, call in calls:
+                if is_function:
+                    call(given)  # from here, not deeper: functions look at the frame of whoever fires the hook
+                else:
+                    if logs is None:
+                        logs = to_keras(event, found)
+                        before = dict(logs)
+                    self._call_keras(event, call, logs)
+            if logs is not None:
+                found.update(self._changed(event, found, before, logs))
+            self._cross_stop(source)
+        if self.recorder is not None:
+            self.recorder.heard(event, found, epoch, batch)
+
+    def _changed(self, hook: str, metrics: Mapping[str, Any], before: Logs, logs: Logs) -> dict[str, Any]:
+        """What Keras objects wrote into the logs, by the names that are recorded."""
+        written = {name: value for name, value in logs.items() if name not in before or before[name] is not value}
+        if not written:
+            return {}
+        known = dict(zip(before, metrics, strict=True))
+        new = self._recorded(hook, {name: value for name, value in written.items() if name not in known})
+        return new | {known[name]: value for name, value in written.items() if name in known}
+
+    def _call_keras(self, event: str, call: Callable[..., None], logs: Logs) -> None:
+        if self.model is None:
+            self.set_model(None)
+        arguments = _KERAS_ARGS[event]
+        if arguments[0] == "epoch":
+            call(self.state.epoch, logs)
+        elif arguments[0] == "batch":
+            call(self.state.batch, logs)
+        else:
+            call(logs)
+
+    def _note(self, hook: str, metrics: dict[str, Any], epoch: int | None, batch: int | None) -> None:
+        """Keeps the state up to date: the callbacks of the other vocabulary see the loop through it."""
+        state = self.state
+        if epoch is not None:
+            state.epoch = epoch
+        if hook in _BATCH_HOOKS:
+            state.count_batch(hook, batch)
+        elif hook in _PHASE_STARTS:
+            state.batch = -1
+        if hook == "on_train_batch_end":
+            state.batch_metrics = metrics
+        elif metrics:
+            state.metrics = {**state.metrics, **metrics}
+        if hook == "on_train_start":
+            state.training, state.stop = True, False
+        elif hook == "on_train_epoch_start":
+            state.metrics = {}
+        elif hook in ("on_train_end", "teardown"):
+            state.training = False
+
+    # Firing, in Keras' words
+
+    def _fire(self, hook: str, arguments: tuple[int, ...], logs: Logs | None) -> None:
+        logs = {} if logs is None else logs
+        is_epoch = _KERAS_ARGS[hook][0] == "epoch"
+        epoch = arguments[0] if arguments and is_epoch else None
+        batch = arguments[0] if arguments and not is_epoch else None
+        metrics = self._recorded(hook, logs)
+        self._note(hook, metrics, epoch, batch)
+        if self._calls[hook] and self._call(hook, arguments, logs):
+            metrics = self._recorded(hook, logs)
+        if self.recorder is not None:
+            self.recorder.heard(hook, metrics, epoch, batch)
+
+    def _call(self, hook: str, arguments: tuple[int, ...], logs: Logs) -> bool:
+        """Calls everyone with one dict of logs, so that what one writes reaches those behind it: did any write?"""
+        if self.model is None:
+            self.set_model(None)
+        self._adopt_stop(None)
+        before = dict(logs)
+        view = self._views[_SOURCES[hook]]
+        for is_function, call in self._calls[hook]:
+            if is_function:
+                call(view)
+            else:
+                call(*arguments, logs)
+        self._cross_stop(None)
+        return len(before) != len(logs) or any(before.get(name) is not value for name, value in logs.items())
+
+    def _recorded(self, hook: str, logs: Mapping[str, Any]) -> dict[str, Any]:
+        """Logs in Keras' words, by the names that are recorded."""
+        if not logs:
+            return {}
+        if hook in ("on_fit_epoch_end", "on_train_end"):
+            return from_keras_epoch(logs, self._validated)
+        if hook == "on_val_end":
+            self._validated = set(map(str, logs))
+        elif hook == "on_predict_batch_end":
+            self.state.results = logs.get("outputs")
+        names = self._prefix(hook)
+        return {} if names is None else {names[name]: value for name, value in logs.items()}
+
+    def _prefix(self, hook: str) -> Prefixed | None:
+        if hook == "on_val_end" and not self.state.training:
+            return _TEST
+        return _PREFIXES.get(hook)
+
+    # Stopping
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback asked the training to end: by `model.stop_training` or by `trainer.stop`."""
+        self._adopt_stop(None)
+        return self.state.stop
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self.state.stop = bool(value)
+        self._cross_stop(None)
+
+    def _adopt_stop(self, source: Any) -> None:
+        asked = getattr(self._given_model, "stop_training", False) or getattr(source, "stop", False)
+        if asked is True:
+            self.state.stop = True
+
+    def _cross_stop(self, source: Any) -> None:
+        self._adopt_stop(source)
+        if not self.state.stop:
+            return
+        if hasattr(self._given_model, "stop_training"):
+            self._given_model.stop_training = True
+        if hasattr(source, "stop"):
+            source.stop = True
+
+    # The events of Keras
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """An alias of `on_train_batch_begin`."""
+        self._fire("on_train_batch_start", (batch,), logs)
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """An alias of `on_train_batch_end`."""
+        self._fire("on_train_batch_end", (batch,), logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Before the first batch of an epoch."""
+        self._validated = set()
+        self._fire("on_train_epoch_start", (epoch,), logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """After an epoch and its validation."""
+        self._fire("on_fit_epoch_end", (epoch,), logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a training batch."""
+        self._fire("on_train_batch_start", (batch,), logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a training batch."""
+        self._fire("on_train_batch_end", (batch,), logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a validation batch."""
+        self._fire("on_val_batch_start", (batch,), logs)
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a validation batch."""
+        self._fire("on_val_batch_end", (batch,), logs)
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before a batch is predicted."""
+        self._fire("on_predict_batch_start", (batch,), logs)
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After a batch is predicted."""
+        self._fire("on_predict_batch_end", (batch,), logs)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Before the first epoch."""
+        self._fire("on_train_start", (), logs)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """After the last epoch."""
+        self._fire("on_train_end", (), logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Before a validation or an evaluation."""
+        self._fire("on_val_start", (), logs)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """After a validation or an evaluation."""
+        self._fire("on_val_end", (), logs)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before a prediction."""
+        self._fire("on_predict_start", (), logs)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After a prediction."""
+        self._fire("on_predict_end", (), logs)
+
+
+def _flatten(callbacks: Any) -> Iterator[Any]:
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, (list, tuple, set, CallbackList)):
+        yield callbacks
+        return
+    for callback in callbacks:
+        yield from _flatten(callback)
+
+
+def _check_event(event: str) -> None:
+    if event in BY_NAME:
+        return
+    if event in FROM_KERAS:
+        raise UnknownNameError(
+            f"{event!r} is a hook of Keras; functions are registered by the names of Ultralytics:"
+            f" {FROM_KERAS[event]!r}. For Keras' names, append an object that has a method {event!r}."
+        )
+    raise unknown("hook", event, BY_NAME)
+
+
+def _check_callback(callback: Any) -> None:
+    if isinstance(callback, type):
+        raise InvalidValueError(f"{callback.__name__} is a class. Append an object of it: {callback.__name__}(…)")
+    if isinstance(callback, Tracker):
+        raise InvalidValueError(
+            f"{type(callback).__name__} is a tracker, which is fed from the journal. Pass it where the run is opened:"
+            f" trackhooks.run({type(callback).__name__}())"
+        )
+    names = [name for name in dir(callback) if name.startswith("on_")]
+    if not KERAS_METHODS.intersection(names):
+        raise InvalidValueError(
+            f"{callback!r} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
+            " add_callback('on_fit_epoch_end', function)"
+        )
+    _warn_of_misspelt(callback, names)
+
+
+def _warn_of_misspelt(callback: Any, names: list[str]) -> None:
+    """Only a warning: an object may serve other libraries as well."""
+    for name in names:
+        close = difflib.get_close_matches(name, KERAS_METHODS, n=1, cutoff=0.9)
+        if name not in KERAS_METHODS and close and close[0] not in names:
+            warn(f"{type(callback).__name__}.{name} is never called: no hook has this name. Did you mean {close[0]!r}?")
+
+
+def _read(
+    source: Any, hook: str, metrics: Mapping[str, Any] | None, epoch: int | None
+) -> tuple[Mapping[str, Any] | None, int | None]:
+    """What the caller did not say, as a trainer or validator says it."""
+    if metrics is None and hook in ("on_fit_epoch_end", "on_val_end", "on_train_end"):
+        found = getattr(source, "metrics", None)
+        metrics = found if isinstance(found, Mapping) else None
+    if epoch is None:
+        found = getattr(source, "epoch", None)
+        epoch = found if isinstance(found, int) else None
+    return metrics, epoch
