@@ -1,0 +1,69 @@
+# `make demo` and `make test` work alone on a fresh clone with Python 3.10 or newer, make and a network:
+# they make the environment, install what is pinned in requirements/constraints.txt, and run.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
+
+# The tests run Keras on torch.
+export KERAS_BACKEND ?= torch
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format docs bench pins clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp  ## train twice, compare the two runs, and print how to look at them
+	$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/dev.stamp  ## every test; PYTEST_ARGS="tests/test_journal.py -x" for some
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-fast: $(VENV)/dev.stamp  ## the tests that take no more than some seconds
+	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/dev.stamp  ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp  ## mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp  ## the documentation, into site/; warnings are errors
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky docs site
+	@echo "Open site/index.html"
+
+bench: $(VENV)/dev.stamp  ## what a hook costs on the training thread
+	$(BIN)/python benchmarks/hot_path.py
+
+# The newest versions that agree, for every Python and platform we support, go into constraints.txt; those that stand
+# there are kept. PINS_ARGS="--upgrade" takes the newest of all, "--upgrade-package wandb" that of one.
+pins: $(VENV)/dev.stamp  ## work out requirements/constraints.txt anew
+	$(BIN)/uv pip compile --universal --python-version 3.10 --no-python-downloads --no-annotate \
+	  --custom-compile-command "make pins" --quiet $(PINS_ARGS) \
+	  --output-file requirements/constraints.txt pyproject.toml --extra all requirements/dev.txt
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) build dist site
+
+$(VENV)/demo.stamp: requirements/demo.txt requirements/constraints.txt pyproject.toml | $(BIN)/pip
+	@echo "==> Installing what the demo needs into $(VENV); the first time takes minutes (torch alone is some GB)"
+	$(INSTALL) --requirement requirements/demo.txt --editable ".[tensorboard]"
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/demo.txt requirements/dev.txt requirements/constraints.txt pyproject.toml | $(BIN)/pip
+	@echo "==> Installing what the tests need into $(VENV); the first time takes minutes (torch alone is some GB)"
+	$(INSTALL) --requirement requirements/dev.txt --editable ".[all]"
+	@touch $@ $(VENV)/demo.stamp
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "$(PYTHON) is missing or older than 3.10. Name another one: make PYTHON=python3.12 demo"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+	  || { echo "$(PYTHON) cannot make environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "==> Making the environment $(VENV)"
+	$(PYTHON) -m venv $(VENV)
