@@ -1,3 +1,4 @@
 """trackhooks."""
+
 from . import journal
 from .tracker import Tracker

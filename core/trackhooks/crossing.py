@@ -149,7 +149,12 @@ class ExporterView(View):
     """An exporter, for a loop that is not Ultralytics' own."""
 
     kind = "exporter"
-    attributes: ClassVar[Mapping[str, str]] = {"args": "args", "model": "model", "file": "file", "metadata": "metadata"}
+    attributes: ClassVar[Mapping[str, str]] = {
+        "args": "args",
+        "model": "model",
+        "file": "file",
+        "metadata": "metadata",
+    }
 
 
 VIEWS: Mapping[Source, type[View]] = {

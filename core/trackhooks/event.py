@@ -117,6 +117,8 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     trackers: list[str] = []
     keep: str = "best,last"
     """Which checkpoints the folder keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`."""
+    options: dict[str, dict[str, Scalar]] = {}
+    """The options of each tracker, secrets redacted."""
     environment: dict[str, Scalar] = {}
     version: str = ""
     """The version of trackhooks that made it."""

@@ -26,7 +26,9 @@ Function = Callable[[Any], None]
 class Recorder(Protocol):
     """What hears an event last: whoever records it."""
 
-    def heard(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
+    def heard(
+        self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None, **more: Any
+    ) -> None:
         """An event, after every callback; metrics by the names that are recorded."""
 
 
@@ -167,7 +169,9 @@ class CallbackList:
         """
         _check_event(event)
         if not callable(func):
-            raise InvalidValueError(f"add_callback({event!r}, {func!r}): a function of one argument is needed.")
+            raise InvalidValueError(
+                f"add_callback({event!r}, {func!r}): a function of one argument is needed."
+            )
         self._entries.append(_Entry(event, func))
         self._index()
 
@@ -214,6 +218,7 @@ class CallbackList:
         *,
         epoch: int | None = None,
         batch: int | None = None,
+        **more: Any,
     ) -> None:
         """Fires a hook.
 
@@ -226,6 +231,7 @@ class CallbackList:
                 is recorded.
             epoch: from 0; by default the `epoch` of the source.
             batch: the index within the epoch, from 0.
+            **more: what else is recorded: `params`, `files`, `media`.
 
         Raises:
             UnknownNameError: there is no such hook; the message holds the nearest.
@@ -244,7 +250,9 @@ class CallbackList:
             logs: dict[str, Any] | None = None
             for is_function, call in calls:
                 if is_function:
-                    call(given)  # from here, not deeper: functions look at the frame of whoever fires the hook
+                    call(
+                        given
+                    )  # from here, not deeper: functions look at the frame of whoever fires the hook
                 else:
                     if logs is None:
                         logs = to_keras(event, found)
@@ -254,11 +262,13 @@ class CallbackList:
                 found.update(self._changed(event, found, before, logs))
             self._cross_stop(source)
         if self.recorder is not None:
-            self.recorder.heard(event, found, epoch, batch)
+            self.recorder.heard(event, found, epoch, batch, **more)
 
     def _changed(self, hook: str, metrics: Mapping[str, Any], before: Logs, logs: Logs) -> dict[str, Any]:
         """What Keras objects wrote into the logs, by the names that are recorded."""
-        written = {name: value for name, value in logs.items() if name not in before or before[name] is not value}
+        written = {
+            name: value for name, value in logs.items() if name not in before or before[name] is not value
+        }
         if not written:
             return {}
         known = dict(zip(before, metrics, strict=True))
@@ -461,7 +471,9 @@ def _check_event(event: str) -> None:
 
 def _check_callback(callback: Any) -> None:
     if isinstance(callback, type):
-        raise InvalidValueError(f"{callback.__name__} is a class. Append an object of it: {callback.__name__}(…)")
+        raise InvalidValueError(
+            f"{callback.__name__} is a class. Append an object of it: {callback.__name__}(…)"
+        )
     if isinstance(callback, Tracker):
         raise InvalidValueError(
             f"{type(callback).__name__} is a tracker, which is fed from the journal. Pass it where the run is opened:"
@@ -481,7 +493,9 @@ def _warn_of_misspelt(callback: Any, names: list[str]) -> None:
     for name in names:
         close = difflib.get_close_matches(name, KERAS_METHODS, n=1, cutoff=0.9)
         if name not in KERAS_METHODS and close and close[0] not in names:
-            warn(f"{type(callback).__name__}.{name} is never called: no hook has this name. Did you mean {close[0]!r}?")
+            warn(
+                f"{type(callback).__name__}.{name} is never called: no hook has this name. Did you mean {close[0]!r}?"
+            )
 
 
 def _read(

@@ -135,7 +135,14 @@ class Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(payload)
         return Event(
-            event.hook, event.index, event.time, event.step, event.epoch, event.batch, status=event.status, overflow=name
+            event.hook,
+            event.index,
+            event.time,
+            event.step,
+            event.epoch,
+            event.batch,
+            status=event.status,
+            overflow=name,
         )
 
     def _mend(self, rest: bytes) -> None:
@@ -209,7 +216,9 @@ class Reader:
         try:
             self._file = self.path.open("rb", buffering=0)
         except FileNotFoundError:
-            raise JournalError(f"{self.path}: no journal. A run is a folder with a run.json and a journal.") from None
+            raise JournalError(
+                f"{self.path}: no journal. A run is a folder with a run.json and a journal."
+            ) from None
         _check_header(self.path, self._file.read(_HEADER.size))
 
     @property

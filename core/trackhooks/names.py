@@ -22,7 +22,19 @@ PREFIXES = (
 )  # fmt: skip
 
 _LEARNING_RATE = {"lr": "lr/0", "learning_rate": "lr/0"}
-_LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "mape", "perplexity", "wer", "cer", "fid", "crossentropy")
+_LOWER_IS_BETTER = (
+    "loss",
+    "error",
+    "mse",
+    "mae",
+    "rmse",
+    "mape",
+    "perplexity",
+    "wer",
+    "cer",
+    "fid",
+    "crossentropy",
+)
 
 
 class Prefixed(dict[str, str]):

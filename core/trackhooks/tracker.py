@@ -176,7 +176,9 @@ class EpochMetrics:
         """What of the event's metrics is new, or changed."""
         if event.epoch != self.epoch:
             self.epoch, self.seen = event.epoch, {}
-        fresh = {name: value for name, value in event.metrics.items() if not _same(self.seen.get(name), value)}
+        fresh = {
+            name: value for name, value in event.metrics.items() if not _same(self.seen.get(name), value)
+        }
         self.seen.update(fresh)
         return fresh
 
@@ -344,5 +346,3 @@ def check_options(cls: type[Tracker], name: str, options: Mapping[str, Any]) -> 
             raise UnknownNameError(
                 f"{unknown('option', option, known, f'tracker {name!r}: ')} It accepts: {', '.join(known)}."
             )
-
-

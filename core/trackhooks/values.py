@@ -172,9 +172,11 @@ def scalar(value: Any) -> Scalar:
     if isinstance(value, (bool, int, float, Decimal)):
         return int(value) if isinstance(value, int) else float(value)
     if isinstance(value, (list, tuple, set, frozenset)):
-        items = sorted(map(repr, map(scalar, value))) if isinstance(value, (set, frozenset)) else [
-            repr(scalar(item)) for item in value
-        ]
+        items = (
+            sorted(map(repr, map(scalar, value)))
+            if isinstance(value, (set, frozenset))
+            else [repr(scalar(item)) for item in value]
+        )
         return f"[{', '.join(items)}]"
     return _other_scalar(value)
 

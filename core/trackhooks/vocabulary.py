@@ -80,16 +80,30 @@ HOOKS: Final = (
     Hook("on_train_start", "trainer", "on_train_begin", _LOGS, "before the first epoch"),
     Hook("on_train_epoch_start", "trainer", "on_epoch_begin", _EPOCH, "before the first batch of an epoch"),
     Hook(
-        "on_train_batch_start", "trainer", "on_train_batch_begin", _BATCH, "before a training batch", "step", False
+        "on_train_batch_start",
+        "trainer",
+        "on_train_batch_begin",
+        _BATCH,
+        "before a training batch",
+        "step",
+        False,
     ),
     Hook("optimizer_step", "trainer", None, (), "when the optimizer has stepped", "step", False),
     Hook("on_before_zero_grad", "trainer", None, (), "before the gradients are cleared", "step", False),
     Hook("on_train_batch_end", "trainer", "on_train_batch_end", _BATCH, "after a training batch", "step"),
     Hook(
-        "on_train_epoch_end", "trainer", None, (), "after the last training batch of an epoch, before its validation"
+        "on_train_epoch_end",
+        "trainer",
+        None,
+        (),
+        "after the last training batch of an epoch, before its validation",
     ),
     Hook(
-        "on_fit_epoch_end", "trainer", "on_epoch_end", _EPOCH, "at the end of an epoch, its validation included"
+        "on_fit_epoch_end",
+        "trainer",
+        "on_epoch_end",
+        _EPOCH,
+        "at the end of an epoch, its validation included",
     ),
     Hook("on_model_save", "trainer", None, (), "when a checkpoint has been saved"),
     Hook("on_train_end", "trainer", "on_train_end", _LOGS, "after the last epoch"),
@@ -97,9 +111,23 @@ HOOKS: Final = (
     Hook("teardown", "trainer", None, (), "when the training is cleaned up, after an exception too"),
     Hook("on_val_start", "validator", "on_test_begin", _LOGS, "before a validation or an evaluation"),
     Hook(
-        "on_val_batch_start", "validator", "on_test_batch_begin", _BATCH, "before a validation batch", "step", False
+        "on_val_batch_start",
+        "validator",
+        "on_test_batch_begin",
+        _BATCH,
+        "before a validation batch",
+        "step",
+        False,
     ),
-    Hook("on_val_batch_end", "validator", "on_test_batch_end", _BATCH, "after a validation batch", "step", False),
+    Hook(
+        "on_val_batch_end",
+        "validator",
+        "on_test_batch_end",
+        _BATCH,
+        "after a validation batch",
+        "step",
+        False,
+    ),
     Hook("on_val_end", "validator", "on_test_end", _LOGS, "after a validation or an evaluation"),
     Hook("on_predict_start", "predictor", "on_predict_begin", _LOGS, "before a prediction", "step"),
     Hook(
@@ -121,7 +149,13 @@ HOOKS: Final = (
         False,
     ),
     Hook(
-        "on_predict_batch_end", "predictor", "on_predict_batch_end", _BATCH, "after a batch is predicted", "step", False
+        "on_predict_batch_end",
+        "predictor",
+        "on_predict_batch_end",
+        _BATCH,
+        "after a batch is predicted",
+        "step",
+        False,
     ),
     Hook("on_predict_end", "predictor", "on_predict_end", _LOGS, "after a prediction", "step"),
     Hook("on_export_start", "exporter", None, (), "before a model is exported", "step"),

@@ -1,0 +1,123 @@
+"""A run is a folder: its name, its `run.json`, and finding the runs of a directory."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from .errors import TrackhooksError
+from .event import RunInfo
+
+INFO = "run.json"
+
+_ADJECTIVES = (
+    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "deft", "eager", "early",
+    "fair", "fleet", "fresh", "gentle", "glad", "golden", "grand", "green", "happy", "honest", "keen", "kind", "light",
+    "lively", "lucid", "mellow", "merry", "mild", "neat", "noble", "patient", "proud", "quick", "quiet", "rapid",
+    "ready", "silver", "smooth", "snug", "solid", "steady", "sunny", "swift", "tidy", "vivid", "warm", "wise",
+)  # fmt: skip
+_NOUNS = (
+    "acorn", "alder", "badger", "beacon", "birch", "breeze", "brook", "cedar", "cloud", "comet", "coral", "crane",
+    "delta", "dove", "dune", "ember", "falcon", "fern", "finch", "fjord", "forest", "gull", "harbor", "hazel", "heron",
+    "island", "ivy", "juniper", "lake", "lark", "linden", "lynx", "maple", "meadow", "mesa", "moss", "oak", "otter",
+    "owl", "pebble", "pine", "plover", "prairie", "reef", "river", "robin", "sparrow", "spruce", "tide", "willow",
+)  # fmt: skip
+
+
+def make(parent: Path, name: str | None) -> Path:
+    """A new folder for a run, taken by an exclusive mkdir, so that no two runs ever share one.
+
+    A name that is taken gets a number behind it; without a name a readable one is made up.
+
+    Raises:
+        TrackhooksError: the directory cannot be written.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for candidate in _candidates(parent, name):
+            try:
+                (parent / candidate).mkdir()
+            except FileExistsError:
+                continue
+            return parent / candidate
+    except OSError as error:
+        raise TrackhooksError(
+            f"no run can be recorded in {parent}: {error.strerror}. Choose another with dir=… or TRACKHOOKS_DIR."
+        ) from error
+    raise AssertionError  # the candidates never end
+
+
+def _candidates(parent: Path, name: str | None) -> Iterator[str]:
+    if name is not None:
+        base = as_file_name(name)
+        yield base
+        number = 2
+        while True:
+            yield f"{base}-{number}"
+            number += 1
+    number = sum(1 for _ in paths(parent)) + 1
+    words = random.Random(secrets.randbits(64))  # the user's seed must neither be used nor moved on
+    while True:
+        yield f"{words.choice(_ADJECTIVES)}-{words.choice(_NOUNS)}-{number}"
+        number += 1
+
+
+def as_file_name(name: str) -> str:
+    """The name with what no file system takes replaced by `-`; `lr=0.1` stays as it is."""
+    clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", name).strip(" .-")
+    return clean.encode()[:120].decode(errors="ignore") or "run"
+
+
+def write_info(folder: Path, info: RunInfo) -> None:
+    """Replaces `run.json` atomically: a reader sees the old one or the new one."""
+    stored = msgspec.structs.replace(info, path="")
+    write_atomically(folder / INFO, msgspec.json.format(msgspec.json.encode(stored), indent=2))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file beside `path` and moves it there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # noqa: PTH101 — mkstemp gives 0600; a run is for the whole lab to read
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_info(folder: str | os.PathLike[str]) -> RunInfo:
+    """Who the run in this folder is.
+
+    Raises:
+        TrackhooksError: it is no run's folder, or its `run.json` cannot be read.
+    """
+    path = Path(folder).absolute()
+    try:
+        info = msgspec.json.decode((path / INFO).read_bytes(), type=RunInfo)
+    except FileNotFoundError:
+        raise TrackhooksError(
+            f"{path}: no run. A run is a folder with a {INFO}; see them all: trackhooks runs"
+        ) from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise TrackhooksError(f"{path / INFO}: {error}") from error
+    info.path = str(path)
+    return info
+
+
+def paths(parent: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folders of runs in a directory, in no order; other folders may stand among them."""
+    try:
+        with os.scandir(parent) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (folder for folder in folders if (folder / INFO).is_file())
