@@ -36,7 +36,7 @@ def _parse_sections(app: Sphinx, what: Any, name: str, obj: Any, options: Any, l
 
     Not napoleon's own handler: in an attribute's docstring it takes what stands before a colon for the type.
     """
-    kind = "object" if what in ("attribute", "data", "property") else what
+    kind: Any = "object" if what in ("attribute", "data", "property") else what
     lines[:] = GoogleDocstring(lines, what=kind, name=name, obj=obj, options=options).lines()
 
 
