@@ -27,7 +27,7 @@ def capture() -> dict[str, Scalar]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "host": socket.gethostname(),
+        "host": host(),
         "user": _user(),
         "program": program(),
         "command": " ".join(redact_command(sys.orig_argv[1:] or sys.argv)),
@@ -36,6 +36,11 @@ def capture() -> dict[str, Scalar]:
         **git(str(Path.cwd())),
         **{f"package/{name}": version for name, version in _versions().items()},
     }
+
+
+def host() -> str:
+    """The name of this machine, as the network knows it."""
+    return socket.gethostname()
 
 
 def program() -> str:

@@ -486,6 +486,16 @@ class Recording:
             if self._writer is not None:
                 self._writer.sync()
 
+    def status_at_exit(self, error: BaseException | None) -> tuple[str, str]:
+        """The status of a run that is still open when the process ends; `error` is what ended it, if that is known."""
+        if error is not None:
+            return "failed", f"{type(error).__name__}: {error}"
+        if (
+            self.callbacks.state.training
+        ):  # sys.exit is not visible here, but a training that has not ended is
+            return "failed", "the process ended inside of the training"
+        return "finished", ""
+
     def close(self, status: str = "finished", reason: str = "") -> None:
         """Ends the run: fires `teardown` where a training has started, sets the status, closes the journal.
 
@@ -547,14 +557,7 @@ def new_info(**more: Any) -> RunInfo:
     )
 
 
-def create(
-    directory: Path,
-    name: str | None,
-    info: RunInfo,
-    callbacks: CallbackList,
-    wants: frozenset[str],
-    strict: bool,
-) -> Recording:
+def create(directory: Path, name: str | None, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
     """A new run in a folder of its own.
 
     Raises:
@@ -564,12 +567,10 @@ def create(
     info.name, info.path = path.name, str(path.absolute())
     writer = journal.Writer(path)
     folder.write_info(path, info)
-    return Recording(info, writer, callbacks, wants, strict)
+    return info, writer
 
 
-def resume(
-    path: Path, info: RunInfo, callbacks: CallbackList, wants: frozenset[str], strict: bool
-) -> Recording:
+def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
     """A run that goes on in its folder; `info` says who goes on with it.
 
     Raises:
@@ -584,4 +585,4 @@ def resume(
         tags=list(dict.fromkeys([*old.tags, *info.tags])),
     )  # fmt: skip
     folder.write_info(path, info)
-    return Recording(info, writer, callbacks, wants, strict)
+    return info, writer

@@ -147,7 +147,7 @@ class Tracker:
         if axis_of(event) == "step":
             self.log_metrics(event.metrics, "step", event)
             return
-        fresh = self._epoch.fresh(event)
+        fresh = self.epoch_metrics.fresh(event)
         if fresh:
             self.log_metrics(fresh, "epoch", event)
 
@@ -157,8 +157,8 @@ class Tracker:
         return Path(self.run.path, file.kept) if file.kept else Path(file.path)
 
     @property
-    def _epoch(self) -> EpochMetrics:
-        """Made when first asked for, so that a subclass need not call `super().__init__()`."""
+    def epoch_metrics(self) -> EpochMetrics:
+        """What the tracker has of the present epoch; a subclass need not call `super().__init__()` for it."""
         found: EpochMetrics | None = self.__dict__.get("_epoch_metrics")
         if found is None:
             found = self.__dict__["_epoch_metrics"] = EpochMetrics()

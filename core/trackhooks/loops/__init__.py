@@ -1,0 +1,1 @@
+"""From a framework's hooks to events: one module a loop."""

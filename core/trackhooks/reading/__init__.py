@@ -1,0 +1,1 @@
+"""Reading runs back: lists, comparisons, and the command line."""

@@ -1,0 +1,215 @@
+"""`Deliverer`: who delivers the runs of this process, and the wait at its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import journal
+from .delivery import FOLDER, Cursor, Follower, Spec, cursors
+from .errors import TrackerError, warn
+from .event import FINAL, RunInfo
+from .process import DeliveryProcess, possible
+from .tracker import Tracker
+
+_POLL_S = 0.05
+_QUIET_S = 1.0
+"""A wait that is shorter than this is not talked about."""
+_STARTS = 3
+"""How often a delivery process that died is started again."""
+
+
+class Deliverer:
+    """Has the runs of one process delivered: trackers by name in the delivery process, objects in threads here."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._process: DeliveryProcess | None = None
+        self._starts = 0
+        self._threads: Follower | None = None
+        self._followed: dict[str, tuple[RunInfo, list[Spec]]] = {}
+        self._reported: set[tuple[str, str]] = set()
+
+    def follow(self, run: RunInfo, specs: Sequence[Spec], objects: Sequence[Tracker], mode: str) -> None:
+        """Starts delivering a run.
+
+        Args:
+            run: which.
+            specs: the trackers by name.
+            objects: trackers that are objects of this process already.
+            mode: `"process"`, `"inline"` or `"off"`.
+        """
+        if mode == "off":
+            return
+        here: list[Any] = [(lambda made=made: made, None, None) for made in objects]
+        if mode == "inline":
+            here += [(spec.make, spec, spec.every) for spec in specs]
+            specs = []
+        if here:
+            self._threads = self._threads or Follower()
+            self._threads.follow(run, here)
+        if specs and self._start(run):
+            assert self._process is not None
+            self._followed[run.path] = (run, list(specs))
+            self._process.follow(run, specs)
+
+    def _start(self, run: RunInfo) -> bool:
+        if self._process is not None and self._process.running:
+            return True
+        why = possible()
+        try:
+            if not why:
+                self._process = DeliveryProcess(Path(run.path, FOLDER, "log"))
+                self._starts += 1
+                return True
+        except OSError as error:
+            why = f"no delivery process can be started: {error}"
+        warn(f"run {run.name!r} is only recorded: {why}. Deliver it later: trackhooks sync {run.path}")
+        return False
+
+    def end(self, run: RunInfo) -> None:
+        """Says that nothing more will be written to this run's journal."""
+        if self._threads is not None:
+            self._threads.end(run.path)
+        if run.path in self._followed and self._process is not None:
+            self._process.end(run)
+
+    # How it stands
+
+    def check(self, run: RunInfo, strict: bool) -> None:
+        """Says once which tracker fails; starts the process again where it has died.
+
+        Raises:
+            TrackerError: a tracker fails, and the run is strict.
+        """
+        self._revive()
+        for cursor in cursors(run.path):
+            if cursor.error is None or (run.path, cursor.tracker) in self._reported:
+                continue
+            self._reported.add((run.path, cursor.tracker))
+            message = f"{cursor.tracker}, run {run.name!r}: {cursor.error}"
+            if strict:
+                raise TrackerError(message)
+            warn(
+                f"{message}. It is tried again, and nothing is lost. More in {Path(run.path, FOLDER, 'log')}"
+            )
+
+    def _revive(self) -> None:
+        if self._process is None or self._process.running or self._starts >= _STARTS:
+            return
+        behind = [(run, specs) for run, specs in self._followed.values() if not delivered(run, specs)]
+        if behind and self._start(behind[0][0]):
+            assert self._process is not None
+            for run, specs in behind:
+                self._process.follow(run, specs)
+
+    def wait(self, run: RunInfo, names: Sequence[str], timeout: float | None) -> bool:
+        """Waits until all that is written so far is delivered; False where the time was too short."""
+        until = None if timeout is None else time.monotonic() + timeout
+        size = journal.path_of(run.path).stat().st_size
+        while not all(any(_reached(cursor, size) for cursor in _of(run, name)) for name in names):
+            if until is not None and time.monotonic() > until:
+                return False
+            time.sleep(_POLL_S)
+            self._revive()
+        return True
+
+    # The end of this process
+
+    def finish(self, timeout: float) -> bool:
+        """Waits for the delivery of what has ended, with a bar when it takes long; False where it goes on."""
+        if self._process is not None:
+            self._process.close()
+        until = time.monotonic() + timeout
+        if self._join(min(_QUIET_S, timeout)):
+            return True
+        return self._join_with_bar(until)
+
+    def _join(self, timeout: float) -> bool:
+        until = time.monotonic() + timeout
+        threads = self._threads is None or self._threads.join(timeout)
+        process = self._process is None or self._process.wait(max(until - time.monotonic(), 0))
+        return threads and process
+
+    def _join_with_bar(self, until: float) -> bool:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("trackhooks delivers {task.description}"), BarColumn(), TimeElapsedColumn())
+        # No refreshing thread: none can be started any more while the interpreter ends.
+        with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+            task = bar.add_task("", total=1)
+            while time.monotonic() < until:
+                done, size, names, hopeless = self._standing()
+                bar.update(
+                    task, total=max(size, 1), completed=done, description=", ".join(names), refresh=True
+                )
+                if self._join(_POLL_S * 2):
+                    return True
+                if hopeless:
+                    return False
+        return False
+
+    def _standing(self) -> tuple[int, int, list[str], bool]:
+        """Bytes delivered, bytes in all, the trackers that are not done, and whether all of these only fail."""
+        done = size = 0
+        waiting: dict[str, bool] = {}
+        for run, specs in self._followed.values():
+            whole = journal.path_of(run.path).stat().st_size
+            for spec in specs:
+                found = _of(run, spec.name)
+                done += max((cursor.offset for cursor in found), default=0)
+                size += whole
+                if not any(_is_done(cursor, whole) for cursor in found):
+                    failing = bool(found) and all(cursor.failures > 2 for cursor in found)
+                    waiting[spec.name] = waiting.get(spec.name, True) and failing
+        return done, size, sorted(waiting), bool(waiting) and all(waiting.values())
+
+    def unfinished(self) -> list[tuple[RunInfo, str, str]]:
+        """What is not delivered: run, tracker, and why, as far as it is known."""
+        found = []
+        for run, specs in self._followed.values():
+            size = journal.path_of(run.path).stat().st_size
+            for spec in specs:
+                known = _of(run, spec.name)
+                if not any(_is_done(cursor, size) for cursor in known):
+                    found.append((run, spec.name, next((c.error for c in known if c.error), "") or ""))
+        return found
+
+    @property
+    def process_id(self) -> int | None:
+        """The pid of the delivery process, where there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def abandon(self) -> None:
+        """In a forked child: nothing here is the child's."""
+        if self._process is not None:
+            self._process.abandon()
+
+
+def delivered(run: RunInfo, specs: Sequence[Spec]) -> bool:
+    """Whether every one of the trackers has all of a run that has ended."""
+    size = journal.path_of(run.path).stat().st_size
+    return all(any(_is_done(cursor, size) for cursor in _of(run, spec.name)) for spec in specs)
+
+
+def _of(run: RunInfo, name: str) -> list[Cursor]:
+    return [c for c in cursors(run.path) if c.tracker == name or (c.spec is not None and c.spec.name == name)]
+
+
+def _reached(cursor: Cursor, size: int) -> bool:
+    return cursor.offset >= size and cursor.error is None
+
+
+def _is_done(cursor: Cursor, size: int) -> bool:
+    return _reached(cursor, size) and cursor.status in FINAL
+
+
+def say(message: str) -> None:
+    """One line for the person at the terminal."""
+    if sys.stderr is not None:  # pythonw has none
+        sys.stderr.write(f"trackhooks: {message}\n")

@@ -1,0 +1,185 @@
+"""The delivery process: one for each training process, started with the first run, for all of its runs.
+
+It is no child in the sense of `multiprocessing`: no fork, no `__main__` guard. It gets its orders as lines of JSON on
+its standard input, so that no option or secret stands in an argument list; it watches the training process by its pid
+and the time it was made, since a pipe or a lock is held on to by forked data loaders; and it ends by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from .delivery import Follower, Spec, alive, end_if_dead
+from .errors import TrackhooksError
+from .event import RunInfo
+from .folder import read_info
+
+_NICE = 10
+_WATCH_S = 0.2
+_LISTEN_S = 1.0
+
+# The standard library and site-packages first, then what else the training can import: a `platform.py` beside the
+# user's script must not be taken for Python's own.
+_BOOTSTRAP = "import sys; sys.path += [p for p in {path!r} if p not in sys.path]; from trackhooks.process import main; main()"
+
+
+class _Order(msgspec.Struct, omit_defaults=True):
+    """One line on the standard input."""
+
+    parent: int = 0
+    parent_created: float = 0.0
+    follow: str = ""
+    """The folder of a run to deliver."""
+    specs: list[Spec] = []
+    end: str = ""
+    """The folder of a run to which nothing more will be written."""
+
+
+class DeliveryProcess:
+    """The training's side: starts the process, and tells it which runs to follow.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+
+    def __init__(self, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _BOOTSTRAP.format(path=sys.path)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                close_fds=True,
+            )
+        self.pid = self._process.pid
+        me = psutil.Process()
+        self._send(_Order(me.pid, me.create_time()))
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    def follow(self, run: RunInfo, specs: Sequence[Spec]) -> None:
+        """Has a run delivered."""
+        self._send(_Order(follow=run.path, specs=list(specs)))
+
+    def end(self, run: RunInfo) -> None:
+        """Says that nothing more will be written to this run's journal."""
+        self._send(_Order(end=run.path))
+
+    def _send(self, order: _Order) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended; `running` says so
+            self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Says that no more runs come."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def wait(self, timeout: float) -> bool:
+        """Waits for the process to end; False where the time was too short."""
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """In a forked child: the process and its input belong to the parent."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            os.close(self._process.stdin.fileno())
+        self._process.returncode = 0  # not ours to wait for
+
+
+def possible() -> str:
+    """Why no delivery process can be started here; empty where one can."""
+    if getattr(sys, "frozen", False):
+        return "a frozen executable cannot start another Python"
+    if not sys.executable:
+        return "this Python does not know its own executable"
+    return ""
+
+
+# The process's own side
+
+
+def main() -> None:
+    """What the delivery process runs, until the training has ended and everything is delivered."""
+    _become_background()
+    orders = msgspec.json.Decoder(_Order)
+    lines = iter(sys.stdin.buffer.readline, b"")
+    first = orders.decode(next(lines))
+    follower = Follower()
+    told = threading.Event()
+
+    def listen() -> None:
+        for line in lines:
+            _obey(orders.decode(line), follower)
+        told.set()
+
+    listener = threading.Thread(target=listen, name="trackhooks-orders", daemon=True)
+    listener.start()
+    while alive(first.parent, first.parent_created) and not told.wait(_WATCH_S):
+        pass
+    listener.join(_LISTEN_S)  # a parent that was killed may have left orders in the pipe
+    for path in follower.runs:
+        _end(path)
+        follower.end(path)
+    _become_foreground()
+    follower.join()
+
+
+def _become_background() -> None:
+    """Out of reach of the terminal's Ctrl-C, and behind the training where both want the processor.
+
+    No session of its own: the scheduler would then weigh it against the training as an equal, whatever its nice value.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(threadName)s %(levelname)s %(message)s")
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("trackhooks").setLevel(logging.INFO)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
+
+
+def _become_foreground() -> None:
+    """The training is over; going back needs a privilege, and without it everything only takes a little longer."""
+    with contextlib.suppress(OSError, psutil.Error, AttributeError):
+        for thread in psutil.Process().threads():
+            os.setpriority(os.PRIO_PROCESS, thread.id, 0)
+
+
+def _obey(order: _Order, follower: Follower) -> None:
+    if order.follow:
+        run = read_info(order.follow)
+        follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
+    if order.end:
+        follower.end(order.end)
+
+
+def _end(path: str) -> None:
+    try:
+        end_if_dead(path)
+    except TrackhooksError as error:  # its folder was removed, perhaps
+        logging.getLogger("trackhooks").warning("%s", error)

@@ -1,0 +1,405 @@
+"""`run`: opens a run. A `Run` is a recording with the methods of every loop."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from . import recording
+from .deliverer import Deliverer, say
+from .delivery import Spec, check_spec, cursors
+from .errors import InvalidValueError, unknown
+from .event import RunInfo
+from .folder import as_file_name
+from .hooks import CallbackList, Function
+from .journal import Writer
+from .keeping import Policy
+from .recording import Recording
+from .redaction import redact_text
+from .tracker import Tracker, entry_points
+from .values import params as safe_params
+
+_EXIT_WAIT_S = 60.0
+"""How long the end of the process waits for delivery, in seconds."""
+_RANKS = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+_MODES = ("process", "inline", "off")
+
+
+class Settings(msgspec.Struct, kw_only=True):
+    """What `run`, `enable` and `keras_callback` take, checked."""
+
+    specs: list[Spec] = []
+    objects: list[Tracker] = []
+    project: str | None = None
+    name: str | None = None
+    params: dict[str, Any] = {}
+    tags: list[str] = []
+    notes: str | None = None
+    group: str | None = None
+    dir: Path
+    keep: str = "best,last"
+    delivery: str = "process"
+    strict: bool = False
+    wants: frozenset[str] = frozenset()
+
+    @property
+    def tracker_names(self) -> list[str]:
+        """What the trackers are called."""
+        return [*(spec.name for spec in self.specs), *(made.name for made in self.objects)]
+
+
+def settings(
+    *trackers: str | Tracker,
+    project: str | None = None,
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Iterable[str] = (),
+    notes: str | None = None,
+    group: str | None = None,
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002 — the name that users know from other trackers
+    every: int | str | None = None,
+    keep: str = "best,last",
+    delivery: str | None = None,
+    strict: bool = False,
+    **options: Mapping[str, Any],
+) -> Settings:
+    """What a user asked for, checked: see `run`.
+
+    Raises:
+        UnknownNameError: there is no such tracker or option.
+        InvalidValueError: a value is not accepted.
+        MissingPackageError: a tracker's package is not installed.
+    """
+    Policy(keep)
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidValueError(f"params={params!r}: a mapping is needed, such as params={{'lr': 0.1}}.")
+    names, objects = _split(trackers)
+    specs, made = _specs(names, options, every)
+    wants = frozenset[str]().union(*(tracker.wants for tracker in [*made, *objects]))
+    return Settings(
+        specs=specs,
+        objects=objects,
+        project=_text("project", project),
+        name=_text("name", name),
+        params=dict(params or {}),
+        tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
+        notes=_text("notes", notes),
+        group=_text("group", group),
+        dir=Path(dir if dir is not None else os.environ.get("TRACKHOOKS_DIR") or "runs"),
+        keep=keep,
+        delivery=_mode(delivery),
+        strict=strict,
+        wants=wants,
+    )
+
+
+def _split(trackers: tuple[str | Tracker, ...]) -> tuple[list[str], list[Tracker]]:
+    names: list[str] = []
+    objects: list[Tracker] = []
+    for tracker in trackers:
+        if isinstance(tracker, str):
+            names.append(tracker)
+        elif isinstance(tracker, Tracker):
+            objects.append(tracker)
+        else:
+            hint = f" Pass an object of it: {tracker.__name__}()" if isinstance(tracker, type) else ""
+            raise InvalidValueError(
+                f"{tracker!r} is no tracker: a name or an object of a Tracker is needed.{hint}"
+            )
+    return names, objects
+
+
+def _specs(
+    names: list[str], options: Mapping[str, Any], every: int | str | None
+) -> tuple[list[Spec], list[Tracker]]:
+    for name, given in options.items():
+        if name not in entry_points():
+            raise unknown("option or tracker", name, [*entry_points(), *_OPTIONS])
+        if not isinstance(given, Mapping):
+            raise InvalidValueError(
+                f"{name}={given!r}: the options of a tracker are a mapping, as in {name}={{}}."
+            )
+    chosen = (
+        [*names, *options]
+        or [name for name in os.environ.get("TRACKHOOKS", "").split(",") if name]
+        or ["csv"]
+    )
+    common = {} if every is None else {"every": every}
+    pairs = [check_spec(name.strip(), {**common, **options.get(name, {})}) for name in dict.fromkeys(chosen)]
+    return [spec for spec, _ in pairs], [made for _, made in pairs]
+
+
+_OPTIONS = (
+    "project", "name", "params", "tags", "notes", "group", "dir", "every", "keep", "delivery", "strict", "resume",
+)  # fmt: skip
+
+
+def _text(option: str, value: str | None) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidValueError(f"{option}={value!r}: a text is needed.")
+    return value
+
+
+def _mode(delivery: str | None) -> str:
+    mode = delivery if delivery is not None else os.environ.get("TRACKHOOKS_DELIVERY") or "process"
+    if mode not in _MODES:
+        raise unknown("delivery", mode, _MODES)
+    return mode
+
+
+class Run(Recording):
+    """A run that is being made. Open one with `trackhooks.run`; use it in a `with`, or call `close`.
+
+    An exception that leaves the `with` gives it the status failed, Ctrl-C killed, and `sys.exit` with a code other
+    than 0 failed.
+    """
+
+    run_callbacks: Callable[..., None]
+    """Fires a hook: see `CallbackList.run_callbacks`."""
+
+    def __init__(
+        self, info: RunInfo, writer: Writer | None, callbacks: CallbackList, chosen: Settings
+    ) -> None:
+        super().__init__(info, writer, callbacks, chosen.wants, chosen.strict)
+        self._settings = chosen
+        # The list's own method: what calls a function must be what the loop calls, since functions look at frames.
+        self.run_callbacks = callbacks.run_callbacks
+
+    # The two vocabularies
+
+    def add_callback(self, event: str, func: Function) -> None:
+        """Calls `func(trainer)` (or validator, predictor, exporter) at a hook: see `CallbackList.add_callback`."""
+        self.callbacks.add_callback(event, func)
+
+    def heard(
+        self,
+        hook: str,
+        metrics: Mapping[str, Any],
+        epoch: int | None = None,
+        batch: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Takes an event from the callback list; at the end of an epoch it also says which tracker fails."""
+        super().heard(hook, metrics, epoch, batch, **more)
+        if hook == "on_fit_epoch_end" and self.records:
+            _deliverer().check(self.info, self.strict)
+
+    # Where it is
+
+    def url(self, tracker: str) -> str | None:
+        """Where this run can be looked at in a tracker; None as long as the tracker has not said.
+
+        Raises:
+            UnknownNameError: the run has no such tracker.
+        """
+        if tracker not in self.info.trackers:
+            raise unknown("tracker", tracker, self.info.trackers, f"run {self.name!r}: ")
+        return next(
+            (found.url for found in cursors(self.path) if found.tracker == tracker and found.url), None
+        )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until every tracker has all that was recorded so far.
+
+        Args:
+            timeout: how long at most, in seconds; None for as long as it takes.
+
+        Returns:
+            False where the time was too short.
+        """
+        if self._writer is None or self._settings.delivery == "off":
+            return True
+        if self.records:
+            self.flush()
+        return _deliverer().wait(self.info, self._settings.tracker_names, timeout)
+
+    # The end
+
+    def close(self, status: str = "finished", reason: str = "") -> None:
+        """Ends the run: fires `teardown` where a training has started, sets the status, closes the journal.
+
+        Does not wait for delivery: see `wait`. Closing again does nothing.
+        """
+        if not self.records:
+            return
+        super().close(status, reason)
+        _open_runs.pop(self.id, None)
+        _deliverer().end(self.info)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(*status_of(error))
+
+    def __repr__(self) -> str:
+        return f"<trackhooks run {self.name!r}, {self.status}, in {self.info.path!r}>"
+
+
+def status_of(error: BaseException | None) -> tuple[str, str]:
+    """The status, and the reason for it, of a run that this exception ended."""
+    if error is None or isinstance(error, GeneratorExit):
+        return "finished", ""
+    if isinstance(error, SystemExit):
+        return ("finished", "") if error.code in (None, 0) else ("failed", f"sys.exit({error.code!r})")
+    if isinstance(error, KeyboardInterrupt):
+        return "killed", "KeyboardInterrupt"
+    lines = str(error).strip().splitlines()
+    return "failed", redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
+
+
+def run(
+    *trackers: str | Tracker,
+    project: str | None = None,
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Iterable[str] = (),
+    notes: str | None = None,
+    group: str | None = None,
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002 — the name that users know from other trackers
+    every: int | str | None = None,
+    keep: str = "best,last",
+    delivery: str | None = None,
+    strict: bool = False,
+    resume: str | os.PathLike[str] | None = None,
+    **options: Mapping[str, Any],
+) -> Run:
+    """Opens a run.
+
+    Args:
+        *trackers: names (`"csv"`, `"mlflow"`, `"module:Class"`) or objects of a `Tracker`; by default those that the
+            environment variable `TRACKHOOKS` names, and `csv` where it names none.
+        project: what the runs belong to: MLflow's experiment, W&B's project.
+        name: what people call the run; one that is taken gets a number behind it. By default one is made up.
+        params: hyper-parameters; nested mappings are flattened, secrets redacted.
+        tags: words to find the run by.
+        notes: a text about it.
+        group: runs of one group belong together: the folds of a cross-validation, the trials of a sweep.
+        dir: the directory of the runs; by default that of `TRACKHOOKS_DIR`, and `runs` where it is not set.
+        every: how often trackers take the metrics of batches: every N steps, or `"1s"`; by default each its own way.
+        keep: which checkpoints the run's folder keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`.
+        delivery: `"process"`, `"inline"` (threads of this process) or `"off"` (record only, `trackhooks sync` later);
+            by default that of `TRACKHOOKS_DELIVERY`, and `"process"` where it is not set.
+        strict: raise what would be a warning otherwise: a value that is no number, a tracker that fails.
+        resume: the folder of a run to go on with.
+        **options: the options of a tracker by its name, as in `mlflow={"tracking_uri": …}`; it is then used, too.
+
+    Returns:
+        The run, to be used in a `with`. On a rank other than 0, and where `TRACKHOOKS_DISABLED` is 1, it records
+        nothing and only calls the callbacks.
+
+    Raises:
+        UnknownNameError: there is no such tracker or option; the message holds the nearest name.
+        InvalidValueError: a value is not accepted.
+        MissingPackageError: a tracker's package is not installed; the message holds the install line.
+        TrackhooksError: the directory cannot be written, or there is no run to resume.
+    """
+    chosen = settings(
+        *trackers, project=project, name=name, params=params, tags=tags, notes=notes, group=group, dir=dir, every=every,
+        keep=keep, delivery=delivery, strict=strict, **options,
+    )  # fmt: skip
+    return open_run(chosen, None if resume is None else Path(resume))
+
+
+def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | None = None) -> Run:
+    """Opens a run with settings that were checked before; `parent` is the run that it is a part of."""
+    callbacks = CallbackList()
+    if not _records_here():
+        return Run(_silent_info(chosen), None, callbacks, chosen)
+    info = recording.new_info(
+        name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
+        trackers=chosen.tracker_names, parent=None if parent is None else parent.id,
+        options={spec.name: safe_params(spec.options) for spec in chosen.specs if spec.options},
+    )  # fmt: skip
+    made = Run(*_folder_of(info, chosen, resume), callbacks, chosen)
+    _open_runs[made.id] = made
+    _announce(made)
+    _deliverer().follow(made.info, chosen.specs, chosen.objects, chosen.delivery)
+    if resume is not None:
+        made._record("log", {}, status="running")
+    if chosen.params:
+        made.log_params(chosen.params)
+    return made
+
+
+def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
+    if resume is None:
+        return recording.create(chosen.dir, chosen.name, info)
+    return recording.resume(resume, info)
+
+
+def _announce(made: Run) -> None:
+    path = os.path.relpath(made.path) if made.path.is_relative_to(Path.cwd()) else str(made.path)
+    say(f"run {made.name} → {path} ({', '.join(made.info.trackers)})")
+
+
+def _records_here() -> bool:
+    if os.environ.get("TRACKHOOKS_DISABLED", "") in ("1", "true"):
+        return False
+    rank = next((os.environ[name] for name in _RANKS if os.environ.get(name)), "0")
+    return rank in ("0", "-1")
+
+
+def _silent_info(chosen: Settings) -> RunInfo:
+    name = as_file_name(chosen.name or "silent")
+    return RunInfo(
+        id=f"silent-{os.getpid()}-{time.monotonic_ns()}", name=name, path=str((chosen.dir / name).absolute())
+    )
+
+
+# The end of the process
+
+_open_runs: dict[str, Run] = {}
+_deliverers: list[Deliverer] = []
+
+
+def _deliverer() -> Deliverer:
+    """Of this process; a forked child gets one of its own."""
+    if not _deliverers:
+        _deliverers.append(Deliverer())
+        atexit.register(_at_exit, os.getpid())
+    return _deliverers[0]
+
+
+def _forget_in_fork() -> None:
+    for deliverer in _deliverers:
+        deliverer.abandon()
+    _deliverers.clear()
+    _open_runs.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_fork)
+
+
+def _at_exit(pid: int) -> None:
+    if pid != os.getpid() or not _deliverers:
+        return
+    error = getattr(sys, "last_value", None)
+    for made in list(_open_runs.values()):
+        made.close(*made.status_at_exit(error))
+    deliverer = _deliverers[0]
+    try:
+        done = deliverer.finish(_EXIT_WAIT_S)
+    except KeyboardInterrupt:
+        done = False
+    if not done:
+        _say_what_is_left(deliverer)
+
+
+def _say_what_is_left(deliverer: Deliverer) -> None:
+    for made, tracker, why in deliverer.unfinished():
+        say(
+            f"run {made.name} is not all delivered to {tracker} yet{f' ({why})' if why else ''}. It goes on in the"
+            f" background; if that is stopped: trackhooks sync {made.path}"
+        )

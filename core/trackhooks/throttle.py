@@ -1,0 +1,52 @@
+"""How often a tracker takes the metrics of training batches: every N steps, or at most once in so many seconds."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import InvalidValueError
+from .event import Event
+
+_SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
+
+
+class Throttle:
+    """Decides which training batches pass; by the journal's own steps and times, so that a replay decides the same.
+
+    Args:
+        every: N for every Nth step (the first is 0), or a text such as `"1s"`, `"500ms"`, `"2min"`.
+
+    Raises:
+        InvalidValueError: `every` is neither.
+    """
+
+    def __init__(self, every: int | str) -> None:
+        self._steps = every if isinstance(every, int) and not isinstance(every, bool) else 0
+        self._seconds = _parse(every) if isinstance(every, str) else 0.0
+        if self._steps < 1 and self._seconds <= 0:
+            raise InvalidValueError(
+                f"every={every!r}: a positive number of steps is needed, or a time such as '1s'."
+            )
+        self.last = float("-inf")
+        """When a batch last passed, in seconds since 1970."""
+
+    def passes(self, event: Event) -> bool:
+        """Whether the tracker takes this event; only the metrics of training batches are ever held back."""
+        if event.hook != "on_train_batch_end" or event.params or event.files or event.media or event.status:
+            return True
+        if self._steps:
+            return event.step % self._steps == 0
+        if event.time - self.last < self._seconds:
+            return False
+        self.last = event.time
+        return True
+
+
+def _parse(text: str) -> float:
+    if text.strip().isdecimal():
+        raise InvalidValueError(
+            f"every={text!r}: a time needs its unit, as in '{text.strip()}s'; steps are a number."
+        )
+    found = _SECONDS.fullmatch(text)
+    return float(found[1]) * _UNITS[found[2]] if found else 0.0
