@@ -37,11 +37,11 @@ from typing import Any
 
 import msgspec
 
-from trackhooks.errors import InvalidValueError
 from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from trackhooks.tracker import Axis, State, Tracker
 from trackhooks.values import flatten
 
+from .files import folder_option, replace
 from .sheet import Sheet, line
 
 _PLACE = ("time", "step", "epoch")
@@ -75,7 +75,7 @@ class CSV(Tracker):
     """
 
     def __init__(self, dir: str | os.PathLike[str] | None = None) -> None:  # noqa: A002 - the option's name
-        self._dir = None if dir is None else _folder(dir)
+        self._dir = folder_option("csv", "dir", dir)
 
     @property
     def destination(self) -> str:
@@ -245,10 +245,8 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 
 def _write_pairs(path: Path, pairs: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.new")
     rows = [("name", "value"), *((name, str(value)) for name, value in pairs.items())]
-    temporary.write_bytes("".join(map(line, rows)).encode())
-    temporary.replace(path)
+    replace(path, "".join(map(line, rows)).encode())
 
 
 def _read_pairs(path: Path) -> dict[str, Any]:
@@ -262,12 +260,3 @@ def _file_name(name: str) -> str:
     """The name where it can be a file's; else what is left of it, with a checksum that keeps two names apart."""
     safe = re.sub(r"[^\w.-]+", "_", name).strip(".")[:80]
     return safe if safe == name else f"{safe}-{zlib.crc32(name.encode()):08x}"
-
-
-def _folder(option: object) -> Path:
-    if not isinstance(option, (str, os.PathLike)) or not os.fspath(option):
-        raise InvalidValueError(f"tracker 'csv': dir={option!r} is no path of a folder.")
-    folder = Path(option).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise InvalidValueError(f"tracker 'csv': dir={str(option)!r} is a file. Name a folder.")
-    return folder

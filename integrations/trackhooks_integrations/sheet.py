@@ -17,6 +17,8 @@ from typing import Any, BinaryIO
 
 from trackhooks.tracker import State
 
+from .files import append, beside
+
 _MOST_PENDING = 200_000
 """Cells that wait in memory for a `write`; with more, it happens by itself."""
 
@@ -71,7 +73,7 @@ class Sheet:
         if self._pending:
             if self._written_names < len(self._names):
                 self._rewrite()
-            self._append("".join(self._padded()).encode())
+            self._end = append(self._path, self._end, "".join(self._padded()).encode())
             self._rows += len(self._pending)
             self._pending.clear()
             self._widened.clear()
@@ -85,30 +87,16 @@ class Sheet:
             yield from (row[:-1] + padding for row in self._pending[start:stop])
             start = stop
 
-    def _append(self, rows: bytes) -> None:
-        with self._path.open("r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) != self._end:
-                raise OSError(f"{self._path} was changed by someone else; it is read again and continued.")
-            try:
-                unwritten = memoryview(rows)
-                while unwritten:
-                    unwritten = unwritten[file.write(unwritten) :]
-            except OSError:
-                file.truncate(self._end)  # no half line is left on a full disk
-                raise
-        self._end += len(rows)
-
     def _rewrite(self) -> None:
         """The header with all columns and the rows there are, beside the file and then in its place."""
         self._make_folder()
         padding = b"," * (len(self._names) - self._written_names) + b"\n"
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        with temporary.open("wb") as new:
+        with beside(self._path).open("wb") as new:
             new.write(self._header())
             if self._rows:
                 new.writelines(record[:-1] + padding for record in self._records())
             self._end = new.tell()
-        temporary.replace(self._path)
+        beside(self._path).replace(self._path)
         self._written_names = len(self._names)
 
     def _make_folder(self) -> None:
