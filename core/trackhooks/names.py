@@ -13,6 +13,7 @@ Names that start with a known prefix are kept, in both directions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -22,19 +23,11 @@ PREFIXES = (
 )  # fmt: skip
 
 _LEARNING_RATE = {"lr": "lr/0", "learning_rate": "lr/0"}
-_LOWER_IS_BETTER = (
-    "loss",
-    "error",
-    "mse",
-    "mae",
-    "rmse",
-    "mape",
-    "perplexity",
-    "wer",
-    "cer",
-    "fid",
-    "crossentropy",
-)
+_LOWER_ENDINGS = (
+    "loss", "error", "errors", "mse", "mae", "mape", "msle", "perplexity", "crossentropy", "divergence", "hinge",
+)  # fmt: skip
+# Too short or too common to be looked for at the end of longer words: `power` and `cancer` are no error rates.
+_LOWER_WORDS = frozenset({"wer", "cer", "fid", "nll", "ppl", "err", "poisson", "huber", "logcosh", "false"})
 
 
 class Prefixed(dict[str, str]):
@@ -49,16 +42,17 @@ class Prefixed(dict[str, str]):
     def __missing__(self, name: str) -> str:
         if len(self) >= self._MOST:
             self.clear()
-        self[name] = found = prefixed(self.prefix, name)
+        found = prefixed(self.prefix, name)
+        self[name] = found
         return found
 
 
 def prefixed(prefix: str, name: Any) -> str:
     """The name under the prefix, unless it is one of the names that are kept."""
-    name = str(name)
-    if name in _LEARNING_RATE:
-        return _LEARNING_RATE[name]
-    return name if name.startswith(PREFIXES) else prefix + name
+    text = str(name)
+    if text in _LEARNING_RATE:
+        return _LEARNING_RATE[text]
+    return text if text.startswith(PREFIXES) else prefix + text
 
 
 def from_keras_epoch(logs: Mapping[str, Any], validated: Collection[str]) -> dict[str, Any]:
@@ -100,8 +94,8 @@ def _to_keras(name: str, own: Iterable[str]) -> str:
 
 def lower_is_better(name: str) -> bool:
     """Whether less is better, as far as a name tells: losses and errors."""
-    words = name.lower().replace("/", "_").replace("-", "_").split("_")
-    return any(word.endswith(_LOWER_IS_BETTER) for word in words)
+    words = re.split(r"[^a-z]+", name.lower())
+    return any(word.endswith(_LOWER_ENDINGS) or word in _LOWER_WORDS for word in words)
 
 
 def better(name: str, new: float, old: float) -> bool:

@@ -1,67 +1,118 @@
-"""Secrets stay in the process: what is redacted, by its name or by its shape."""
+"""Secrets stay in the process: what is redacted, by its name or by its shape.
+
+Only texts are secrets, never numbers. A name is a secret's by its last word (`hf_token`, `apiKey`; not `max_tokens`,
+`tokenizer` or `num_keys`), and so is what is nested below it (`credentials/user`). Whatever its name, a text loses
+the keys whose shape is known, the passwords in URLs, and what it assigns to a secret's name (`password="…"`).
+"""
 
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 REDACTED = "<redacted>"
 
-_SECRET_LAST_WORDS = frozenset(
-    {
-        "token", "secret", "password", "passwd", "passphrase", "pwd", "apikey", "credential", "credentials",
-        "accesskey", "secretkey", "privatekey", "authtoken", "authorization", "bearer",
-    }
+_Value = TypeVar("_Value")
+
+_SECRET_WORDS = frozenset(
+    {"token", "authtoken", "accesstoken", "hftoken", "credential", "accesskey", "secretkey", "privatekey", "pwd",
+     "authorization", "bearer", "jwt"}
 )  # fmt: skip
-_SECRET_LAST_PAIRS = frozenset(
-    {("api", "key"), ("access", "key"), ("secret", "key"), ("private", "key"), ("auth", "key"), ("account", "key"),
-     ("encryption", "key"), ("signing", "key"), ("access", "keys")}
+_SECRET_ENDINGS = (
+    "password", "passwords", "passwd", "passphrase", "secret", "secrets", "apikey", "apikeys", "credentials",
 )  # fmt: skip
-# Names whose last word is of the list, and which are no secrets: what a tokenizer calls its special tokens.
+# A key is a secret's by the word before it: a key of what?
+_SECRET_KEYS = frozenset(
+    {"api", "access", "secret", "private", "auth", "account", "encryption", "signing", "subscription", "service",
+     "consumer", "master", "session", "ssh", "deploy", "wandb", "openai", "anthropic"}
+)  # fmt: skip
+# Tokens that are no secrets: a tokenizer's special ones, and those that are counted.
 _TOKEN_KINDS = frozenset(
-    {"pad", "eos", "bos", "unk", "mask", "sep", "cls", "special", "image", "start", "end", "stop", "max", "min", "per",
-     "next", "first", "last", "new", "prompt", "decoder", "added", "additional"}
+    {"pad", "eos", "bos", "sos", "eot", "eom", "unk", "mask", "sep", "cls", "special", "image", "video", "audio",
+     "vision", "text", "start", "end", "stop", "max", "min", "num", "per", "next", "first", "last", "new", "prompt",
+     "decoder", "added", "additional", "prefix", "suffix", "middle", "blank"}
 )  # fmt: skip
 
 _SHAPES = re.compile(
     r"""
-      \bgh[pousr]_[A-Za-z0-9]{20,}            # GitHub
+      \bgh[pousr]_[A-Za-z0-9]{20,}                                    # GitHub
     | \bgithub_pat_[A-Za-z0-9_]{20,}
-    | \bglpat-[A-Za-z0-9_-]{16,}              # GitLab
-    | \bhf_[A-Za-z0-9]{20,}                   # Hugging Face
-    | \bsk-[A-Za-z0-9_-]{16,}                 # OpenAI, Anthropic
-    | \bxox[abprs]-[A-Za-z0-9-]{10,}          # Slack
-    | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b           # AWS
-    | \bAIza[A-Za-z0-9_-]{30,}                # Google
-    | \bdapi[a-f0-9]{32}\b                    # Databricks
-    | \bwandb_v1_[A-Za-z0-9_]{20,}            # W&B
+    | \bglpat-[A-Za-z0-9_-]{16,}                                      # GitLab
+    | \bhf_[A-Za-z0-9]{20,}                                           # Hugging Face
+    | \bsk-(?=[\w-]{0,200}\d)(?=[\w-]{0,200}(?:[A-Z]|[0-9a-f]{32}))[\w-]{16,}  # OpenAI, Anthropic
+    | \b[sr]k_live_[A-Za-z0-9]{16,}                                   # Stripe
+    | \bxox[abeprs]-[A-Za-z0-9-]{10,}                                 # Slack
+    | (?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}
+    | (?<=/api/webhooks/)\d+/[\w-]{20,}                               # Discord
+    | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b                                   # AWS
+    | \bAIza[A-Za-z0-9_-]{30,}                                        # Google
+    | \bdapi[a-f0-9]{32}(?:-\d+)?\b                                   # Databricks
+    | \bwandb_v1_[A-Za-z0-9_]{20,}                                    # W&B
+    | \bnpm_[A-Za-z0-9]{30,}
+    | \bpypi-[A-Za-z0-9_-]{40,}
+    | (?<=\bAccountKey=)[A-Za-z0-9+/=]{20,}                           # Azure
+    | (?<=\bSharedAccessKey=)[A-Za-z0-9+/=]{20,}
+    | (?:(?<=[?&]sig=)|(?<=-Signature=))[^&\#\s"']+                   # a signed URL
     | \beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}  # a JSON web token
+    | \beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/=]{20,}                       # Neptune
+    | (?i:(?<=\bbearer\ )[A-Z0-9._~+/=-]{16,})                        # an HTTP header
+    | (?<=://)[A-Za-z0-9_-]{32,}(?=@)                                 # a token as the user of a URL
     | -----BEGIN[ A-Z]*PRIVATE\ KEY-----(?:.|\n)*?(?:-----END[ A-Z]*PRIVATE\ KEY-----|\Z)
     """,
     re.VERBOSE,
 )
-_URL_PASSWORD = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*):(?P<password>[^/\s@]+)@")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# The password reaches to the last @ before the path. One that holds a slash ends at the next @ instead; a port, and a
+# path behind `git@host:`, are none.
+_URL_PASSWORD = re.compile(
+    r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://
+            (?: [^/?\#\s:"\[\]]*:(?=[^/?\#\s"]+@) | [^/?\#\s:"\[\]@]*:(?!\d+[/?\#]) ))
+        (?P<password>[^/?\#\s"]+(?=@) | [^\s"@]+(?=@))""",
+    re.VERBOSE,
+)
+_ASSIGNED = re.compile(
+    r"""(?P<name>\b[A-Za-z_][\w.-]{0,80})
+        (?: (?P<between>\\?["']?\s{0,8}[=:]\s{0,8}[bru]?)(?P<quote>\\?["'])(?:(?!(?P=quote))(?:\\.|[^\\]))+(?P=quote)
+          | =(?!(?:None|True|False)\b)[^\s"'&,;(){}\[\]<>]+ )""",
+    re.VERBOSE,
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a value of this name is a secret: its last word says so (`hf_token`, `apiKey`; not `max_tokens`)."""
-    words = [word for word in re.split(r"[^a-z0-9]+", _CAMEL.sub("_", name).lower()) if word]
-    if not words:
-        return False
-    if words[-1] == "token" and len(words) > 1 and words[-2] in _TOKEN_KINDS:
-        return False
-    return words[-1] in _SECRET_LAST_WORDS or tuple(words[-2:]) in _SECRET_LAST_PAIRS
+    """Whether a text of this name is a secret: the last word says so, of the name or of what it is nested in."""
+    words: list[str] = []
+    for part in name.split("/"):
+        words += (word for word in re.split(r"[^a-z]+", _CAMEL.sub("_", part).lower()) if word)
+        if _end_secret(words):
+            return True
+    return False
+
+
+def _end_secret(words: list[str]) -> bool:
+    before, last = ["", "", *words][-2:]
+    if last in ("key", "keys"):
+        return before in _SECRET_KEYS
+    return last.endswith(_SECRET_ENDINGS) or (last in _SECRET_WORDS and before not in _TOKEN_KINDS)
 
 
 def redact_text(text: str) -> str:
-    """The text without known key shapes and without the passwords of URLs."""
+    """The text without known key shapes, the passwords of URLs, and what it assigns to secrets' names."""
     if "://" in text:
-        text = _URL_PASSWORD.sub(rf"\g<scheme>:{REDACTED}@", text)
+        text = _URL_PASSWORD.sub(rf"\g<user>{REDACTED}", text)
+    if "=" in text or ":" in text:
+        text = _ASSIGNED.sub(_without_value, text)
     return _SHAPES.sub(REDACTED, text)
 
 
-def redact(name: str, value: object) -> object:
-    """The value as it may leave the process: only strings are ever secrets."""
+def _without_value(assigned: re.Match[str]) -> str:
+    name, between, quote = assigned["name"], assigned["between"], assigned["quote"]
+    if not is_secret_name(name):
+        return assigned[0]
+    return f"{name}={REDACTED}" if quote is None else f"{name}{between}{quote}{REDACTED}{quote}"
+
+
+def redact(name: str, value: _Value) -> _Value | str:
+    """The value as it may leave the process: only texts are ever secrets."""
     if not isinstance(value, str) or not value:
         return value
     return REDACTED if is_secret_name(name) else redact_text(value)
@@ -72,12 +123,13 @@ def redact_command(words: list[str]) -> list[str]:
     clean: list[str] = []
     secret_follows = False
     for word in words:
-        flag, equals, value = word.partition("=")
-        if secret_follows and not word.startswith("-"):
-            clean.append(REDACTED)
-        elif equals and value and is_secret_name(flag):
-            clean.append(f"{flag}={REDACTED}")
-        else:
-            clean.append(redact_text(word))
-        secret_follows = word.startswith("-") and not equals and is_secret_name(word)
+        clean.append(REDACTED if secret_follows and not word.startswith("-") else _redact_word(word))
+        secret_follows = word.startswith("-") and "=" not in word and is_secret_name(word)
     return clean
+
+
+def _redact_word(word: str) -> str:
+    for equals in re.finditer("=", word):
+        if is_secret_name(word[: equals.start()]) and equals.end() < len(word):
+            return f"{word[: equals.end()]}{REDACTED}"
+    return redact_text(word)
