@@ -8,6 +8,7 @@ runs them to the end of the journal.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -132,7 +133,9 @@ class Feed:
         self._started = False
         self._quiet_since = 0.0
         self._saved_at = 0.0
+        self._read = -1
         self._current = -1
+        """The event that the tracker was given last: the one to blame when it keeps failing."""
         self._careful_until = -1
         self._failed_at: dict[int, int] = {}
 
@@ -162,6 +165,7 @@ class Feed:
         careful = self.cursor.index < self._careful_until
         for event in itertools.islice(self._reader, 1 if careful else _BATCH):
             self._deliver(event)
+            self._read = event.index
             count += 1
         if count:
             self._quiet_since = time.monotonic()
@@ -206,12 +210,12 @@ class Feed:
 
     def _deliver(self, event: Event) -> None:
         assert self._tracker is not None
-        self._current = event.index
         hook = BY_NAME.get(event.hook)
         wanted = hook is None or hook.journaled or event.hook in self._tracker.wants
         if wanted and event.index not in self.cursor.skipped and self._throttle.passes(event):
             if not self._started:
                 self._start()
+            self._current = event.index
             if event.files:
                 self._keeper.resolve(event)
             event.run = self.run
@@ -222,6 +226,7 @@ class Feed:
 
     def _start(self) -> None:
         assert self._tracker is not None
+        self._current = -1
         self._tracker.start(self.run, self.cursor.state)
         self._started = True
         self.cursor.url = self._tracker.url
@@ -276,10 +281,8 @@ class Feed:
         if isinstance(error, _OWN_ERRORS) and self._current >= 0:
             self._blame_event()
         self.cursor.updated = time.time()
-        try:
+        with contextlib.suppress(OSError):  # a full disk, perhaps; the next attempt says so again
             write_atomically(cursor_path(self.run, made), msgspec.json.encode(self.cursor))
-        except OSError:
-            pass  # a full disk, perhaps; the next attempt says so again
 
     def _blame_event(self) -> None:
         """A batch that fails again is delivered one by one; the event that still fails is skipped."""

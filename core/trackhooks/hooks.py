@@ -197,6 +197,10 @@ class CallbackList:
             {name: tuple(entry.listener for entry in self._entries if entry.hook == name) for name in BY_NAME}
         )
 
+    def hears(self, hook: str) -> bool:
+        """Whether anyone listens to this hook."""
+        return bool(self._calls[hook])
+
     def _index(self) -> None:
         self._calls = {name: tuple(self._calls_of(name)) for name in BY_NAME}
 

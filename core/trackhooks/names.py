@@ -30,7 +30,7 @@ _LOWER_ENDINGS = (
 _LOWER_WORDS = frozenset({"wer", "cer", "fid", "nll", "ppl", "err", "poisson", "huber", "logcosh", "false"})
 
 
-class Prefixed(dict[str, str]):
+class Prefixed(dict[Any, str]):
     """Name → the name under a prefix, remembered: `Prefixed("batch/")["loss"]` is `"batch/loss"`."""
 
     _MOST = 10_000  # names made up anew at every step must not fill the memory
@@ -39,7 +39,7 @@ class Prefixed(dict[str, str]):
         super().__init__()
         self.prefix = prefix
 
-    def __missing__(self, name: str) -> str:
+    def __missing__(self, name: Any) -> str:
         if len(self) >= self._MOST:
             self.clear()
         found = prefixed(self.prefix, name)

@@ -31,7 +31,12 @@ _LISTEN_S = 1.0
 
 # The standard library and site-packages first, then what else the training can import: a `platform.py` beside the
 # user's script must not be taken for Python's own.
-_BOOTSTRAP = "import sys; sys.path += [p for p in {path!r} if p not in sys.path]; from trackhooks.process import main; main()"
+_BOOTSTRAP = """\
+import sys
+sys.path += [path for path in {path!r} if path not in sys.path]
+from trackhooks.process import main
+main()
+"""
 
 
 class _Order(msgspec.Struct, omit_defaults=True):

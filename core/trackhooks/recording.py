@@ -68,14 +68,15 @@ class Recording:
         self._journaled = _ALWAYS_JOURNALED | wants
         self._mutex = threading.RLock()
         self._index = 0
-        self._before_epoch = -1
+        self.before_epoch = -1
+        """The last step before the present epoch."""
         self._epoch_started = 0.0
         self._steps_before = -1
         self._held: list[Event] = []
         self._best: dict[str, float] = {}
-        self._newest: dict[str, float] = {}
         self._left_out: set[str] = set()
         self._own_steps = -1
+        self._to_tear_down = False
         if writer is not None and writer.last is not None:
             self._continue(writer.last)
         callbacks.recorder = self
@@ -83,7 +84,7 @@ class Recording:
 
     def _continue(self, last: Event) -> None:
         self._index, self.step, self.epoch = last.index + 1, last.step, last.epoch
-        self._before_epoch = self.step
+        self.before_epoch = self.step
 
     # Identity
 
@@ -131,11 +132,13 @@ class Recording:
             batch: from 0 in each epoch, where the event tells it.
             **more: what else is stored: `params`, `files`, `media`, `status`, `reason`.
         """
+        if hook in ("on_train_start", "teardown"):
+            self._to_tear_down = hook == "on_train_start"
         if self._writer is None:
             return
         with self._mutex:
             if hook == "on_train_batch_end":
-                self.step = self.step + 1 if batch is None else self._before_epoch + 1 + batch
+                self.step = self.step + 1 if batch is None else self.before_epoch + 1 + batch
             else:
                 if epoch is not None:
                     self.epoch = epoch
@@ -148,13 +151,12 @@ class Recording:
     def _at_epoch_hook(self, hook: str, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
         """Adds what only the recording knows: how long it took, and the best so far."""
         if hook == "on_train_epoch_start":
-            self._before_epoch = self._steps_before = self.step
+            self.before_epoch = self._steps_before = self.step
             self._epoch_started = time.monotonic()
         elif hook == "on_train_epoch_end":
             return {**metrics, **self._speed()}
         elif hook == "on_fit_epoch_end":
-            self._newest = _finite_numbers(metrics)
-            for name, value in self._newest.items():
+            for name, value in _plain_numbers(metrics).items():
                 if not name.startswith(("lr/", "speed/")) and better(
                     name, value, self._best.get(name, float("nan"))
                 ):
@@ -186,7 +188,7 @@ class Recording:
         status: str = "",
         reason: str = "",
     ) -> None:
-        numbers = metrics if _all_floats(metrics) else self._numbers(metrics)
+        numbers = metrics if _all_floats(metrics) else self.numbers(metrics)
         with self._mutex:
             event = Event(
                 hook,
@@ -206,7 +208,8 @@ class Recording:
             else:
                 self._append(event)
 
-    def _numbers(self, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    def numbers(self, metrics: Mapping[str, Any]) -> dict[str, float | values.Snapshot]:
+        """The numbers among the metrics; of each that is none, a warning says so once."""
         accepted, refused = values.numbers(metrics)
         for name, why in refused.items():
             self._leave_out(name, why)
@@ -417,7 +420,7 @@ class Recording:
             path,
             "model",
             aliases=_aliases(aliases),
-            metrics=dict(self._newest),
+            metrics=_plain_numbers(self.callbacks.state.metrics),
             **({"name": name} if name else {}),
         )
         self.callbacks.state.file = file.path
@@ -461,17 +464,22 @@ class Recording:
     def settle(self, status: str, reason: str = "") -> None:
         """Gives the run its status, in the journal and in `run.json`; what is recorded later still belongs to it.
 
+        Fires `teardown` where a training has started.
+
         Raises:
             InvalidValueError: it is no status of a run that has ended.
         """
         if status not in FINAL:
             raise InvalidValueError(f"status {status!r}: one of {', '.join(sorted(FINAL))} is needed.")
-        if not self.records or self.info.status == status:
-            return
-        self.info.status, self.info.reason, self.info.ended = status, reason or None, time.time()
-        self._record(LOG, {}, status=status, reason=reason)
-        self.flush()
-        self._write_info()
+        if self.records:
+            self.info.status, self.info.reason, self.info.ended = status, reason or None, time.time()
+        if self._to_tear_down:
+            self.callbacks.run_callbacks("teardown", status=status, reason=reason)
+        elif self.records:
+            self._record(LOG, {}, status=status, reason=reason)
+        if self.records:
+            self.flush()
+            self._write_info()
 
     def _write_info(self) -> None:
         try:
@@ -501,14 +509,10 @@ class Recording:
 
         Does not wait for delivery. Closing again does nothing.
         """
-        if not self.records:
-            return
-        if self.callbacks.state.training:
-            self.callbacks.run_callbacks("teardown")
-        self.settle(status, reason)
-        self.flush()
-        assert self._writer is not None
-        self._writer.close()
+        if self._writer is None or self._writer.open:
+            self.settle(status, reason)
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _all_floats(metrics: Mapping[str, Any]) -> bool:
@@ -522,7 +526,7 @@ def _has_snapshots(event: Event) -> bool:
     return any(isinstance(value, values.Snapshot) for value in event.metrics.values())
 
 
-def _finite_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+def _plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     accepted, _ = values.numbers(metrics)
     return {name: value for name, value in accepted.items() if not isinstance(value, values.Snapshot)}
 

@@ -6,7 +6,7 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from .folder import as_file_name
 from .hooks import CallbackList, Function
 from .journal import Writer
 from .keeping import Policy
+from .loops.torch import Batch, Loop
 from .recording import Recording
 from .redaction import redact_text
 from .tracker import Tracker, entry_points
@@ -172,6 +173,7 @@ class Run(Recording):
         self._settings = chosen
         # The list's own method: what calls a function must be what the loop calls, since functions look at frames.
         self.run_callbacks = callbacks.run_callbacks
+        self._loop = Loop(self)
 
     # The two vocabularies
 
@@ -191,6 +193,59 @@ class Run(Recording):
         super().heard(hook, metrics, epoch, batch, **more)
         if hook == "on_fit_epoch_end" and self.records:
             _deliverer().check(self.info, self.strict)
+
+    # A loop of your own
+
+    def watch(
+        self, model: Any, optimizer: Any = None, *, gradient_norm: bool = False, histograms: int = 0
+    ) -> None:
+        """Tells the run about the model and the optimizer: then all 25 hooks fire.
+
+        Fires `on_pretrain_routine_start` and `_end`, with the model's summary and the optimizer's settings as
+        parameters. Adds the learning rates of each epoch. Nothing of it runs the model or moves random numbers.
+
+        Args:
+            model: a `torch.nn.Module`; Keras callbacks get it as a `model` whose `stop_training` ends the loop.
+            optimizer: a `torch.optim.Optimizer`; its steps and `zero_grad` fire `optimizer_step` and
+                `on_before_zero_grad`.
+            gradient_norm: log the norm of all gradients at each step, as `batch/gradients…`; costs a pass over them.
+            histograms: log histograms of weights and gradients every so many steps; 0 for never.
+
+        Raises:
+            InvalidValueError: `model` or `optimizer` is of another kind.
+        """
+        self._loop.watch(model, optimizer, gradient_norm, histograms)
+
+    def epochs(self, count: int, *, start: int | None = None, progress: bool = False) -> Iterator[int]:
+        """Runs a training: `for epoch in run.epochs(10)`. Ends early when a callback asks for it.
+
+        Args:
+            count: how many epochs, behind those that the run already has; with `start`, the index to stop before.
+            start: the index of the first epoch, as after a checkpoint was loaded.
+            progress: show a bar for each epoch.
+
+        Yields:
+            The index of the epoch, from 0.
+
+        Raises:
+            InvalidValueError: `count` is no number of epochs.
+        """
+        return self._loop.epochs(count, start, progress)
+
+    def train(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Goes through the training batches of an epoch; what is logged in each becomes one record.
+
+        Without `run.epochs` around it each call is an epoch of its own.
+        """
+        return self._loop.train(batches)
+
+    def validate(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Goes through validation batches; the means of what is logged become `val/…`, outside of epochs `test/…`."""
+        return self._loop.validate(batches)
+
+    def predict(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Goes through batches to predict; samples a second are recorded, and the means of what is logged."""
+        return self._loop.predict(batches)
 
     # Where it is
 
@@ -228,9 +283,14 @@ class Run(Recording):
 
         Does not wait for delivery: see `wait`. Closing again does nothing.
         """
-        if not self.records:
-            return
+        if status == "finished":
+            self._loop.settle()
+        self._loop.abandon()
+        self._loop.release()
+        recorded = self.records
         super().close(status, reason)
+        if not recorded:
+            return
         _open_runs.pop(self.id, None)
         _deliverer().end(self.info)
 
