@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from . import journal
-from .delivery import FOLDER, Cursor, Follower, Spec, cursors
+from .cursor import FOLDER, Cursor, Spec, cursors
 from .errors import TrackerError, warn
 from .event import FINAL, RunInfo
+from .following import Follower
 from .process import DeliveryProcess, possible
 from .tracker import Tracker
 

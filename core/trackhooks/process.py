@@ -20,10 +20,12 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from .delivery import Follower, Spec, alive, end_if_dead
+from .cursor import Spec
+from .ending import alive, end_if_dead
 from .errors import TrackhooksError
 from .event import RunInfo
 from .folder import read_info
+from .following import Follower
 
 _NICE = 10
 _WATCH_S = 0.2

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from . import recording
+from .cursor import Spec, check_spec, cursors
 from .deliverer import Deliverer, say
-from .delivery import Spec, check_spec, cursors
 from .errors import InvalidValueError, unknown
-from .event import RunInfo
-from .folder import as_file_name
+from .event import RunInfo, Scalar
+from .folder import as_file_name, home
 from .hooks import CallbackList, Function
 from .journal import Writer
 from .keeping import Policy
@@ -94,7 +94,7 @@ def settings(
         tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
         notes=_text("notes", notes),
         group=_text("group", group),
-        dir=Path(dir if dir is not None else os.environ.get("TRACKHOOKS_DIR") or "runs"),
+        dir=home(dir),
         keep=keep,
         delivery=_mode(delivery),
         strict=strict,
@@ -379,7 +379,7 @@ def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | N
     info = recording.new_info(
         name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
         trackers=chosen.tracker_names, parent=None if parent is None else parent.id,
-        options={spec.name: safe_params(spec.options) for spec in chosen.specs if spec.options},
+        options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
     )  # fmt: skip
     made = Run(*_folder_of(info, chosen, resume), callbacks, chosen)
     _open_runs[made.id] = made
@@ -390,6 +390,12 @@ def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | N
     if chosen.params:
         made.log_params(chosen.params)
     return made
+
+
+def _stored_options(spec: Spec) -> dict[str, Scalar]:
+    """What `run.json` remembers, so that `sync` delivers to the same place, as often."""
+    every = {} if spec.every is None else {"every": spec.every}
+    return safe_params({**spec.options, **every})
 
 
 def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:

@@ -1,0 +1,138 @@
+"""`Cursor`: how far one tracker is with one run, and which tracker that is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from . import tracker
+from .errors import InvalidValueError
+from .event import RunInfo
+from .folder import as_file_name, write_atomically
+from .redaction import REDACTED, redact_text
+from .throttle import Throttle
+from .tracker import State, Tracker
+
+FOLDER = "delivery"
+"""Where a run's folder holds its cursors and the log of its delivery."""
+
+
+class Spec(msgspec.Struct, omit_defaults=True):
+    """One tracker as the user named it."""
+
+    name: str
+    """Of an entry point, or `"module:Class"`."""
+    options: dict[str, Any] = {}
+    every: int | str | None = None
+    """How often it takes the metrics of training batches; None for its own default."""
+
+    def make(self) -> Tracker:
+        """The tracker.
+
+        Raises:
+            UnknownNameError: there is no such tracker or option.
+            InvalidValueError: an option was redacted: without it the run would be delivered to somewhere else.
+            MissingPackageError: a package that it needs is not installed.
+        """
+        for option, value in self.options.items():
+            if REDACTED in str(value):
+                raise InvalidValueError(
+                    f"tracker {self.name!r}: the option {option!r} holds a secret, which is not stored with the run."
+                    f" Give it again: trackhooks sync … --option {self.name}.{option}=…"
+                )
+        return tracker.load(self.name, **self.options)
+
+
+class Cursor(msgspec.Struct, omit_defaults=True):
+    """How far one tracker is with one run: what is stored, one small file for each tracker and destination."""
+
+    tracker: str
+    destination: str = ""
+    offset: int = 0
+    """Where in the journal the next event starts, in bytes."""
+    index: int = -1
+    """The last event that was delivered."""
+    state: State = {}
+    """The tracker's own: what its last `flush` returned."""
+    epoch: State = {}
+    """The metrics that the tracker has of the present epoch."""
+    passed: float | None = None
+    """When a batch's metrics last passed the throttle."""
+    told: str = ""
+    """The status that the journal has given to the run so far; empty while it goes on."""
+    reason: str = ""
+    status: str = ""
+    """The status that the tracker has been closed with; empty while the run is open in it."""
+    url: str | None = None
+    error: str | None = None
+    """Why the last attempt failed; None when it did not."""
+    failures: int = 0
+    """Attempts that failed since the last that did not."""
+    skipped: list[int] = []
+    """The events that the tracker could not take."""
+    spec: Spec | None = None
+    """Without options that may be secret: only what `sync` needs to find the tracker again."""
+    updated: float = 0.0
+
+
+def check_spec(name: str, options: dict[str, Any]) -> tuple[Spec, Tracker]:
+    """The spec of a tracker with the options that a user gave, and the tracker that it makes: it is light.
+
+    Raises:
+        UnknownNameError: there is no such tracker or option.
+        MissingPackageError: a package that it needs is not installed.
+        InvalidValueError: `every` is neither a number of steps nor a time.
+    """
+    given = dict(options)
+    every = given.pop("every", None)
+    if every is not None:
+        Throttle(every)
+    spec = Spec(name, given, every)
+    made = spec.make()
+    try:
+        msgspec.json.encode(spec)
+    except (TypeError, msgspec.ValidationError) as error:
+        raise InvalidValueError(
+            f"tracker {name!r}: an option cannot be handed to the delivery process ({error})."
+            " Pass the tracker itself, or delivery='inline'."
+        ) from error
+    return spec, made
+
+
+def cursor_path(run: RunInfo, made: Tracker) -> Path:
+    """Where the cursor of this tracker and its destination is stored."""
+    name = as_file_name(made.name)
+    if made.destination:
+        name += "-" + hashlib.sha256(made.destination.encode()).hexdigest()[:8]
+    return Path(run.path, FOLDER, f"{name}.json")
+
+
+def load_cursor(run: RunInfo, made: Tracker, spec: Spec | None = None) -> Cursor:
+    """The cursor of this tracker; a new one where it has not delivered this run to this destination."""
+    path = cursor_path(run, made)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Cursor)
+    except (FileNotFoundError, msgspec.DecodeError):
+        found = Cursor(made.name, redact_text(made.destination))
+    found.spec = spec or found.spec
+    return found
+
+
+def cursors(run: str | Path) -> list[Cursor]:
+    """How far every tracker of a run is."""
+    found = []
+    for path in sorted(Path(run, FOLDER).glob("*.json")):
+        try:
+            found.append(msgspec.json.decode(path.read_bytes(), type=Cursor))
+        except (OSError, msgspec.DecodeError):
+            continue  # another file, such as the one about the kept files
+    return found
+
+
+def save_cursor(run: RunInfo, made: Tracker, cursor: Cursor) -> None:
+    """Replaces the cursor of this tracker atomically."""
+    write_atomically(cursor_path(run, made), msgspec.json.encode(cursor))
