@@ -31,6 +31,11 @@ _NOUNS = (
 )  # fmt: skip
 
 
+def home(directory: str | os.PathLike[str] | None = None) -> Path:
+    """The directory of the runs: the one given, else that of `TRACKHOOKS_DIR`, else `runs`."""
+    return Path(directory if directory is not None else os.environ.get("TRACKHOOKS_DIR") or "runs")
+
+
 def make(parent: Path, name: str | None) -> Path:
     """A new folder for a run, taken by an exclusive mkdir, so that no two runs ever share one.
 

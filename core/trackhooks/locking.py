@@ -24,6 +24,16 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process or object holds the lock now; nothing is made where there is none."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    free = lock.acquire()
+    lock.release()
+    return not free
+
+
 class FileLock:
     """A lock by the name of a file, which is made where it is missing and left behind."""
 
