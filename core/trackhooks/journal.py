@@ -11,14 +11,17 @@ skipped up to the next marker that starts a whole one, and reported.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
 import weakref
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
+from numbers import Real
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -37,11 +40,13 @@ MAX_RECORD: Final = 16 * 1024 * 1024
 
 _MAGIC = b"trackhooks\0"
 _HEADER = struct.Struct("<11sB4x")
+_OUR_HEADER = _HEADER.pack(_MAGIC, VERSION)
 _FRAME = struct.Struct("<4sII")
-_LENGTH = struct.Struct("<I")
-_MARKER = b"\xf7TH\x1a"
+_MARKER = b"\xf7TH\x1a"  # no UTF-8 text contains it
 _CHUNK = 1 << 20
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
+_pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
 
@@ -54,31 +59,74 @@ def path_of(run: str | os.PathLike[str]) -> Path:
 
 def _frame(payload: bytes) -> bytes:
     size = len(payload)
-    return _FRAME.pack(_MARKER, size, zlib.crc32(payload, zlib.crc32(_LENGTH.pack(size)))) + payload
+    return _pack(_MARKER, size, _crc32(payload, _crc32(_pack_length(size)))) + payload
+
+
+def _encode_anything(event: Event) -> bytes:
+    """For what the encoder refuses: better a record with a text in place of a value than none."""
+    return _encode(_encodable(msgspec.to_builtins(event, enc_hook=_builtin, str_keys=True)))
+
+
+def _write_all(fd: int, rest: bytes) -> None:
+    while rest:
+        written = os.write(fd, rest)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[written:]
+
+
+def _builtin(value: Any) -> Any:
+    """What a type that MessagePack does not know is stored as: a number of NumPy's as a float, the rest as a text."""
+    return float(value) if isinstance(value, Real) else str(value)
+
+
+def _encodable(value: Any) -> Any:
+    """Integers beyond 64 bits become floats, and half a surrogate pair its escape."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value) if value.bit_length() < 1024 else str(value.bit_length()) + " bits"
+    return value
 
 
 class Writer:
-    """Appends to one journal. One writer at a time, safe with threads, deaf in a forked child.
+    """Appends to one journal. One writer at a time, safe with threads and signals, deaf in a forked child.
+
+    Args:
+        run: the folder of a run; a journal that is there already goes on behind its last whole record.
 
     Raises:
-        JournalError: another process writes this journal now, or it is of a version that is not known here.
+        JournalError: another process or run writes this journal now, it cannot be written, it is no journal, or it
+            is of a version that is not known here.
     """
 
     def __init__(self, run: str | os.PathLike[str]) -> None:
+        self._fd = -1
+        # Reentrant: a signal handler or a finalizer may append while its thread does so.
+        self._mutex = threading.RLock()
+        self._syncing = threading.RLock()
         self._folder = Path(run)
         self._path = self._folder / FILE_NAME
         self.last: Event | None = None
         """The last record of a journal that existed already."""
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        _open_writers.add(self)  # before there is a file that a forked child could hold on to
         try:
+            self._fd = os.open(self._path, _OPEN_FLAGS, 0o644)
             self._lock_file()
-            self._end = self._recover()
+            self._recover()
+        except OSError as error:
+            self._release()
+            raise JournalError(
+                f"{self._path} cannot be written: {error.strerror}."
+                " Choose another directory with dir=… or TRACKHOOKS_DIR."
+            ) from error
         except BaseException:
-            os.close(self._fd)
+            self._release()
             raise
-        self._torn = False
-        self._mutex = threading.Lock()
-        _open_writers.add(self)
 
     def _lock_file(self) -> None:
         if fcntl is None:
@@ -92,17 +140,15 @@ class Writer:
         except OSError:
             pass  # a file system without locks
 
-    def _recover(self) -> int:
-        """The end of the last whole record; what a killed writer left behind it is cut off."""
-        if os.fstat(self._fd).st_size < _HEADER.size:
-            os.ftruncate(self._fd, 0)
-            os.write(self._fd, _HEADER.pack(_MAGIC, VERSION))
-            return _HEADER.size
-        reader = Reader(self._path)
-        for self.last in reader:
-            pass
-        os.ftruncate(self._fd, reader.offset)
-        return reader.offset
+    def _recover(self) -> None:
+        """What a killed writer left behind the last whole record is cut off."""
+        with Reader(self._path) as reader:
+            for self.last in reader:
+                pass
+            whole = os.fstat(self._fd).st_size >= _HEADER.size
+            os.ftruncate(self._fd, reader.offset if whole else 0)
+        if not whole:
+            _write_all(self._fd, _OUR_HEADER)
 
     @property
     def open(self) -> bool:
@@ -112,75 +158,95 @@ class Writer:
     def append(self, event: Event) -> None:
         """Writes one record; when this returns, the record survives a kill of the process.
 
+        Once the journal is closed, and in a forked child, this does nothing.
+
         Raises:
             OSError: the record could not be written whole (a full disk); the journal is as it was before.
         """
-        payload = _encode(event)
-        if len(payload) > MAX_RECORD:
-            payload = _encode(self._overflow(event, payload))
-        record = _frame(payload)
+        try:
+            payload = _encode(event)
+        except (TypeError, ValueError, OverflowError):
+            payload = _encode_anything(event)
         with self._mutex:
             if self._fd < 0:
                 return
-            if self._torn:
-                self._cut()
+            if len(payload) > MAX_RECORD:
+                payload = _encode(self._overflow(event, payload))
+            record = _frame(payload)
             written = os.write(self._fd, record)
             if written != len(record):
-                self._mend(record[written:])
-            self._end += len(record)
+                self._mend(record, written)
+
+    def _mend(self, record: bytes, written: int) -> None:
+        """A short write, mostly of a full disk: the rest is tried, and if that fails, the whole is cut off."""
+        start = os.lseek(self._fd, 0, os.SEEK_END) - written
+        try:
+            _write_all(self._fd, record[written:])
+        except OSError:
+            with suppress(OSError):  # a reader passes over it
+                self._cut(start, record)
+            raise
+
+    def _cut(self, start: int, record: bytes) -> None:
+        """Cuts off what stands behind `start`, unless a signal handler has appended to it."""
+        os.lseek(self._fd, start, os.SEEK_SET)
+        torn = os.read(self._fd, len(record) + 1)
+        if record.startswith(torn):
+            os.ftruncate(self._fd, start)
 
     def _overflow(self, event: Event, payload: bytes) -> Event:
+        """Stores the whole record in a file; what is left of it for the journal is where it stands, and the file."""
         name = f"files/records/{event.index}.msgpack"
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(payload)
-        return Event(
-            event.hook,
-            event.index,
-            event.time,
-            event.step,
-            event.epoch,
-            event.batch,
-            status=event.status,
-            overflow=name,
-        )
-
-    def _mend(self, rest: bytes) -> None:
-        """A short write says that the disk is full, or that a signal came: the rest is tried, else all is cut off."""
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
+            with path.open("wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError:
-            self._torn = True
-            self._cut()
+            path.unlink(missing_ok=True)
             raise
-
-    def _cut(self) -> None:
-        os.ftruncate(self._fd, self._end)
-        self._torn = False
+        place = ("hook", "index", "time", "step", "epoch", "batch", "status")
+        return Event(**{field: getattr(event, field) for field in place}, overflow=name)
 
     def sync(self) -> None:
-        """Makes all that was appended survive a crash of the machine."""
-        if self._fd >= 0:
-            os.fsync(self._fd)
+        """Makes all that was appended survive a crash of the machine; appending goes on meanwhile.
+
+        Raises:
+            OSError: the disk fails.
+        """
+        with self._syncing:
+            if self._fd >= 0:
+                os.fsync(self._fd)
 
     def close(self) -> None:
-        """Syncs and closes; later appends do nothing. Closing again does nothing."""
+        """Syncs and closes; later appends do nothing. Closing again does nothing.
+
+        Raises:
+            OSError: the disk fails; the journal is closed all the same.
+        """
+        with self._syncing:  # what is being synced stays open until it is
+            try:
+                self.sync()
+            finally:
+                self._release()
+
+    def __del__(self) -> None:
+        """A journal that is dropped without being closed can be opened again."""
+        self._release()
+
+    def _release(self) -> None:
         with self._mutex:
             fd, self._fd = self._fd, -1
         _open_writers.discard(self)
         if fd >= 0:
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            os.close(fd)
 
     def _abandon(self) -> None:
-        """In a forked child: the lock and the file belong to the parent, and so does whoever held the mutex."""
-        self._mutex = threading.Lock()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        """In a forked child: the lock and the file belong to the parent, and so does whoever held a mutex."""
+        self._mutex, self._syncing = threading.RLock(), threading.RLock()
+        self._release()
 
 
 _open_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
@@ -189,7 +255,6 @@ _open_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 def _abandon_all() -> None:
     for writer in list(_open_writers):
         writer._abandon()
-    _open_writers.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -204,7 +269,7 @@ class Reader:
         offset: where to start, in bytes: 0, or the `offset` of an earlier reader.
 
     Raises:
-        JournalError: there is no journal, or it is of a version that is not known here.
+        JournalError: there is no journal, it cannot be read, or it is of a version that is not known here.
     """
 
     def __init__(self, run: str | os.PathLike[str], offset: int = 0) -> None:
@@ -219,7 +284,13 @@ class Reader:
             raise JournalError(
                 f"{self.path}: no journal. A run is a folder with a run.json and a journal."
             ) from None
-        _check_header(self.path, self._file.read(_HEADER.size))
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be read: {error.strerror}.") from error
+        try:
+            _check_header(self.path, self._file.read(_HEADER.size))
+        except JournalError:
+            self._file.close()
+            raise
 
     @property
     def behind(self) -> int:
@@ -238,6 +309,7 @@ class Reader:
 
     def __iter__(self) -> Iterator[Event]:
         """The records from `offset` to the present end."""
+        self._stay_within()
         buffer, position = b"", 0
         self._file.seek(self.offset)
         while True:
@@ -250,12 +322,32 @@ class Reader:
                 size = _garbage_before_a_record(buffer)
                 if not size:
                     return
+            if event is None and not self._is_there(buffer[position : position + size]):
+                buffer, position = b"", 0
+                self._file.seek(self.offset)
+                continue
             position += size
             self.offset += size
             if event is None:
                 self.skipped += size
             else:
                 yield self._whole(event)
+
+    def _stay_within(self) -> None:
+        """A file that has become shorter (an older copy, the death of a machine) goes on behind its last record."""
+        if os.fstat(self._file.fileno()).st_size < self.offset > _HEADER.size:
+            skipped, self.offset = self.skipped, _HEADER.size
+            for _ in self:
+                pass
+            self.skipped = skipped
+
+    def _is_there(self, garbage: bytes) -> bool:
+        """Whether it is still so: a writer may have cut an incomplete record off while it was being read."""
+        position = self._file.tell()
+        self._file.seek(self.offset)
+        found = self._file.read(len(garbage))
+        self._file.seek(position)
+        return found == garbage
 
     def _whole(self, event: Event) -> Event:
         if not event.overflow:
@@ -279,7 +371,7 @@ def _parse(buffer: bytes, position: int) -> tuple[Event | None, int]:
         if available < _FRAME.size + size:
             return None, 0
         payload = buffer[position + _FRAME.size : position + _FRAME.size + size]
-        if zlib.crc32(payload, zlib.crc32(_LENGTH.pack(size))) == crc:
+        if _crc32(payload, _crc32(_pack_length(size))) == crc:
             try:
                 return _decode(payload), _FRAME.size + size
             except msgspec.DecodeError:
@@ -298,12 +390,12 @@ def _garbage_before_a_record(buffer: bytes) -> int:
 
 
 def _check_header(path: Path, header: bytes) -> None:
-    if len(header) < _HEADER.size:
-        raise JournalError(f"{path}: no journal: it ends within its header.")
-    magic, version = _HEADER.unpack(header)
-    if magic != _MAGIC:
+    if len(header) < _HEADER.size and _OUR_HEADER.startswith(header):
+        return  # its writer was killed while it began
+    if not header.startswith(_MAGIC) or len(header) < _HEADER.size:
         raise JournalError(f"{path}: no journal of trackhooks: it does not start with {_MAGIC!r}.")
-    if version > VERSION:
+    version = _HEADER.unpack(header)[1]
+    if not 1 <= version <= VERSION:
         raise JournalError(
             f"{path}: a journal of version {version}; this trackhooks reads versions up to {VERSION}."
             " Run: pip install -U trackhooks"
