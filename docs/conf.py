@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from importlib import import_module
 from importlib.metadata import version as version_of
 from typing import Any
 
+from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon.docstring import GoogleDocstring
+from sphinx.util.docutils import SphinxDirective
 
 project = "trackhooks"
 author = "The trackhooks developers"
@@ -40,6 +44,18 @@ def _parse_sections(app: Sphinx, what: Any, name: str, obj: Any, options: Any, l
     lines[:] = GoogleDocstring(lines, what=kind, name=name, obj=obj, options=options).lines()
 
 
+class ModuleText(SphinxDirective):
+    """`module-text`: a module's docstring, which is Markdown in ours, as a part of a page."""
+
+    required_arguments = 1
+
+    def run(self) -> list[Node]:
+        """The parsed docstring."""
+        text = inspect.getdoc(import_module(self.arguments[0])) or ""
+        return self.parse_text_to_nodes(text)
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_directive("module-text", ModuleText)
     app.connect("autodoc-process-docstring", _parse_sections)
