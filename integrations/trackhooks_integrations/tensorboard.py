@@ -142,7 +142,7 @@ class TensorBoard(Tracker):
             "sha256": file.sha256, "aliases": ", ".join(file.aliases), "made from": file.parent,
             "seconds": file.duration, "superseded": file.superseded or "", **file.metrics,
         }  # fmt: skip
-        self._add_text(f"files/{file.name}", _facts(facts), event.step, event.time)
+        self._add_text(f"files/{file.name}", _facts("file", file.name, facts), event.step, event.time)
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
         """A picture; where it is not on the disk any more, its description."""
@@ -184,9 +184,9 @@ class TensorBoard(Tracker):
         return {
             "file": self._events.name,
             "offset": offset,
-            "uses": self._uses,
-            "last": self._last,
-            "params": self._params,
+            "uses": dict(self._uses),
+            "last": dict(self._last),
+            "params": dict(self._params),
         }
 
     def _write_session(self) -> None:
@@ -211,12 +211,11 @@ def _as_json(value: Scalar) -> Scalar:
 
 def _described(run: RunInfo) -> str:
     facts = {"id": run.id, "project": run.project, "group": run.group, "tags": ", ".join(run.tags)}
-    environment = _facts(facts | run.environment)
-    return f"# {run.name}\n\n{run.notes or ''}\n\n{environment}"
+    return f"{run.notes or ''}\n\n{_facts('run', run.name, facts | run.environment)}"
 
 
-def _facts(values: Mapping[str, Any]) -> str:
-    return _table(["", ""], [[name, value] for name, value in values.items() if value not in (None, "")])
+def _facts(kind: str, name: str, values: Mapping[str, Any]) -> str:
+    return _table([kind, name], [[fact, value] for fact, value in values.items() if value not in (None, "")])
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
