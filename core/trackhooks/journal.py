@@ -353,13 +353,13 @@ class Reader:
         if not event.overflow:
             return event
         try:
-            return _decode((self.path.parent / event.overflow).read_bytes())
-        except (OSError, msgspec.DecodeError):
+            return _decoded((self.path.parent / event.overflow).read_bytes()) or event
+        except OSError:
             return event
 
 
 def _parse(buffer: bytes, position: int) -> tuple[Event | None, int]:
-    """What starts at `position`: a record and its size, or None and the size of what is none.
+    """What starts at `position`: a record and its size, or None and the size of what can be passed over.
 
     The size is 0 where the buffer ends before that can be said.
     """
@@ -372,12 +372,16 @@ def _parse(buffer: bytes, position: int) -> tuple[Event | None, int]:
             return None, 0
         payload = buffer[position + _FRAME.size : position + _FRAME.size + size]
         if _crc32(payload, _crc32(_pack_length(size))) == crc:
-            try:
-                return _decode(payload), _FRAME.size + size
-            except msgspec.DecodeError:
-                pass  # a whole record of something else
+            return _decoded(payload), _FRAME.size + size
     following = buffer.find(_MARKER, position + 1)
     return None, (following if following >= 0 else len(buffer) - len(_MARKER) + 1) - position
+
+
+def _decoded(payload: bytes) -> Event | None:
+    try:
+        return _decode(payload)
+    except msgspec.DecodeError:  # of a later version
+        return None
 
 
 def _garbage_before_a_record(buffer: bytes) -> int:

@@ -1,0 +1,775 @@
+"""The journal: what was appended is read back, whatever happens to the process, the disk or the file."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackhooks import journal
+from trackhooks.errors import JournalError
+from trackhooks.event import Event, File, Graph, Histogram, Node, Table, Text
+
+HEADER = 16  # bytes
+
+Program = Callable[..., str]
+
+
+def event(index: int, **more: Any) -> Event:
+    return Event(
+        "on_train_batch_end", index, 1.5e9 + index, index, 0, index, {"batch/loss": index / 7}, **more
+    )
+
+
+def write(run: Path, indices: range) -> None:
+    writer = journal.Writer(run)
+    for index in indices:
+        writer.append(event(index))
+    writer.close()
+
+
+def indices(run: Path) -> list[int]:
+    return [event.index for event in journal.read(run)]
+
+
+def test_what_was_appended_is_read_back_as_it_was(tmp_path: Path) -> None:
+    events = [
+        event(0, params={"lr": 0.1, "name": "é", "n": 2**64 - 1, "none": None, "on": True}),
+        Event("on_fit_epoch_end", 1, 2.0, metrics={"nan": math.nan, "inf": math.inf, "-inf": -math.inf}),
+        event(
+            2, files=[File("/x/best.pt", "model", "best.pt", aliases=("best",), metrics={"val/loss": 1.0})]
+        ),
+        event(
+            3,
+            media=[
+                Text("note", "# text"),
+                Table("t", ["a"], [[1], [None]]),
+                Histogram("h", [0.0, 1.0], [2.0]),
+            ],
+        ),
+        event(4, media=[Graph("g", [Node("a", "conv", ["b"], {"size": 3})])]),
+        event(5, status="failed", reason="OutOfMemoryError: 80 GiB"),
+    ]
+    writer = journal.Writer(tmp_path)
+    for one in events:
+        writer.append(one)
+    writer.close()
+    assert repr(journal.read(tmp_path)) == repr(events)  # not by ==, since NaN is no NaN
+
+
+def test_the_path_of_the_file_serves_as_well_as_the_folder(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    assert journal.read(tmp_path / "journal") == journal.read(str(tmp_path))
+
+
+def test_a_reader_goes_on_where_it_or_an_earlier_one_ended(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0))
+    with journal.Reader(tmp_path) as reader:
+        assert [found.index for found in reader] == [0]
+        assert reader.behind == 0
+        writer.append(event(1))
+        assert reader.behind > 0
+        assert [found.index for found in reader] == [1]
+        writer.append(event(2))
+        with journal.Reader(tmp_path, reader.offset) as later:
+            assert [found.index for found in later] == [2]
+
+
+def test_a_reader_that_stops_early_goes_on_behind_what_it_gave(tmp_path: Path) -> None:
+    write(tmp_path, range(5))
+    with journal.Reader(tmp_path) as reader:
+        for found in reader:
+            if found.index == 2:
+                break
+        assert [found.index for found in reader] == [3, 4]
+
+
+# Values that MessagePack cannot hold
+
+
+@pytest.mark.parametrize(
+    ("more", "stored"),
+    [
+        ({"params": {"text": "cut \ud83d"}}, {"text": "cut \\ud83d"}),
+        ({"params": {"\udcff": 1}}, {"\\udcff": 1}),
+        ({"params": {"n": 10**30}}, {"n": 1e30}),
+        ({"params": {"n": 10**400}}, {"n": "1329 bits"}),
+        (
+            {"params": {"n": np.float64(0.5), "s": np.str_("x"), "i": np.int8(3)}},
+            {"n": 0.5, "s": "x", "i": 3},
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_encoded_costs_neither_the_record_nor_the_training(
+    tmp_path: Path, more: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0, **more))
+    writer.close()
+    assert journal.read(tmp_path) == [event(0, params=stored)]
+
+
+def test_a_file_whose_path_is_no_utf8_is_recorded(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0, files=[File(os.fsdecode(b"/caf\xe9.pt"), "model", "m", aliases=("best",))]))
+    writer.close()
+    [found] = journal.read(tmp_path)
+    assert found.files == [File("/caf\\udce9.pt", "model", "m", aliases=("best",))]
+
+
+# Killed processes
+
+APPENDS_FOR_EVER = """
+    import itertools, os, sys
+    from trackhooks import journal
+    from trackhooks.event import Event
+    writer = journal.Writer(sys.argv[1])
+    for index in itertools.count():
+        writer.append(Event("log", index, 0.0, metrics={"x": 1.0}))
+        os.write(1, b"%d\\n" % index)
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_killed_process_loses_no_record_that_was_appended(tmp_path: Path, seed: int) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "\n".join(line[4:] for line in APPENDS_FOR_EVER.splitlines()),
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(random.Random(seed).randrange(1, 2000))]
+        process.kill()
+        told += process.stdout.readlines()
+    found = indices(tmp_path)
+    assert found == list(range(len(found)))
+    assert len(found) >= sum(line.endswith(b"\n") for line in told)
+    write(tmp_path, range(len(found), len(found) + 1))  # and it can be written again
+    assert len(indices(tmp_path)) == len(found) + 1
+
+
+@pytest.mark.parametrize("size", range(HEADER))
+def test_a_journal_whose_writer_was_killed_while_it_began_is_empty_and_can_be_begun_again(
+    tmp_path: Path, size: int
+) -> None:
+    write(tmp_path / ".", range(0))
+    file = tmp_path / "journal"
+    file.write_bytes(file.read_bytes()[:size])
+    assert journal.read(tmp_path) == []
+    write(tmp_path, range(2))
+    assert indices(tmp_path) == [0, 1]
+
+
+def test_resuming_cuts_off_a_torn_end_and_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    file = tmp_path / "journal"
+    file.write_bytes(file.read_bytes()[:-5])
+    writer = journal.Writer(tmp_path)
+    assert writer.last == event(1)
+    writer.append(event(2))
+    writer.close()
+    with journal.Reader(tmp_path) as reader:
+        assert [found.index for found in reader] == [0, 1, 2]
+        assert reader.skipped == 0
+
+
+def test_a_torn_end_is_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    file = tmp_path / "journal"
+    whole = file.read_bytes()
+    with journal.Reader(tmp_path) as reader:
+        for size in range(HEADER, len(whole)):
+            file.write_bytes(whole[:size])
+            assert [found.index for found in reader] in ([], [0])
+            assert reader.skipped == 0
+        file.write_bytes(whole)
+        assert [found.index for found in reader] == [1]
+
+
+# Damaged files
+
+RECORDS = 6
+
+
+@pytest.fixture(scope="module")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[int]]:
+    """A journal's bytes, and where its records start and end."""
+    run = tmp_path_factory.mktemp("run")
+    writer = journal.Writer(run)
+    bounds = [HEADER]
+    for index in range(RECORDS):
+        writer.append(event(index, params={"text": "x" * (10 * index)}))
+        bounds.append((run / "journal").stat().st_size)
+    writer.close()
+    return (run / "journal").read_bytes(), bounds
+
+
+def survivors(damaged: bytes, folder: Path) -> list[int]:
+    """The indices that are read from these bytes; every byte is accounted for."""
+    file = folder / "journal"
+    file.write_bytes(damaged)
+    with journal.Reader(file) as reader:
+        found = [one.index for one in reader]
+        assert reader.offset + reader.behind == len(damaged)
+    with journal.Reader(file) as again:
+        whole = sum(len(journal._frame(journal._encode(one))) for one in again)
+        assert again.offset == HEADER + whole + again.skipped
+    return found
+
+
+def untouched(bounds: list[int], start: int, end: int) -> set[int]:
+    return {index for index in range(RECORDS) if bounds[index + 1] <= start or end <= bounds[index]}
+
+
+@given(data=st.data())
+def test_damage_costs_only_the_records_that_it_touches(
+    intact: tuple[bytes, list[int]], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Bytes are overwritten, lost or inserted, anywhere behind the header."""
+    whole, bounds = intact
+    start = data.draw(st.integers(HEADER, len(whole)), "start")
+    end = data.draw(st.integers(start, min(start + 300, len(whole))) | st.just(start), "end")
+    with_marker = st.binary(max_size=40).map(lambda noise: whole[HEADER : HEADER + 4] + noise)
+    noise = data.draw(st.binary(max_size=300) | with_marker, "noise")
+    found = survivors(whole[:start] + noise + whole[end:], tmp_path_factory.mktemp("damaged"))
+    assert untouched(bounds, start, end) <= set(found)
+    assert found == sorted(set(found))
+
+
+def test_a_length_that_was_damaged_does_not_hide_what_follows_it(
+    intact: tuple[bytes, list[int]], tmp_path: Path
+) -> None:
+    whole, bounds = intact
+    damaged = bytearray(whole)
+    damaged[bounds[1] + 6] = 0x7F  # about 8 MB: more than the file holds
+    assert survivors(bytes(damaged), tmp_path) == [0, 2, 3, 4, 5]
+
+
+def test_bytes_that_are_no_records_are_reported(intact: tuple[bytes, list[int]], tmp_path: Path) -> None:
+    whole, bounds = intact
+    (tmp_path / "journal").write_bytes(whole[: bounds[2]] + b"?" * 1000 + whole[bounds[2] :])
+    with journal.Reader(tmp_path) as reader:
+        assert len(list(reader)) == RECORDS
+        assert reader.skipped == 1000
+
+
+def test_a_record_of_a_kind_that_is_not_known_here_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, range(1))
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(journal._frame(b"\x93\x01\x02\x03"))
+    write(tmp_path, range(1, 2))
+    with journal.Reader(tmp_path) as reader:
+        assert [found.index for found in reader] == [0, 1]
+        assert reader.skipped == 16
+
+
+def test_a_torn_end_that_is_replaced_while_it_is_read_does_not_hide_what_replaced_it(tmp_path: Path) -> None:
+    write(tmp_path, range(2))
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(journal._frame(journal._encode(event(2)))[:-4])
+    with journal.Reader(tmp_path) as reader:
+        reading = iter(reader)
+        assert next(reading).index == 0  # the torn end is in the reader's memory now
+        writer = journal.Writer(tmp_path)
+        writer.append(event(7, params={"longer": "than before"}))
+        assert [found.index for found in reading] == [1, 7]
+        assert reader.skipped == 0
+        writer.close()
+
+
+def test_a_file_that_becomes_shorter_under_its_reader_goes_on_behind_what_is_left(tmp_path: Path) -> None:
+    write(tmp_path, range(5))
+    with journal.Reader(tmp_path) as reader:
+        assert len(list(reader)) == 5
+        os.truncate(tmp_path / "journal", reader.offset - 150)  # within the last but one
+        assert list(reader) == []
+        writer = journal.Writer(tmp_path)
+        assert writer.last is not None
+        following = writer.last.index + 1
+        writer.append(event(following))
+        assert [found.index for found in reader] == [following]
+        writer.close()
+
+
+# What is no journal
+
+
+def test_a_missing_journal_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"journal: no journal\. A run is a folder with a run\.json"):
+        journal.read(tmp_path / "journal")
+
+
+def test_another_file_is_no_journal_and_is_left_as_it_is(tmp_path: Path) -> None:
+    for content in (b"hello", b"x" * 100):
+        (tmp_path / "journal").write_bytes(content)
+        with pytest.raises(JournalError, match="no journal of trackhooks"):
+            journal.read(tmp_path)
+        with pytest.raises(JournalError, match="no journal of trackhooks"):
+            journal.Writer(tmp_path)
+        assert (tmp_path / "journal").read_bytes() == content
+
+
+@pytest.mark.parametrize("version", [0, 2, 255])
+def test_a_version_that_is_not_known_is_named_with_the_way_to_read_it(tmp_path: Path, version: int) -> None:
+    write(tmp_path, range(1))
+    file = tmp_path / "journal"
+    content = bytearray(file.read_bytes())
+    content[11] = version
+    file.write_bytes(content)
+    for opened in (journal.Reader, journal.Writer):
+        with pytest.raises(
+            JournalError, match=rf"version {version}; .* up to 1\. Run: pip install -U trackhooks"
+        ):
+            opened(tmp_path)
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="nowhere/journal cannot be written: No such file or directory"):
+        journal.Writer(tmp_path / "nowhere")
+
+
+# Who writes
+
+
+def test_a_second_writer_is_told_that_there_is_one(tmp_path: Path) -> None:
+    first = journal.Writer(tmp_path)
+    with pytest.raises(JournalError, match="being written by another process or run"):
+        journal.Writer(tmp_path)
+    first.append(event(0))
+    first.close()
+    write(tmp_path, range(1, 2))
+    assert indices(tmp_path) == [0, 1]
+
+
+def test_a_second_writer_in_another_process_is_told_too(tmp_path: Path, program: Program) -> None:
+    writer = journal.Writer(tmp_path)
+    said = program(
+        """
+        import sys
+        from trackhooks import errors, journal
+        try:
+            journal.Writer(sys.argv[1])
+        except errors.JournalError as error:
+            print(error)
+        """,
+        tmp_path,
+    )
+    assert "is being written by another process or run" in said
+    writer.close()
+
+
+def test_a_second_name_of_the_same_file_is_no_way_around_the_first_writer(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    os.link(tmp_path / "journal", other / "journal")
+    with pytest.raises(JournalError, match="being written"):
+        journal.Writer(other)
+    writer.close()
+
+
+def test_a_writer_that_was_dropped_holds_nothing(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0))
+    del writer
+    gc.collect()
+    write(tmp_path, range(1, 2))
+    assert indices(tmp_path) == [0, 1]
+
+
+def test_closing_twice_and_appending_afterwards_do_nothing(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0))
+    writer.close()
+    writer.close()
+    writer.append(event(1))
+    writer.sync()
+    assert not writer.open
+    assert indices(tmp_path) == [0]
+
+
+def test_many_threads_append_whole_records_each_in_its_order(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+
+    def append(thread: int) -> None:
+        for position in range(300):
+            writer.append(event(position, params={"thread": thread, "text": "x" * position}))
+
+    threads = [threading.Thread(target=append, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.close()
+    found = journal.read(tmp_path)
+    for number in range(8):
+        assert [one.index for one in found if one.params["thread"] == number] == list(range(300))
+
+
+def test_closing_while_a_thread_appends_writes_into_no_other_file(tmp_path: Path) -> None:
+    for attempt in range(30):
+        run = tmp_path / str(attempt)
+        run.mkdir()
+        writer = journal.Writer(run)
+        started = threading.Event()
+
+        def append(writer: journal.Writer = writer, started: threading.Event = started) -> None:
+            for index in range(200):
+                writer.append(event(index))
+                started.set()
+
+        thread = threading.Thread(target=append)
+        thread.start()
+        started.wait()
+        writer.close()
+        with (run / "other").open("wb"):  # mostly gets the same descriptor
+            thread.join()
+        assert (run / "other").stat().st_size == 0
+        found = indices(run)
+        assert found == list(range(len(found)))
+
+
+def test_a_signal_handler_may_append_while_its_thread_does(tmp_path: Path, program: Program) -> None:
+    program(
+        """
+        import itertools, signal, sys
+        from trackhooks import journal
+        from trackhooks.event import Event
+        writer, appended = journal.Writer(sys.argv[1]), itertools.count()
+        def append(*_):
+            writer.append(Event("log", next(appended), 0.0))
+        signal.signal(signal.SIGALRM, append)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for _ in range(20_000):
+            append()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        writer.close()
+        found = journal.read(sys.argv[1])
+        assert len(found) == next(appended) > 20_000
+        assert {event.index for event in found} == set(range(len(found)))
+        """,
+        tmp_path,
+    )
+
+
+def test_a_finalizer_may_append_while_its_thread_does(tmp_path: Path, program: Program) -> None:
+    program(
+        """
+        import gc, sys
+        from trackhooks import journal
+        from trackhooks.event import Event
+        writer, deleted = journal.Writer(sys.argv[1]), 0
+        class Cycle:
+            def __init__(self):
+                self.itself = self
+            def __del__(self):
+                global deleted
+                deleted += 1
+                writer.append(Event("log", -1, 0.0))
+        gc.set_threshold(5)
+        for index in range(3000):
+            Cycle()
+            writer.append(Event("log", index, 0.0))
+        gc.disable()
+        found = [event.index for event in journal.read(sys.argv[1])]
+        assert found.count(-1) == deleted > 1000
+        assert [index for index in found if index >= 0] == list(range(3000))
+        """,
+        tmp_path,
+    )
+
+
+# Forks
+
+
+def test_a_forked_child_never_writes_and_holds_nothing(tmp_path: Path, program: Program) -> None:
+    program(
+        """
+        import os, sys
+        from trackhooks import journal
+        from trackhooks.event import Event, Text
+        run = sys.argv[1]
+        writer = journal.Writer(run)
+        writer.append(Event("log", 0, 0.0))
+        go_on, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.read(go_on, 1)  # alive until the parent has written on
+            writer.append(Event("log", 1, 0.0))
+            writer.append(Event("log", 1, 0.0, media=[Text("large", "x" * journal.MAX_RECORD)]))
+            writer.sync()
+            closed = not writer.open
+            writer.close()
+            os._exit(0 if closed else 1)
+        writer.append(Event("log", 2, 0.0))
+        writer.close()
+        again = journal.Writer(run)  # the child does not keep the lock
+        again.append(Event("log", 3, 0.0))
+        os.write(tell, b"x")
+        assert os.waitpid(child, 0)[1] == 0
+        again.append(Event("log", 4, 0.0))
+        again.close()
+        assert [event.index for event in journal.read(run)] == [0, 2, 3, 4]
+        assert not os.path.exists(run + "/files")
+        """,
+        tmp_path,
+    )
+
+
+def test_a_fork_while_another_thread_appends_harms_neither(tmp_path: Path, program: Program) -> None:
+    program(
+        """
+        import os, sys, threading, warnings
+        from trackhooks import journal
+        from trackhooks.event import Event
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of forks beside threads
+        writer, done, appended = journal.Writer(sys.argv[1]), threading.Event(), 0
+        def append():
+            global appended
+            while not done.is_set():
+                writer.append(Event("log", appended, 0.0))
+                appended += 1
+        thread = threading.Thread(target=append)
+        thread.start()
+        for _ in range(40):
+            child = os.fork()
+            if child == 0:
+                writer.append(Event("log", -1, 0.0))
+                writer.close()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        done.set()
+        thread.join()
+        writer.close()
+        assert [event.index for event in journal.read(sys.argv[1])] == list(range(appended))
+        """,
+        tmp_path,
+    )
+
+
+# Disks
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)]
+    if (
+        not sys.platform.startswith("linux")
+        or subprocess.run(mount, check=False, capture_output=True).returncode
+    ):
+        pytest.skip("a small disk cannot be mounted here: that takes Linux and root")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def append_until_full(writer: journal.Writer, first: int) -> int:
+    """Appends until the disk is full; the index of the record that found no room."""
+    for index in range(first, 100_000):
+        try:
+            writer.append(event(index))
+        except OSError:
+            return index
+    pytest.fail("the disk did not become full")
+
+
+def test_a_full_disk_tears_no_record_and_writing_goes_on_when_there_is_space(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * 16_384)
+    writer = journal.Writer(small_disk)
+    lost = append_until_full(writer, 0)
+    with journal.Reader(small_disk) as reader:
+        assert [found.index for found in reader] == list(range(lost))
+        assert (reader.skipped, reader.behind) == (0, 0)
+    assert (small_disk / "journal").stat().st_size % 4096  # the write that came short was cut off
+    filler.unlink()
+    writer.append(event(lost + 1))
+    writer.close()
+    assert indices(small_disk) == [*range(lost), lost + 1]
+
+
+def test_a_large_record_for_which_there_is_no_room_leaves_nothing_behind(small_disk: Path) -> None:
+    writer = journal.Writer(small_disk)
+    with pytest.raises(OSError, match="No space left"):
+        writer.append(event(0, media=[Text("large", "x" * journal.MAX_RECORD)]))
+    assert list((small_disk / "files" / "records").iterdir()) == []
+    writer.append(event(1))
+    writer.close()
+    assert indices(small_disk) == [1]
+
+
+def test_a_journal_cannot_be_begun_on_a_full_disk_and_says_so(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(b"x" * 100_000)
+    with pytest.raises(JournalError, match="cannot be written: No space left on device"):
+        journal.Writer(small_disk)
+    filler.unlink()
+    write(small_disk, range(1))
+    assert indices(small_disk) == [0]
+
+
+def test_a_folder_that_is_read_only_is_named(small_disk: Path) -> None:
+    write(small_disk, range(1))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(JournalError, match="journal cannot be written: Read-only file system"):
+        journal.Writer(small_disk)
+    assert indices(small_disk) == [0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
+def test_a_short_write_is_mended_at_a_file_size_limit_too_and_exceptions_of_signals_lose_nothing(
+    tmp_path: Path, program: Program
+) -> None:
+    """The exception of a signal handler may come between a write and the next line of Python."""
+    program(
+        """
+        import os, resource, signal, sys
+        from trackhooks import journal
+        from trackhooks.event import Event
+        class Interrupt(Exception):
+            pass
+        def interrupt(_, frame):
+            if frame.f_code.co_name == "append":
+                raise Interrupt
+        writer, returned = journal.Writer(sys.argv[1]), []
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        for index in range(20_000):
+            try:
+                writer.append(Event("log", index, 0.0))
+                returned.append(index)
+            except Interrupt:
+                pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert 0 < len(returned) < 20_000
+        whole = os.path.getsize(sys.argv[1] + "/journal")
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 10, hard))
+        try:
+            writer.append(Event("log", -1, 0.0))
+        except OSError:
+            assert os.path.getsize(sys.argv[1] + "/journal") == whole
+        else:
+            raise AssertionError("the limit did not hold")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        writer.append(Event("log", index + 1, 0.0))
+        writer.close()
+        with journal.Reader(sys.argv[1]) as reader:
+            found = [event.index for event in reader]
+            assert reader.skipped == 0
+        assert set(returned) <= set(found) and found[-1] == index + 1
+        """,
+        tmp_path,
+    )
+
+
+def test_sync_and_close_reach_the_disk(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0))
+    called: list[str] = []
+    sys.setprofile(lambda _, what, function: called.append(function.__name__) if what == "c_call" else None)
+    try:
+        writer.append(event(1))
+        appending, called = called, []
+        writer.sync()
+        syncing, called = called, []
+        writer.close()
+    finally:
+        sys.setprofile(None)
+    assert "fsync" not in appending
+    assert appending.count("write") == 1
+    assert "fsync" in syncing
+    assert called.index("fsync") < called.index("close")
+
+
+# Size
+
+
+def test_a_record_beyond_16_mb_is_read_back_whole(tmp_path: Path) -> None:
+    large = event(0, media=[Text("large", "x" * (journal.MAX_RECORD + 1))], status="finished")
+    writer = journal.Writer(tmp_path)
+    writer.append(large)
+    writer.append(event(1))
+    writer.close()
+    assert (tmp_path / "journal").stat().st_size < 1000
+    assert journal.read(tmp_path) == [large, event(1)]
+    (tmp_path / "files" / "records" / "0.msgpack").unlink()
+    rest = journal.read(tmp_path)[0]
+    assert (rest.index, rest.step, rest.status, rest.media) == (0, 0, "finished", [])
+    assert rest.overflow == "files/records/0.msgpack"
+
+
+def test_a_record_just_below_16_mb_stands_in_the_journal(tmp_path: Path) -> None:
+    large = event(0, media=[Text("large", "x" * (journal.MAX_RECORD - 200))])
+    writer = journal.Writer(tmp_path)
+    for one in (large, event(1)):
+        writer.append(one)
+    writer.close()
+    assert journal.read(tmp_path) == [large, event(1)]
+    assert not (tmp_path / "files").exists()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux'"
+)
+def test_reading_a_large_journal_takes_no_more_memory_than_a_small_one(
+    tmp_path: Path, program: Program
+) -> None:
+    writer = journal.Writer(tmp_path)
+    for index in range(30_000):
+        writer.append(event(index, params={"text": "x" * 2000}))
+    writer.close()
+    assert (tmp_path / "journal").stat().st_size > 60_000_000
+    program(
+        """
+        import pathlib, sys
+        from trackhooks import journal
+        def peak():
+            status = pathlib.Path("/proc/self/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        with journal.Reader(sys.argv[1]) as reader:
+            for event in reader:
+                if event.index == 1000:
+                    before = peak()
+        assert peak() - before < 8_000_000, peak() - before
+        """,
+        tmp_path,
+    )
+
+
+def test_a_reader_follows_a_file_that_another_process_writes(tmp_path: Path, program: Program) -> None:
+    write(tmp_path, range(0))
+    source = "\n".join(line[4:] for line in APPENDS_FOR_EVER.splitlines())
+    with (
+        subprocess.Popen([sys.executable, "-c", source, str(tmp_path)], stdout=subprocess.DEVNULL) as process,
+        journal.Reader(tmp_path) as reader,
+    ):
+        found: list[int] = []
+        while len(found) < 20_000 and process.poll() is None:
+            found += [one.index for one in reader]
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        found += [one.index for one in reader]
+        assert len(found) >= 20_000
+        assert found == list(range(len(found)))
+        assert reader.skipped == 0
