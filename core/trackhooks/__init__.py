@@ -22,6 +22,8 @@ from .errors import (
 )
 from .event import Event
 from .hooks import CallbackList
+from .reading.comparison import compare
+from .reading.listing import runs
 from .session import Run, run
 from .tracker import Tracker
 
@@ -38,6 +40,8 @@ __all__ = [
     "TrackhooksError",
     "TrackhooksWarning",
     "UnknownNameError",
+    "compare",
     "journal",
     "run",
+    "runs",
 ]

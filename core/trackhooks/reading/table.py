@@ -1,0 +1,148 @@
+"""`Table`: what is shown to people, in a terminal or in a notebook."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_STATUS_STYLES = {
+    "running": "cyan",
+    "finished": "green",
+    "failed": "red",
+    "killed": "yellow",
+    "lost": "yellow",
+}
+
+_UNLIMITED = 100_000
+_GAP = 2
+_LONGEST_NAME = 40
+
+
+class Cell(NamedTuple):
+    """One cell."""
+
+    text: str
+    style: str = ""
+    """In rich's words: `"bold"`, `"red"`, …"""
+
+
+class Column(NamedTuple):
+    """One column, before it is put into a table."""
+
+    header: str
+    cells: Sequence[Cell]
+    place: int = 0
+    """Where it stands among the others."""
+
+    @property
+    def width(self) -> int:
+        """What it takes, with the gap behind it; a long header stands in two lines."""
+        texts = [*_two_lines(self.header).splitlines(), *(cell.text for cell in self.cells)]
+        return max(map(len, texts), default=0) + _GAP
+
+
+class Section(NamedTuple):
+    """Rows that belong together, under a title of their own."""
+
+    title: str
+    rows: Sequence[Sequence[Cell]]
+
+
+class Table(NamedTuple):
+    """A table: every row is as long as `header`."""
+
+    header: Sequence[str]
+    sections: Sequence[Section]
+    notes: Sequence[str] = ()
+    """Lines below it."""
+    wraps: bool = False
+    """Whether columns that do not fit go into a further table below; the first column is in each."""
+
+
+def status_cell(status: str) -> Cell:
+    """A run's status in its colour."""
+    return Cell(status, _STATUS_STYLES.get(status, ""))
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal that is written to; None where it is none, and nothing need be cut."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+
+
+def as_text(table: Table, width: int | None, colour: bool = False) -> str:
+    """The table in lines of this width; None for as wide as it needs."""
+    parts = [_render(part, width or _UNLIMITED, colour) for part in _parts(table, width)]
+    return "\n\n".join([*parts, "\n".join(table.notes)] if table.notes else parts)
+
+
+def _two_lines(header: str) -> str:
+    """A long metric's name, with its prefix on a line of its own."""
+    return header if len(header) <= 10 else "/\n".join(header.rsplit("/", 1))
+
+
+def _parts(table: Table, width: int | None) -> list[Table]:
+    """The table, or several of fewer columns each, so that each fits."""
+    if not table.wraps or width is None:
+        return [table]
+    rows = [row for section in table.sections for row in section.rows]
+    widths = [Column(head, [row[i] for row in rows]).width for i, head in enumerate(table.header)]
+    groups: list[list[int]] = []
+    room = 0
+    for column in range(1, len(widths)):
+        if not groups or widths[column] > room:
+            groups.append([])
+            room = width - min(widths[0], _LONGEST_NAME)
+        groups[-1].append(column)
+        room -= widths[column]
+    return [_columns(table, [0, *group]) for group in groups]
+
+
+def _columns(table: Table, columns: list[int]) -> Table:
+    sections = [
+        Section(section.title, [[row[column] for column in columns] for row in section.rows])
+        for section in table.sections
+    ]
+    return Table([table.header[column] for column in columns], sections)
+
+
+def _render(table: Table, width: int, colour: bool) -> str:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for head in table.header:
+        grid.add_column(Text(_two_lines(head)), overflow="fold", vertical="bottom")
+    for section in table.sections:
+        if section.title:
+            grid.add_row()
+            grid.add_row(Text(section.title, "bold"))
+        for row in section.rows:
+            grid.add_row(*(Text(cell.text, cell.style) for cell in row))
+    page = io.StringIO()
+    Console(file=page, width=width, force_terminal=colour, highlight=False).print(grid)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def as_html(table: Table) -> str:
+    """The table as HTML, in the notebook's own style."""
+    lines = ["<table>", _html_row("th", [Cell(head) for head in table.header])]
+    for section in table.sections:
+        if section.title:
+            lines.append(_html_row("th", [Cell(section.title), *[Cell("")] * (len(table.header) - 1)]))
+        lines += [_html_row("td", row) for row in section.rows]
+    return "\n".join([*lines, "</table>", *(f"<p>{_escaped(note)}</p>" for note in table.notes)])
+
+
+def _html_row(tag: str, row: Sequence[Cell]) -> str:
+    cells = "".join(f'<{tag} style="text-align: left">{_escaped(cell.text)}</{tag}>' for cell in row)
+    return f"<tr>{cells}</tr>"
+
+
+def _escaped(text: str) -> str:
+    from html import escape  # only notebooks need it
+
+    return escape(text)
