@@ -10,9 +10,6 @@ import trackhooks
 NAMES = {
     # record
     "run",
-    "enable",
-    "disable",
-    "keras_callback",
     "Run",
     # the callbacks
     "Callback",
