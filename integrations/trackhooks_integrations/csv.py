@@ -18,8 +18,8 @@ Rules. Numbers are Python's `repr`: `float()` and pandas read the same number ba
 empty cell is a metric that was not logged. The quoting is RFC 4180's, in UTF-8, lines ending in LF; names are written
 as they are. A metric called like a column in front of it (`step`) stands as `logged/step`. A metric that appears late
 gets a column at the right, and the rows before it an empty cell: the file is then written anew beside the old one and
-put in its place. Readers see whole lines only. A training that resumes at an earlier step replaces the rows from
-there on.
+put in its place, as `tail -F` expects it. Between two flushes a file holds whole lines only. A training that resumes
+at an earlier step replaces the rows from there on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,6 +37,7 @@ from typing import Any
 import msgspec
 
 from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
+from trackhooks.folder import as_file_name
 from trackhooks.tracker import Axis, State, Tracker
 from trackhooks.values import flatten
 
@@ -258,5 +258,5 @@ def _read_pairs(path: Path) -> dict[str, Any]:
 
 def _file_name(name: str) -> str:
     """The name where it can be a file's; else what is left of it, with a checksum that keeps two names apart."""
-    safe = re.sub(r"[^\w.-]+", "_", name).strip(".")[:80]
+    safe = as_file_name(name)
     return safe if safe == name else f"{safe}-{zlib.crc32(name.encode()):08x}"

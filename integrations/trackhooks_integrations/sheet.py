@@ -1,8 +1,8 @@
 """`Sheet`: a CSV file that grows in two directions, and that can be cut back to what it was.
 
 Rows are added at its end and columns at its right. A column that comes late gives every earlier row an empty cell:
-the file is written anew beside the old one and put in its place, at most once a `write`, streamed. Only whole lines
-are ever in the file. The number of rows does not depend on the columns, so it is what a state counts; the offset
+the file is written anew beside the old one and put in its place, at most once a `write`, streamed. Between two
+writes it holds whole lines only. The number of rows does not depend on the columns, so it is what a state counts; the offset
 beside it saves the counting where no column was added since.
 """
 
@@ -45,7 +45,7 @@ class Sheet:
         self._pending: list[str] = []
         self._most_pending = _MOST_PENDING // len(columns)
         self._widened: list[tuple[int, int]] = []
-        self._writerow = csv.writer(_Lines(self._pending), lineterminator="\n").writerow
+        self._writerow = csv.writer(_Lines(self._pending)).writerow
 
     def append(self, fixed: Sequence[Any], values: Mapping[str, Any]) -> None:
         """Adds a row: the cells of the fixed columns, and the others by their names."""
@@ -84,7 +84,7 @@ class Sheet:
         start, all_names = 0, len(self._names)
         for stop, names in [*self._widened, (len(self._pending), all_names)]:
             padding = "," * (all_names - names) + "\n"
-            yield from (row[:-1] + padding for row in self._pending[start:stop])
+            yield from (row[:-2] + padding for row in self._pending[start:stop])
             start = stop
 
     def _rewrite(self) -> None:
@@ -163,7 +163,10 @@ class Sheet:
 
 
 class _Lines:
-    """What `csv.writer` writes to: each row becomes one string of the list."""
+    """What `csv.writer` writes to: each row becomes one string of the list, with CR LF at its end.
+
+    Told to end them in LF alone, it does not quote a CR within a cell, at which readers end a line.
+    """
 
     def __init__(self, lines: list[str]) -> None:
         self.write = lines.append
@@ -183,5 +186,5 @@ def _split(file: BinaryIO) -> Iterator[bytes]:
 def line(cells: Iterable[Any]) -> str:
     """One line of a CSV file."""
     lines: list[str] = []
-    csv.writer(_Lines(lines), lineterminator="\n").writerow(cells)
-    return lines[0]
+    csv.writer(_Lines(lines)).writerow(cells)
+    return lines[0][:-2] + "\n"
