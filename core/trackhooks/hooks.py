@@ -247,26 +247,39 @@ class CallbackList:
         if source is not None:
             metrics, epoch = _read(source, event, metrics, epoch)
         found: dict[str, Any] = {} if metrics is None else dict(metrics)
-        self._note(event, found, epoch, batch)
+        self.note(event, found, epoch, batch)
         if calls:
             given = self._views[_SOURCES[event]] if source is None else source
-            self._adopt_stop(source)
-            logs: dict[str, Any] | None = None
-            for is_function, call in calls:
-                if is_function:
-                    call(
-                        given
-                    )  # from here, not deeper: functions look at the frame of whoever fires the hook
-                else:
-                    if logs is None:
-                        logs = to_keras(event, found)
-                        before = dict(logs)
-                    self._call_keras(event, call, logs)
-            if logs is not None:
-                found.update(self._changed(event, found, before, logs))
-            self._cross_stop(source)
+            # Called from here, not deeper: functions look at the frame of whoever fires the hook.
+            for function in self.walk(event, source, found):
+                function(given)
         if self.recorder is not None:
             self.recorder.heard(event, found, epoch, batch, **more)
+
+    def walk(
+        self, event: str, source: Any, metrics: dict[str, Any], objects: bool = True
+    ) -> Iterator[Function]:
+        """Calls the objects, and yields each function when it is its turn, for whoever fires the hook to call it.
+
+        Args:
+            event: one of the 25 hooks.
+            source: the trainer, validator, predictor or exporter; None in a loop that has none.
+            metrics: by the names that are recorded; what the objects change is changed in it.
+            objects: False where only the functions are to hear.
+        """
+        self._adopt_stop(source)
+        logs: Logs | None = None
+        for is_function, call in self._calls[event]:
+            if is_function:
+                yield call
+            elif objects:
+                if logs is None:
+                    logs = to_keras(event, metrics)
+                    before = dict(logs)
+                self._call_keras(event, call, logs)
+        if logs is not None:
+            metrics.update(self._changed(event, metrics, before, logs))
+        self._cross_stop(source)
 
     def _changed(self, hook: str, metrics: Mapping[str, Any], before: Logs, logs: Logs) -> dict[str, Any]:
         """What Keras objects wrote into the logs, by the names that are recorded."""
@@ -290,7 +303,7 @@ class CallbackList:
         else:
             call(logs)
 
-    def _note(self, hook: str, metrics: dict[str, Any], epoch: int | None, batch: int | None) -> None:
+    def note(self, hook: str, metrics: dict[str, Any], epoch: int | None, batch: int | None) -> None:
         """Keeps the state up to date: the callbacks of the other vocabulary see the loop through it."""
         state = self.state
         if epoch is not None:
@@ -318,7 +331,7 @@ class CallbackList:
         epoch = arguments[0] if arguments and is_epoch else None
         batch = arguments[0] if arguments and not is_epoch else None
         metrics = self._recorded(hook, logs)
-        self._note(hook, metrics, epoch, batch)
+        self.note(hook, metrics, epoch, batch)
         if self._calls[hook] and self._call(hook, arguments, logs):
             metrics = self._recorded(hook, logs)
         if self.recorder is not None:
