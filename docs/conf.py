@@ -7,10 +7,13 @@ from importlib import import_module
 from importlib.metadata import version as version_of
 from typing import Any
 
-from docutils.nodes import Node
+import click
+from docutils.nodes import Node, literal_block
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.util.docutils import SphinxDirective
+
+from trackhooks.reading.cli import main
 
 project = "trackhooks"
 author = "The trackhooks developers"
@@ -55,7 +58,23 @@ class ModuleText(SphinxDirective):
         return self.parse_text_to_nodes(text)
 
 
+class CommandHelp(SphinxDirective):
+    """`command-help`: what `trackhooks COMMAND --help` prints; the arguments name the command."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[Node]:
+        """The help as a block of text."""
+        command: click.Command = main.commands[self.arguments[0]] if self.arguments else main
+        parents = click.Context(main, info_name="trackhooks") if self.arguments else None
+        text = command.get_help(
+            click.Context(command, parents, self.arguments[0] if parents else "trackhooks")
+        )
+        return [literal_block(text, text, language="text")]
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_directive("command-help", CommandHelp)
     app.add_directive("module-text", ModuleText)
     app.connect("autodoc-process-docstring", _parse_sections)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from trackhooks.reading.cli import main
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
@@ -65,6 +67,11 @@ def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Pat
 def test_links_to_files_lead_somewhere(page: str) -> None:
     links = LINK.findall(PAGES[page].read_text(encoding="utf-8"))
     assert [link for link in links if not (PAGES[page].parent / link).exists()] == []
+
+
+def test_every_command_is_documented() -> None:
+    page = PAGES["docs/reference/command-line.md"].read_text(encoding="utf-8")
+    assert re.findall(r"{command-help} (\w+)", page) == list(main.commands)
 
 
 def test_the_page_of_hooks_is_that_of_the_vocabulary() -> None:
