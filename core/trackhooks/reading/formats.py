@@ -30,8 +30,10 @@ def number(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Two units: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 13 min`, `3 d 04 h`."""
-    if seconds < 10:
+    """At most two units: `40 ms`, `1.2 s`, `12 s`, `3 min 05 s`, `2 h 13 min`, `3 d 04 h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     for size, unit, smaller, name in (

@@ -58,9 +58,9 @@ class Metric(msgspec.Struct):
     def to_row(self, name: str) -> dict[str, Any]:
         """Its cells in a row of a table, under the name that the run gives it."""
         row: dict[str, Any] = {f"last/{name}": self.last}
-        if self.goal:
-            at = {"epoch": self.best_epoch} if self.axis == "epoch" else {"step": self.best_step}
-            row |= {f"best/{name}": self.best, **{f"best_{axis}/{name}": place for axis, place in at.items()}}
+        if self.best is not None:
+            place = self.best_epoch if self.axis == "epoch" else self.best_step
+            row |= {f"best/{name}": self.best, f"best_{self.axis}/{name}": place}
         return row
 
     def _improves(self, value: float) -> bool:

@@ -18,7 +18,6 @@ _STATUS_STYLES = {
 
 _UNLIMITED = 100_000
 _GAP = 2
-_LONGEST_NAME = 40
 
 
 class Cell(NamedTuple):
@@ -79,13 +78,13 @@ def as_text(table: Table, width: int | None, colour: bool = False) -> str:
 
 
 def _two_lines(header: str) -> str:
-    """A long metric's name, with its prefix on a line of its own."""
+    """A long metric's name has its prefix on a line of its own."""
     return header if len(header) <= 10 else "/\n".join(header.rsplit("/", 1))
 
 
 def _parts(table: Table, width: int | None) -> list[Table]:
     """The table, or several of fewer columns each, so that each fits."""
-    if not table.wraps or width is None:
+    if not table.wraps:
         return [table]
     rows = [row for section in table.sections for row in section.rows]
     widths = [Column(head, [row[i] for row in rows]).width for i, head in enumerate(table.header)]
@@ -94,18 +93,20 @@ def _parts(table: Table, width: int | None) -> list[Table]:
     for column in range(1, len(widths)):
         if not groups or widths[column] > room:
             groups.append([])
-            room = width - min(widths[0], _LONGEST_NAME)
+            room = (width or _UNLIMITED) - widths[0]
         groups[-1].append(column)
         room -= widths[column]
-    return [_columns(table, [0, *group]) for group in groups]
+    return [_columns(table, group) for group in groups]
 
 
 def _columns(table: Table, columns: list[int]) -> Table:
-    sections = [
-        Section(section.title, [[row[column] for column in columns] for row in section.rows])
-        for section in table.sections
-    ]
-    return Table([table.header[column] for column in columns], sections)
+    """The first column and these, without the rows in which these are empty."""
+    sections = []
+    for title, rows in table.sections:
+        chosen = [[row[0], *(row[column] for column in columns)] for row in rows]
+        filled = [row for row in chosen if any(cell.text for cell in row[1:])]
+        sections += [Section(title, filled)] if filled else []
+    return Table([table.header[0], *(table.header[column] for column in columns)], sections)
 
 
 def _render(table: Table, width: int, colour: bool) -> str:
@@ -113,12 +114,16 @@ def _render(table: Table, width: int, colour: bool) -> str:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    grid = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for head in table.header:
-        grid.add_column(Text(_two_lines(head)), overflow="fold", vertical="bottom")
-    for section in table.sections:
-        if section.title:
+    headed = any(table.header)
+    grid = RichTable(
+        box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_header=headed
+    )
+    for head in _at_the_bottom([_two_lines(head) for head in table.header]):
+        grid.add_column(Text(head), overflow="fold")
+    for number, section in enumerate(table.sections):
+        if section.title and (headed or number):
             grid.add_row()
+        if section.title:
             grid.add_row(Text(section.title, "bold"))
         for row in section.rows:
             grid.add_row(*(Text(cell.text, cell.style) for cell in row))
@@ -127,13 +132,19 @@ def _render(table: Table, width: int, colour: bool) -> str:
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
+def _at_the_bottom(heads: Sequence[str]) -> list[str]:
+    lines = max((head.count("\n") for head in heads), default=0)
+    return ["\n" * (lines - head.count("\n")) + head for head in heads]
+
+
 def as_html(table: Table) -> str:
     """The table as HTML, in the notebook's own style."""
-    lines = ["<table>", _html_row("th", [Cell(head) for head in table.header])]
-    for section in table.sections:
-        if section.title:
-            lines.append(_html_row("th", [Cell(section.title), *[Cell("")] * (len(table.header) - 1)]))
-        lines += [_html_row("td", row) for row in section.rows]
+    (whole,) = _parts(table, None)
+    lines = ["<table>", _html_row("th", [Cell(head) for head in whole.header])]
+    for title, rows in whole.sections:
+        if title:
+            lines.append(_html_row("th", [Cell(title), *[Cell("")] * (len(whole.header) - 1)]))
+        lines += [_html_row("td", row) for row in rows]
     return "\n".join([*lines, "</table>", *(f"<p>{_escaped(note)}</p>" for note in table.notes)])
 
 
