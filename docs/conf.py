@@ -65,11 +65,10 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[Node]:
         """The help as a block of text."""
-        command: click.Command = main.commands[self.arguments[0]] if self.arguments else main
-        parents = click.Context(main, info_name="trackhooks") if self.arguments else None
-        text = command.get_help(
-            click.Context(command, parents, self.arguments[0] if parents else "trackhooks")
-        )
+        context = click.Context(main, info_name="trackhooks", **main.context_settings)
+        for name in self.arguments:
+            context = click.Context(main.commands[name], context, name)
+        text = context.get_help()
         return [literal_block(text, text, language="text")]
 
 
