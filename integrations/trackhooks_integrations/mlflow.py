@@ -1,0 +1,294 @@
+"""`mlflow`: a run as an MLflow 3 run, in a SQLite file or on a server.
+
+| what | in MLflow |
+|---|---|
+| the project | the experiment; without one `MLFLOW_EXPERIMENT_NAME`, else `trackhooks` |
+| name, notes, tags, environment | name, description, tags (`baseline` = `true`, `environment.…`), source tags |
+| a group, a parent run | the parent run; a group's is made, and bears its name |
+| metrics, `system/…` among them | metrics over `event.step` or `event.epoch`, with the time of the event |
+| hyper-parameters | parameters; `data` or `dataset` is a dataset input, too |
+| checkpoints, exports | LoggedModels with metrics, outputs of the run; an export names its checkpoint (`parent`) |
+| pictures | the image grid, in `images/` |
+| tables, texts, histograms, graphs, other files | artifacts: `<what>/<name>/epoch-3.…`, `…/step-7.…` |
+
+Rules, and where they come from.
+
+- What MLflow takes in no name becomes `_`: `metrics/mAP50(B)` is `metrics/mAP50_B_`. A checksum ends a name that is
+  above 250 characters, or that would be the same as another of the run. The log says so once a name.
+- A parameter cannot change in MLflow: its later value is the tag `changed/<name>`. Of a value above 6000 characters
+  the start is the parameter, and the whole an artifact, `params/<name>.txt`.
+- A metric's row is its name, step, time and value: delivered twice, it is the same row (`sqlalchemy_store.py`). Rows
+  cannot be removed: a step that a resumed training does again has two, of which the later one counts.
+- NaN is kept. A SQL store holds ±Inf as ±1.797e308, the largest number that it has.
+- Checkpoints stay as the run's `keep` says. One that stays no longer gives its LoggedModel to the next at the same
+  path; without one it is deleted, and `mlflow gc` frees its space. Aliases are the tag `aliases`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trackhooks.errors import InvalidValueError
+from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
+from trackhooks.tracker import Axis, State, Tracker, axis_of
+
+from .checkpoints import Checkpoints
+from .mlflow_models import Models, named
+from .mlflow_names import LONGEST, Names, legal
+from .mlflow_store import Store
+
+_LONGEST_VALUE = 6000
+_ROWS = 1000
+"""Metrics in one request, at most (`MAX_METRICS_PER_BATCH`)."""
+_PAIRS = 25
+"""Parameters or tags in one request: of the longest values, escaped, more would be above its limit of 1 MB."""
+_STATUSES = {"finished": "FINISHED", "failed": "FAILED"}
+
+
+class MLflow(Tracker):
+    """Delivers to an MLflow store or server.
+
+    Args:
+        tracking_uri: where: `sqlite:///path/of.db`, or the address of a server. Without it `MLFLOW_TRACKING_URI`, else
+            `mlflow.db` in the working directory, with its artifacts beside it in `mlartifacts`.
+        run_id: an MLflow run to log to, such as an active one; it keeps its name and status, and is left open.
+        register: a registered model, of which a run that finishes makes its checkpoints with aliases versions.
+
+    Raises:
+        InvalidValueError: an option is no text, or `register` is no name of a model.
+        mlflow.MlflowException: from the verbs, where the server cannot be reached or refuses.
+    """
+
+    requires = {"mlflow": "trackhooks[mlflow]"}  # noqa: RUF012 - a ClassVar of the base
+    every = "1s"
+
+    def __init__(
+        self, tracking_uri: str | None = None, run_id: str | None = None, register: str | None = None
+    ) -> None:
+        for name, value in (("tracking_uri", tracking_uri), ("run_id", run_id), ("register", register)):
+            if value is not None and not (isinstance(value, str) and value):
+                raise InvalidValueError(f"tracker 'mlflow': {name}={value!r}: a text is needed.")
+        if register is not None and re.search(r"[/:'\"]", register):
+            raise InvalidValueError(f"tracker 'mlflow': register={register!r} holds one of / : ' \".")
+        self._store = Store(tracking_uri)
+        self._joined = run_id
+        self._register = register
+        self._id = self._experiment = ""
+
+    @property
+    def destination(self) -> str:
+        """The address of the store, without a password."""
+        return self._store.address
+
+    @property
+    def url(self) -> str | None:
+        """The run's page; None where no server shows the store yet: `mlflow server --backend-store-uri …`."""
+        return self._store.page(self._experiment, self._id) if self._id else None
+
+    def start(self, run: RunInfo, state: State) -> None:
+        """Finds the run by the id of trackhooks, or makes it."""
+        self._rows: list[Any] = []
+        self._metric_names = Names(state.get("metrics", ()))
+        self._param_names = Names(state.get("params", ()))
+        self._epoch_rows: dict[str, list[Any]] = state.get("epoch", {})
+        self._time = run.created
+        found = self._store.open(run, self._joined or state.get("id"))
+        self._client = self._store.client
+        self._id, self._experiment = found.info.run_id, found.info.experiment_id
+        self._params: dict[str, str] = dict(found.data.params)
+        self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))
+        self._models = Models(self._client, found, Checkpoints(run.keep, state.get("checkpoints")))
+        if self._joined is None and run.status not in FINAL:
+            self._client.update_run(self._id, "RUNNING", run.name)
+        self._tag(_about(run) if self._joined else _about(run) | _source(run))
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        for batch in _batches([RunTag(name, value[:_LONGEST_VALUE]) for name, value in tags.items()], _PAIRS):
+            self._client.log_batch(self._id, tags=batch)
+
+    def handle(self, event: Event) -> None:
+        """Calls the method of the event's hook."""
+        self._time = event.time
+        super().handle(event)
+
+    # The verbs
+
+    def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
+        """Parameters; of one that has another value already, a tag."""
+        from mlflow.entities import Param
+
+        named = {self._param_names[name]: str(value) for name, value in params.items()}
+        fresh = {
+            name: value for name, value in named.items() if self._params.get(name) != value[:_LONGEST_VALUE]
+        }
+        for name, value in fresh.items():
+            if len(value) > _LONGEST_VALUE:
+                self._client.log_text(self._id, value, f"params/{name}.txt")
+        new = [
+            Param(name, value[:_LONGEST_VALUE]) for name, value in fresh.items() if name not in self._params
+        ]
+        for batch in _batches(new, _PAIRS):
+            self._client.log_batch(self._id, params=batch)
+        self._tag({legal(f"changed/{name}"): fresh[name] for name in fresh if name in self._params})
+        self._params.update((param.key, param.value) for param in new)
+        self._log_dataset(params)
+
+    def _log_dataset(self, params: Mapping[str, Scalar]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = params.get("dataset", params.get("data"))
+        if isinstance(source, str) and source:
+            digest = hashlib.sha256(source.encode()).hexdigest()[:8]
+            about = msgspec.json.encode({"uri": source}).decode()
+            dataset = Dataset(Path(source).stem[:LONGEST], digest, "local", about)
+            given = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+            self._client.log_inputs(self._id, [given])
+
+    def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
+        """Rows, sent a thousand at a time."""
+        self._rows += self._as_rows(metrics, axis, event)
+        while len(self._rows) >= _ROWS:
+            self._send()
+
+    def _as_rows(
+        self, metrics: Mapping[str, float], axis: Axis, event: Event, model: str | None = None
+    ) -> Iterator[Any]:
+        from mlflow.entities import Metric
+
+        step = max(event.step, 0) if axis == "step" else event.epoch
+        for name, value in metrics.items():
+            time = int(event.time * 1000)
+            if axis == "epoch":  # what several hooks tell of an epoch is one row
+                row = [step, repr(value), time]
+                known = self._epoch_rows.setdefault(name, row)
+                if known[:2] == row[:2]:
+                    time = known[2]
+                else:
+                    self._epoch_rows[name] = row
+            yield Metric(self._metric_names[name], value, time, step, model_id=model)
+
+    def _send(self) -> None:
+        self._client.log_batch(self._id, metrics=self._rows[:_ROWS])
+        del self._rows[:_ROWS]
+
+    def log_file(self, file: File, path: Path | None, event: Event) -> None:
+        """A checkpoint or an export as a LoggedModel, with the metrics of that moment; another file as an artifact."""
+        if path is None:
+            return
+        if file.kind in ("model", "export"):
+            log = self._models.log_checkpoint if file.kind == "model" else self._models.log_export
+            finite = {name: value for name, value in file.metrics.items() if math.isfinite(value)}
+            self._rows += self._as_rows(finite, axis_of(event), event, log(file, path, event))
+        else:
+            with named(path, Path(file.path).name) as local:
+                self._client.log_artifact(self._id, local, "files")
+
+    def log_image(self, file: File, path: Path | None, event: Event) -> None:
+        """A picture of the image grid, which knows series, step and time from the file's name, and a thumbnail."""
+        from PIL import Image
+
+        if path is None:
+            return
+        series = legal(file.name).replace(":", "_").replace("/", "~")
+        step = event.epoch if axis_of(event) == "epoch" else max(event.step, 0)
+        mark = f"{event.index}-{zlib.crc32(file.path.encode()):08x}"
+        name = f"{series}+step+{step}+timestamp+{int(event.time * 1000)}+{mark}"
+        with tempfile.TemporaryDirectory() as folder, Image.open(path) as picture:
+            picture.save(Path(folder, f"{name}.png"))
+            picture.thumbnail((256, 256))
+            picture.save(Path(folder, f"{name}+compressed.webp"))
+            self._client.log_artifacts(self._id, folder, "images")
+        self._client.set_tag(self._id, "mlflow.loggedImages", True)
+
+    def log_text(self, text: Text, event: Event) -> None:
+        """A text file."""
+        self._client.log_text(self._id, text.text, _place("texts", text.name, event, "txt"))
+
+    def log_table(self, table: Table, event: Event) -> None:
+        """A table as `MlflowClient.load_table` and the dashboard read it."""
+        place = _place("tables", table.name, event, "json")
+        data = msgspec.json.encode({"columns": table.columns, "data": table.rows})
+        self._client.log_text(self._id, data.decode(), place)
+        entry = {"path": place, "type": "table"}
+        if entry not in self._tables:
+            self._tables.append(entry)
+            listed = msgspec.json.encode(self._tables).decode()
+            if len(listed) <= _LONGEST_VALUE:  # the tables beyond are artifacts only
+                self._client.set_tag(self._id, "mlflow.loggedArtifacts", listed)
+
+    def log_histogram(self, histogram: Histogram, event: Event) -> None:
+        """Edges and counts, as JSON."""
+        self._log_json("histograms", histogram.name, histogram, event)
+
+    def log_graph(self, graph: Graph, event: Event) -> None:
+        """The nodes, as JSON."""
+        self._log_json("graphs", graph.name, graph, event)
+
+    def _log_json(self, what: str, name: str, value: Any, event: Event) -> None:
+        self._client.log_text(
+            self._id, msgspec.json.encode(value).decode(), _place(what, name, event, "json")
+        )
+
+    def flush(self) -> State:
+        """Sends what is pending."""
+        while self._rows:
+            self._send()
+        return {
+            "id": self._id,
+            "metrics": list(self._metric_names),
+            "params": list(self._param_names),
+            "epoch": self._epoch_rows,
+            "checkpoints": self._models.checkpoints.state(),
+        }
+
+    def finish(self, status: str, reason: str) -> None:
+        """Sets the status, and registers the checkpoints; a run that was joined is left open."""
+        if self._register is not None and status == "finished":
+            self._models.register(self._register)
+        if reason or status not in _STATUSES:
+            self._tag({"trackhooks.status": f"{status}: {reason}" if reason else status})
+        if self._joined is None:
+            ended = int((self.run.ended or self._time) * 1000)
+            self._client.set_terminated(self._id, _STATUSES.get(status, "KILLED"), ended)
+
+
+def _about(run: RunInfo) -> dict[str, str]:
+    tags = {"trackhooks.id": run.id} | {legal(tag): "true" for tag in run.tags}
+    return tags | ({"mlflow.note.content": run.notes} if run.notes else {})
+
+
+def _source(run: RunInfo) -> dict[str, str]:
+    """What MLflow's own tags say of the process that logs, of the training instead; and its environment."""
+    known = run.environment
+    source = {
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": known.get("program"),
+        "mlflow.source.git.commit": known.get("git/commit"),
+        "mlflow.source.git.branch": known.get("git/branch"),
+        "mlflow.source.git.repoURL": known.get("git/remote"),
+        "trackhooks.group": run.group,
+    } | {legal(f"environment.{name}"): value for name, value in known.items()}
+    return {name: str(value) for name, value in source.items() if value is not None}
+
+
+def _place(what: str, name: str, event: Event, ending: str) -> str:
+    """Where an artifact lies: by its place on its axis, or by its name alone where it has none."""
+    name = legal(name)
+    if axis_of(event) == "epoch":
+        return f"{what}/{name}/epoch-{event.epoch}.{ending}"
+    return f"{what}/{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{what}/{name}.{ending}"
+
+
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

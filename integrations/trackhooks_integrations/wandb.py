@@ -1,0 +1,352 @@
+"""`wandb`: a run as a W&B run, offline or online, as W&B's own settings say.
+
+| what | in W&B |
+|---|---|
+| the project, name, notes, tags | the same |
+| a group; for a run inside another, that one's id | the group |
+| hyper-parameters; the environment | config; `environment` in it |
+| the program, host, commit, process statistics | those of the training |
+| a record's metrics | a row, whose `_step` is the record's index and `_timestamp` its time |
+| metrics of batches and other steps | drawn over `step` |
+| metrics of epochs | drawn over `epoch` |
+| final and best metrics (`best/…`), the status | summary |
+| pictures, tables, histograms, texts, the graph | media of the row, under their names |
+| checkpoints, exports, other files | artifacts `run-<id>-<file>`, with aliases; an export uses its checkpoint |
+
+Rules, and where they come from.
+
+- Rows are numbered by the records of the journal, so that W&B, which refuses a number that is not above the last,
+  loses none. What comes again after a crash is recognised by the file that W&B wrote, or by the server's last step.
+- NaN and ±Inf are kept; in config they are texts.
+- A metric called `step`, `epoch` or `_…`, as W&B's own are, is `logged/<name>`.
+- Without an account the run is offline, and one line in the log says so; nobody is asked for anything.
+- W&B's files lie in the run's folder, in `wandb/`, unless `WANDB_DIR` or the option says otherwise.
+- Checkpoints stay as the run's `keep` says. W&B keeps all that it gets, so it gets those that stayed when the run ends;
+  with `keep="all"` each one at once. Offline, an artifact names the files of the run's folder and does not copy them.
+- The exit code is 0 for finished, 1 for failed, 255 for killed or lost; the summary's `status` tells them apart.
+- W&B calls the time at which delivery began the start of the run; it lets nobody set that.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import logging
+import math
+import os
+import re
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from trackhooks.errors import InvalidValueError, unknown
+from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
+from trackhooks.tracker import Axis, State, Tracker
+
+from .checkpoints import Checkpoints
+from .files import folder_option
+from .wandb_log import TransactionLog
+
+_MODES = ("online", "offline", "shared", "disabled")
+_EXIT_CODES = {"finished": 0, "failed": 1}
+_FLUSH_S = 0.1
+_MOST_BINS = 512
+_log = logging.getLogger("trackhooks")
+
+_open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+"""The runs that this process has open in W&B, which has each only once: an attempt after a failure goes on with it."""
+
+
+class WandB(Tracker):
+    """Delivers to W&B.
+
+    Args:
+        entity: the user or team; without it `WANDB_ENTITY`, else the account's own.
+        project: instead of the run's; without both `WANDB_PROJECT`, else what W&B makes of the program's name.
+        job_type: such as `"train"`.
+        mode: `"online"`, `"offline"`, `"shared"` or `"disabled"`; without it `WANDB_MODE`.
+        dir: the folder in which W&B makes its `wandb`, instead of the run's own.
+        run_id: the id of this process' active `wandb.run` to log to; it is left open.
+
+    Raises:
+        InvalidValueError: an option is no text, or `dir` no folder.
+        UnknownNameError: `mode` is none of these.
+        wandb.Error: from the verbs.
+        TimeoutError: from `flush` and `finish`, where W&B does not write what it was given.
+    """
+
+    requires = {"wandb": "trackhooks[wandb]"}  # noqa: RUF012 - a ClassVar of the base
+    every = "1s"
+    _run: Any
+    """W&B's own."""
+
+    def __init__(
+        self,
+        entity: str | None = None,
+        project: str | None = None,
+        job_type: str | None = None,
+        mode: str | None = None,
+        dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the option's name
+        run_id: str | None = None,
+    ) -> None:
+        options = {"entity": entity, "project": project, "job_type": job_type, "mode": mode, "run_id": run_id}
+        for name, value in options.items():
+            if value is not None and not (isinstance(value, str) and value):
+                raise InvalidValueError(f"tracker 'wandb': {name}={value!r}: a text is needed.")
+        if mode is not None and mode not in _MODES:
+            raise unknown("mode", mode, _MODES, "tracker 'wandb': ")
+        self._entity, self._project, self._job_type = entity, project, job_type
+        self._given_mode, self._joined = mode, run_id
+        self._dir = folder_option("wandb", "dir", dir)
+
+    # Where
+
+    @functools.cached_property
+    def _mode(self) -> str:
+        """As W&B's settings have it; offline where W&B would ask for an account."""
+        import wandb
+
+        mode: str = self._given_mode or wandb.setup().settings.mode
+        if mode == "online" and wandb.run is None and not wandb.login(prompt=False, verify=False):
+            _log.warning(
+                "wandb: no account here, so the run is kept offline. Later: wandb login; wandb sync <folder>"
+            )
+            return "offline"
+        return mode
+
+    @property
+    def destination(self) -> str:
+        """What it is delivered to: offline and online are two things, and so are projects."""
+        import wandb
+
+        where = wandb.setup().settings.base_url if self._mode in ("online", "shared") else self._mode
+        return f"{where}/{self._entity or ''}/{self._project or ''}"
+
+    @property
+    def url(self) -> str | None:
+        """The run's page; offline, the folder for `wandb sync` and `wandb leet`."""
+        if not hasattr(self, "_run"):
+            return None
+        return str(self._run.settings.sync_dir) if self._run.offline else self._run.url
+
+    # The verbs
+
+    def start(self, run: RunInfo, state: State) -> None:
+        """Opens the run by the id of trackhooks."""
+        import wandb
+
+        self._checkpoints = Checkpoints(run.keep, state.get("checkpoints"))
+        self._defined: set[str] = set()
+        self._row: dict[str, Any] = {}
+        self._last: int = state.get("last", -1)
+        self._last_row = -1
+        self._joins = self._joined is not None and wandb.run is not None and wandb.run.id == self._joined
+        if self._joins:
+            self._run = wandb.run
+        else:
+            self._run = _open.get(run.id) or wandb.init(**self._arguments(run), settings=self._settings(run))
+            _open[run.id] = self._run
+            self._last = max(self._last, self._run.step - 1, *self._steps_in_files())
+        self._written = TransactionLog(Path(self._run.settings.sync_file))
+        self._run.config.update({"environment": run.environment}, allow_val_change=True)
+        for axis in ("step", "epoch"):
+            self._run.define_metric(axis, hidden=True)
+
+    def _arguments(self, run: RunInfo) -> dict[str, Any]:
+        project = self._project or run.project
+        return {
+            "id": run.id,
+            "resume": "allow",
+            "reinit": "create_new",
+            "entity": self._entity,
+            "project": re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
+            "name": run.name,
+            "notes": run.notes,
+            "tags": run.tags or None,
+            "group": run.group or run.parent,
+            "job_type": self._job_type,
+            "mode": self._mode,
+            "dir": self._dir or (None if os.environ.get("WANDB_DIR") else run.path),
+        }
+
+    def _settings(self, run: RunInfo) -> Any:
+        """The training's program, host, commit and process, instead of this one's."""
+        import wandb
+
+        known = {
+            "program": run.environment.get("program"),
+            "program_relpath": run.environment.get("program"),
+            "host": run.environment.get("host"),
+            "git_commit": run.environment.get("git/commit"),
+            "git_remote_url": run.environment.get("git/remote"),
+        }
+        return wandb.Settings(
+            **{name: value for name, value in known.items() if value},
+            disable_git=True,  # what is checked out now may be another commit
+            console="off",
+            quiet=True,
+            symlink=False,
+            x_stats_pid=run.pid,
+            x_stats_track_process_tree=True,
+            x_disable_stats=not _is_alive(run),
+            x_transaction_log_flush_interval=_FLUSH_S,
+        )
+
+    def _steps_in_files(self) -> Iterator[int]:
+        """The last rows of what was written offline so far; online, the server knows."""
+        yield -1
+        if self._run.offline:
+            for path in Path(self._run.settings.wandb_dir).glob(f"offline-run-*/run-{self._run.id}.wandb"):
+                file = TransactionLog(path)
+                file.read()
+                yield file.step
+
+    def handle(self, event: Event) -> None:
+        """Calls the method of the event's hook, and logs what it gives as one row."""
+        self._row = {}
+        super().handle(event)
+        if self._row and event.index > self._last:
+            place = {"step": max(event.step, 0), "_timestamp": event.time}
+            row = place | ({"epoch": event.epoch} if event.epoch >= 0 else {}) | self._row
+            self._run.log(row, step=None if self._joins else event.index, commit=True)
+            self._last = self._last_row = event.index
+        if event.status in FINAL:
+            self._log_checkpoints()
+
+    def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
+        """Config."""
+        self._run.config.update(
+            {name: _as_json(value) for name, value in params.items()}, allow_val_change=True
+        )
+
+    def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
+        """A part of the event's row."""
+        for name, value in metrics.items():
+            free = f"logged/{name}" if name in ("step", "epoch") or name.startswith("_") else name
+            if free not in self._defined:
+                self._defined.add(free)
+                self._run.define_metric(free, step_metric=axis)
+            self._row[free] = value
+
+    def log_file(self, file: File, path: Path | None, event: Event) -> None:
+        """An artifact: a checkpoint when the run ends or at once, as `keep` says, anything else at once."""
+        if path is None:
+            return
+        if file.kind != "model":
+            self._log_artifact(file, path, ())
+            return
+        self._checkpoints.add(file, event.index)
+        if self._checkpoints.policy.everything:
+            self._log_checkpoints()
+
+    def _log_checkpoints(self) -> None:
+        for checkpoint in self._checkpoints.held:
+            source = checkpoint.source(self.run)
+            if not checkpoint.id and source.exists():
+                checkpoint.id = self._log_artifact(checkpoint.file, source, checkpoint.aliases)
+
+    def _log_artifact(self, file: File, path: Path, aliases: Sequence[str]) -> str:
+        import wandb
+
+        name = self._artifact_name(file.path)
+        artifact = wandb.Artifact(name, file.kind, metadata=_about(file))
+        policy = "immutable" if file.kept else "mutable"
+        if path.is_dir():
+            artifact.add_dir(str(path), policy=policy)
+        else:
+            artifact.add_file(str(path), Path(file.path).name, policy=policy)
+        if file.parent and not self._run.offline:  # offline, the metadata alone names it
+            self._run.use_artifact(f"{self._artifact_name(file.parent)}:latest")
+        self._run.log_artifact(artifact, aliases=list(aliases))
+        if not self._run.offline:
+            artifact.wait()
+        return name
+
+    def _artifact_name(self, path: str) -> str:
+        return re.sub(r"[^\w.-]", "-", f"run-{self._run.id}-{Path(path).name}")[:128]
+
+    def log_image(self, file: File, path: Path | None, event: Event) -> None:
+        """A picture of the row; several of one series are a list."""
+        import wandb
+
+        if path is not None:
+            picture = wandb.Image(str(path), caption=Path(file.path).stem)
+            known = self._row.get(file.name)
+            self._row[file.name] = (
+                picture if known is None else [*(known if isinstance(known, list) else [known]), picture]
+            )
+
+    def log_text(self, text: Text, event: Event) -> None:
+        """A text, as HTML that keeps its lines."""
+        import wandb
+
+        self._row[text.name] = wandb.Html(f"<pre>{html.escape(text.text)}</pre>", data_is_not_path=True)
+
+    def log_table(self, table: Table, event: Event) -> None:
+        """A table."""
+        import wandb
+
+        self._row[table.name] = wandb.Table(columns=table.columns, data=table.rows, allow_mixed_types=True)
+
+    def log_histogram(self, histogram: Histogram, event: Event) -> None:
+        """A histogram; W&B takes 512 bins, so neighbours of more are joined."""
+        import wandb
+
+        width = -(-len(histogram.counts) // _MOST_BINS)
+        counts = [
+            sum(histogram.counts[start : start + width]) for start in range(0, len(histogram.counts), width)
+        ]
+        edges = [*histogram.edges[:-1:width], histogram.edges[-1]]
+        self._row[histogram.name] = wandb.Histogram(np_histogram=(counts, edges))
+
+    def log_graph(self, graph: Graph, event: Event) -> None:
+        """The model's graph."""
+        import wandb
+
+        drawn = wandb.Graph()
+        nodes = {
+            node.name: drawn.add_node(id=node.name, name=node.name, class_name=node.op)
+            for node in graph.nodes
+        }
+        for node in graph.nodes:
+            for source in filter(nodes.__contains__, node.inputs):
+                drawn.add_edge(nodes[source], nodes[node.name])
+        self._row[graph.name] = drawn
+
+    def flush(self) -> State:
+        """Waits until W&B has written what it was given."""
+        if not self._joins and not self._run.disabled:
+            self._written.wait(self._last_row)
+        return {"last": self._last, "checkpoints": self._checkpoints.state()}
+
+    def finish(self, status: str, reason: str) -> None:
+        """Ends the run with its exit code; one that was joined is left open."""
+        self._run.summary.update({"status": status} | ({"reason": reason} if reason else {}))
+        if self._joins:
+            return
+        self._run.finish(_EXIT_CODES.get(status, 255))
+        if not self._run.disabled:
+            self._written.wait(self._last_row, exited=True)
+
+
+def _is_alive(run: RunInfo) -> bool:
+    """Whether the training's process is there to be measured."""
+    try:
+        return abs(psutil.Process(run.pid).create_time() - run.pid_created) < 1
+    except psutil.Error:
+        return False
+
+
+def _as_json(value: Scalar) -> Scalar:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _about(file: File) -> dict[str, Any]:
+    about = {
+        "path": file.path, "format": file.format, "bytes": file.size, "sha256": file.sha256, "parent": file.parent,
+        "seconds": file.duration, "metrics": {name: _as_json(value) for name, value in file.metrics.items()} or None,
+    }  # fmt: skip
+    return {name: value for name, value in about.items() if value is not None}
