@@ -449,13 +449,23 @@ def test_a_run_that_goes_on_after_its_end_has_the_status_of_its_last_end(
 
     delivery = Delivery(tmp_path / "a").give(logged(params={"lr": 0.1}), batch(0, loss=1.0))
     delivery.finish("failed", "ValueError: no")
-    assert reader(tmp_path).text("status") == "failed: ValueError: no"
+    assert reader(tmp_path).text("run/status") == "failed: ValueError: no"
     delivery.crash()
     assert Reader(python_provider(tmp_path)).sessions()["a"].sessions[0].status == Status.STATUS_UNKNOWN
     delivery.give(batch(1, loss=0.5)).finish("finished")
     found = reader(tmp_path)
     assert found.sessions()["a"].sessions[0].status == Status.STATUS_SUCCESS
-    assert found.text("status") == "finished"
+    assert found.text("run/status") == "finished"
+
+
+def test_parameters_that_were_delivered_before_a_crash_are_in_the_session_of_the_metrics_after_it(
+    tmp_path: Path,
+) -> None:
+    delivery = Delivery(tmp_path / "a").give(logged(params={"lr": 0.1})).flush()
+    assert Reader(python_provider(tmp_path)).sessions() == {}, "a running TensorBoard would keep an early one"
+    delivery.crash()
+    delivery.give(batch(0, loss=1.0)).flush()
+    assert list(Reader(python_provider(tmp_path)).sessions()["a"].hparams) == ["lr"]
 
 
 def test_two_thousand_parameters_are_kept(tmp_path: Path) -> None:
@@ -569,7 +579,7 @@ def test_the_run_is_described_with_its_notes_tags_and_environment(tmp_path: Path
     )
     tracker.start(tracker.run, {})
     tracker.flush()
-    text = Reader(python_provider(tmp_path)).text("run")
+    text = Reader(python_provider(tmp_path)).text("run/about")
     for fact in ("A *try*.", "x, y", "| git/commit | abc |"):
         assert fact in text
 

@@ -199,7 +199,7 @@ def session_end(time: float, succeeded: bool, status: str) -> bytes:
     """A file that says how a run ended; `status` is a text."""
     code = Status.Value("STATUS_SUCCESS" if succeeded else "STATUS_FAILURE")
     data = HParamsPluginData(session_end_info=SessionEndInfo(status=code, end_time_secs=time))
-    return _file(time, _hparams(hparams.SESSION_END_INFO_TAG, data), _text("status", status))
+    return _file(time, _hparams(hparams.SESSION_END_INFO_TAG, data), _text("run/status", status))
 
 
 def _hparams(tag: str, data: HParamsPluginData) -> Summary:

@@ -2,7 +2,7 @@
 
 Rows are added at its end and columns at its right. A column that comes late gives every earlier row an empty cell:
 the file is written anew beside the old one and put in its place, at most once a `write`, streamed. Between two
-writes it holds whole lines only. The number of rows does not depend on the columns, so it is what a state counts; the offset
+writes it holds whole lines only. A state counts rows, since their number does not depend on the columns; the offset
 beside it saves the counting where no column was added since.
 """
 

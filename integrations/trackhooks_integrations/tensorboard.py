@@ -1,4 +1,4 @@
-"""`tensorboard`: a run as TensorBoard's event files, written with its own record writer, protos and plugins.
+"""`tensorboard`: a run as TensorBoard's event files, made of its own protos, for its own plugins.
 
 Neither torch nor TensorFlow is needed. The files lie in the run's own folder, so that `tensorboard --logdir runs` shows
 each run under its own name.
@@ -12,7 +12,7 @@ each run under its own name.
 | histograms | Histograms, Distributions | the histogram's name | `event.step` |
 | texts; tables, as Markdown | Text | the name | `event.step` |
 | checkpoints, exports, other files: path, size, hash, aliases, … | Text | `files/<name>` | `event.step` |
-| the run: notes, tags, environment; how it ended | Text | `run`, `status` | |
+| the run: notes, tags, environment; how it ended | Text | `run/about`, `run/status` | |
 | the model's graph | Graphs | | |
 
 Rules, and where they come from.
@@ -30,7 +30,8 @@ Rules, and where they come from.
   since of several the plugin takes one: without any it collects the parameters and metrics of all runs. Neither is a
   group name, since the runs of a group become one row. The session start has a small file of its own, which is
   replaced when parameters come late, and so has the session end, which goes away when the run goes on.
-- Files of a run are read in the order of their names (`directory_watcher.py`), so those two come first.
+- Files of a run are read in the order of their names (`directory_watcher.py`), so those two come first. A TensorBoard
+  that is already running keeps the first session start and end that it reads; started again, it shows the last.
 """
 
 from __future__ import annotations
@@ -98,22 +99,19 @@ class TensorBoard(Tracker):
         self._uses: dict[str, str] = dict(state.get("uses", {}))
         self._last: dict[str, int] = dict(state.get("last", {}))
         self._params: dict[str, Scalar] = dict(state.get("params", {}))
-        self._new_params = False
+        self._new_params = bool(self._params)
         self._time = run.created
         self._file("1.end").unlink(missing_ok=True)
         name = state.get("file", self._file("2").name)
         self._events: EventFile = EventFile(self._home / name, run.created, state.get("offset", 0))
         if not state:
             self._file("0.start").unlink(missing_ok=True)
-            self._add_text("run", _described(run), -1, run.created)
+            self._add_text("run/about", _described(run), -1, run.created)
 
     # The verbs
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Hyper-parameters of the HParams session, written at the first `flush` that has a metric, too.
-
-        A TensorBoard that is already running keeps the first session that it reads.
-        """
+        """Hyper-parameters of the HParams session, which is written when a metric has come: they mostly are whole then."""
         self._params.update({name: _as_json(value) for name, value in params.items()})
         self._new_params = True
 
