@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from .errors import InvalidValueError, warn
 from .event import FINAL, Event, File, Media, RunInfo, Scalar, Text
 from .hooks import CallbackList
 from .names import better
+from .redaction import redact_text
 from .vocabulary import BY_NAME, LOG
 
 _HELD_S = 0.1
@@ -76,7 +78,16 @@ class Recording:
         self._best: dict[str, float] = {}
         self._left_out: set[str] = set()
         self._own_steps = -1
+        self._outside = {"on_val_end": -1, "on_predict_end": -1}
+        self._epochs_before = self._epochs_done = 0
+        self._in_first_epoch = False
         self._to_tear_down = False
+        self.models: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        """The models that were used in this run, each with its thread."""
+        self.trained = False
+        """Whether a training has started."""
+        self.trains_since = 0.0
+        self._training_thread = 0
         if writer is not None and writer.last is not None:
             self._continue(writer.last)
         callbacks.recorder = self
@@ -85,6 +96,7 @@ class Recording:
     def _continue(self, last: Event) -> None:
         self._index, self.step, self.epoch = last.index + 1, last.step, last.epoch
         self.before_epoch = self.step
+        self._epochs_done = self.epoch + 1
 
     # Identity
 
@@ -113,7 +125,20 @@ class Recording:
         """Whether anything is written: not on ranks beyond the first, when disabled, when closed, or in a fork."""
         return self._writer is not None and self._writer.open and self._pid == os.getpid()
 
+    @property
+    def trains_here(self) -> bool:
+        """Whether a training of this run is going on, on this thread."""
+        return self.callbacks.state.training and self._training_thread == threading.get_ident()
+
+    def adopt(self, model: Any) -> None:
+        """Notes that a model is used in this run: evaluations, saves and exports of it belong here, too."""
+        self.models[model] = threading.get_ident()
+
     # Hearing hooks
+
+    def takes(self, hook: str) -> bool:
+        """Whether anyone hears this hook, or it is journaled: a loop may leave out what nobody takes."""
+        return self.callbacks.hears(hook) or (hook in self._journaled and self.records)
 
     def heard(
         self,
@@ -134,6 +159,8 @@ class Recording:
         """
         if hook in ("on_train_start", "teardown"):
             self._to_tear_down = hook == "on_train_start"
+            if self._to_tear_down:
+                more |= self._start_training()
         if self._writer is None:
             return
         with self._mutex:
@@ -141,12 +168,36 @@ class Recording:
                 self.step = self.step + 1 if batch is None else self.before_epoch + 1 + batch
             else:
                 if epoch is not None:
-                    self.epoch = epoch
+                    self._count_epoch(hook, epoch)
                 metrics = self._at_epoch_hook(hook, metrics)
+                if hook in self._outside and not self.callbacks.state.training:
+                    more |= {"step": self._step_outside(hook), "epoch": -1}
             if hook in self._journaled:
                 self._record(hook, metrics, -1 if batch is None else batch, **more)
             if hook == "on_fit_epoch_end":
                 self._writer.sync()
+
+    def _start_training(self) -> dict[str, str]:
+        """A run that had its status already goes on."""
+        self.trained, self._in_first_epoch = True, True
+        self.trains_since, self._training_thread = time.monotonic(), threading.get_ident()
+        if self.info.status not in FINAL or not self.records:
+            return {}
+        self.info.status, self.info.reason, self.info.ended = "running", None, None
+        self._write_info()
+        return {"status": "running"}
+
+    def _count_epoch(self, hook: str, epoch: int) -> None:
+        """A training that counts from 0 again goes on behind the epochs that the run already has."""
+        if hook == "on_train_epoch_start" and self._in_first_epoch:
+            self._in_first_epoch = False
+            self._epochs_before = self._epochs_done if epoch == 0 else 0
+        self.epoch = epoch + self._epochs_before
+
+    def _step_outside(self, hook: str) -> int:
+        """Where an evaluation or prediction outside of a training is drawn: each at a step of its own."""
+        self._outside[hook] = max(self.step, self._outside[hook] + 1)
+        return self._outside[hook]
 
     def _at_epoch_hook(self, hook: str, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
         """Adds what only the recording knows: how long it took, and the best so far."""
@@ -156,13 +207,14 @@ class Recording:
         elif hook == "on_train_epoch_end":
             return {**metrics, **self._speed()}
         elif hook == "on_fit_epoch_end":
+            self._epochs_done = self.epoch + 1
             for name, value in _plain_numbers(metrics).items():
                 if not name.startswith(("lr/", "speed/")) and better(
                     name, value, self._best.get(name, float("nan"))
                 ):
                     self._best[name] = value
         elif hook == "on_train_end":
-            return {**metrics, **{f"best/{name}": value for name, value in self._best.items()}}
+            return {f"best/{name}": value for name, value in self._best.items()} | dict(metrics)
         return metrics
 
     def _speed(self) -> dict[str, float]:
@@ -207,6 +259,10 @@ class Recording:
                 self._hold(event)
             else:
                 self._append(event)
+        if status and self.records:
+            self._set_status(status, reason)
+            self.flush()
+            self._write_info()
 
     def numbers(self, metrics: Mapping[str, Any]) -> dict[str, float | values.Snapshot]:
         """The numbers among the metrics; of each that is none, a warning says so once."""
@@ -472,14 +528,15 @@ class Recording:
         if status not in FINAL:
             raise InvalidValueError(f"status {status!r}: one of {', '.join(sorted(FINAL))} is needed.")
         if self.records:
-            self.info.status, self.info.reason, self.info.ended = status, reason or None, time.time()
+            self._set_status(status, reason)
         if self._to_tear_down:
             self.callbacks.run_callbacks("teardown", status=status, reason=reason)
         elif self.records:
             self._record(LOG, {}, status=status, reason=reason)
-        if self.records:
-            self.flush()
-            self._write_info()
+
+    def _set_status(self, status: str, reason: str) -> None:
+        self.info.status, self.info.reason = status, reason or None
+        self.info.ended = time.time() if status in FINAL else None
 
     def _write_info(self) -> None:
         try:
@@ -496,6 +553,8 @@ class Recording:
 
     def status_at_exit(self, error: BaseException | None) -> tuple[str, str]:
         """The status of a run that is still open when the process ends; `error` is what ended it, if that is known."""
+        if self.info.status in FINAL:
+            return self.info.status, self.info.reason or ""
         if error is not None:
             return "failed", f"{type(error).__name__}: {error}"
         if (
@@ -509,10 +568,45 @@ class Recording:
 
         Does not wait for delivery. Closing again does nothing.
         """
-        if self._writer is None or self._writer.open:
+        told = (status, reason or None) == (self.info.status, self.info.reason) and not self._to_tear_down
+        if not told and (self._writer is None or self._writer.open):
             self.settle(status, reason)
+        self.closed = True
         if self._writer is not None:
             self._writer.close()
+
+    def lend(self) -> None:
+        """Lets go of the journal, so that another process can go on with the run, until `take_back`."""
+        if self.records:
+            assert self._writer is not None
+            self.flush()
+            self._writer.close()
+
+    def take_back(self) -> None:
+        """Goes on behind what the other process recorded.
+
+        Raises:
+            JournalError: it is still being written.
+        """
+        if self._writer is None or self.closed or self.records or self._pid != os.getpid():
+            return
+        self._writer = journal.Writer(self.path)
+        if self._writer.last is not None:
+            self._continue(self._writer.last)
+        known = folder.read_info(self.path)
+        self.info.status, self.info.reason, self.info.ended = known.status, known.reason, known.ended
+
+
+def status_of(error: BaseException | None) -> tuple[str, str]:
+    """The status, and the reason for it, of a run that this exception ended."""
+    if error is None or isinstance(error, GeneratorExit):
+        return "finished", ""
+    if isinstance(error, SystemExit):
+        return ("finished", "") if error.code in (None, 0) else ("failed", f"sys.exit({error.code!r})")
+    if isinstance(error, KeyboardInterrupt):
+        return "killed", "KeyboardInterrupt"
+    lines = str(error).strip().splitlines()
+    return "failed", redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
 
 
 def _all_floats(metrics: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import recording
+from . import open_runs, recording
 from .cursor import Spec, check_spec, cursors
 from .deliverer import Deliverer, say
 from .errors import InvalidValueError, unknown
@@ -23,8 +23,7 @@ from .hooks import CallbackList, Function
 from .journal import Writer
 from .keeping import Policy
 from .loops.torch import Batch, Loop
-from .recording import Recording
-from .redaction import redact_text
+from .recording import Recording, status_of
 from .tracker import Tracker, entry_points
 from .values import params as safe_params
 
@@ -122,7 +121,7 @@ def _specs(
     names: list[str], options: Mapping[str, Any], every: int | str | None
 ) -> tuple[list[Spec], list[Tracker]]:
     for name, given in options.items():
-        if name not in entry_points():
+        if ":" not in name and name not in entry_points():
             raise unknown("option or tracker", name, [*entry_points(), *_OPTIONS])
         if not isinstance(given, Mapping):
             raise InvalidValueError(
@@ -291,7 +290,7 @@ class Run(Recording):
         super().close(status, reason)
         if not recorded:
             return
-        _open_runs.pop(self.id, None)
+        open_runs.remove(self)
         _deliverer().end(self.info)
 
     def __enter__(self) -> Run:
@@ -304,18 +303,6 @@ class Run(Recording):
 
     def __repr__(self) -> str:
         return f"<trackhooks run {self.name!r}, {self.status}, in {self.info.path!r}>"
-
-
-def status_of(error: BaseException | None) -> tuple[str, str]:
-    """The status, and the reason for it, of a run that this exception ended."""
-    if error is None or isinstance(error, GeneratorExit):
-        return "finished", ""
-    if isinstance(error, SystemExit):
-        return ("finished", "") if error.code in (None, 0) else ("failed", f"sys.exit({error.code!r})")
-    if isinstance(error, KeyboardInterrupt):
-        return "killed", "KeyboardInterrupt"
-    lines = str(error).strip().splitlines()
-    return "failed", redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
 
 
 def run(
@@ -374,7 +361,7 @@ def run(
 def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | None = None) -> Run:
     """Opens a run with settings that were checked before; `parent` is the run that it is a part of."""
     callbacks = CallbackList()
-    if not _records_here():
+    if not records_here():
         return Run(_silent_info(chosen), None, callbacks, chosen)
     info = recording.new_info(
         name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
@@ -382,7 +369,7 @@ def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | N
         options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
     )  # fmt: skip
     made = Run(*_folder_of(info, chosen, resume), callbacks, chosen)
-    _open_runs[made.id] = made
+    open_runs.add(made)
     _announce(made)
     _deliverer().follow(made.info, chosen.specs, chosen.objects, chosen.delivery)
     if resume is not None:
@@ -409,7 +396,8 @@ def _announce(made: Run) -> None:
     say(f"run {made.name} → {path} ({', '.join(made.info.trackers)})")
 
 
-def _records_here() -> bool:
+def records_here() -> bool:
+    """Whether this process records its runs: it is rank 0, and `TRACKHOOKS_DISABLED` is not 1."""
     if os.environ.get("TRACKHOOKS_DISABLED", "") in ("1", "true"):
         return False
     rank = next((os.environ[name] for name in _RANKS if os.environ.get(name)), "0")
@@ -425,7 +413,6 @@ def _silent_info(chosen: Settings) -> RunInfo:
 
 # The end of the process
 
-_open_runs: dict[str, Run] = {}
 _deliverers: list[Deliverer] = []
 
 
@@ -441,7 +428,7 @@ def _forget_in_fork() -> None:
     for deliverer in _deliverers:
         deliverer.abandon()
     _deliverers.clear()
-    _open_runs.clear()
+    open_runs.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -452,7 +439,7 @@ def _at_exit(pid: int) -> None:
     if pid != os.getpid() or not _deliverers:
         return
     error = getattr(sys, "last_value", None)
-    for made in list(_open_runs.values()):
+    for made in open_runs.every():
         made.close(*made.status_at_exit(error))
     deliverer = _deliverers[0]
     try:
