@@ -1,0 +1,75 @@
+"""`Opener`: opens runs for loops that nobody opened one for, and says which run each belongs to.
+
+- A run belongs to a thread and a model. It is opened at the first hook of any mode.
+- A training joins the run of its model where that has not trained yet, and continues it where it resumes. Otherwise
+  it gets a new one, and the earlier run is closed.
+- A training inside of another is a run of its own, with the other as its parent. Everything else that happens inside
+  of a training belongs to that training's run.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import msgspec
+
+from . import open_runs
+from .recording import Recording
+from .session import Run, Settings, open_run
+
+
+class Opener:
+    """Opens the runs of one `enable` or one `keras_callback`. Safe with threads."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self._chosen = chosen
+        self._spare = [copy.copy(made) for made in chosen.objects]
+        self._opened: list[Run] = []
+        self._mutex = threading.Lock()
+
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool = False) -> Recording:
+        """The run that this model's next mode belongs to.
+
+        Args:
+            model: whatever the framework trains; it must be possible to hold a weak reference to it.
+            trains: the mode is a training.
+            resumes: the training goes on with an earlier one.
+
+        Raises:
+            TrackhooksError: the directory of the runs cannot be written.
+        """
+        around = open_runs.training_here()
+        if not trains:
+            found = around or open_runs.of(model)
+        else:
+            found = self._joinable(model, resumes)
+        with self._mutex:
+            found = found or self._open(around)
+            found.adopt(model)
+        return found
+
+    def _joinable(self, model: Any, resumes: bool) -> Run | None:
+        last = open_runs.of(model)
+        if not isinstance(last, Run) or last not in self._opened or last.callbacks.state.training:
+            return None
+        if resumes or not last.trained:
+            return last
+        last.close(*last.status_at_exit(None))
+        return None
+
+    def _open(self, around: Recording | None) -> Run:
+        self._close_forgotten()
+        opened = open_run(self._chosen, parent=around)
+        self._opened.append(opened)
+        # A tracker holds one run at a time: each further run gets a fresh one, made like the one that was given.
+        self._chosen = msgspec.structs.replace(self._chosen, objects=[copy.copy(made) for made in self._spare])
+        return opened
+
+    def _close_forgotten(self) -> None:
+        """What belongs to models that are gone gets no more records."""
+        for opened in self._opened:
+            if not opened.models and not opened.callbacks.state.training:
+                opened.close(*opened.status_at_exit(None))
+        self._opened = [opened for opened in self._opened if opened.records]
