@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from .errors import TrackhooksError
-from .vocabulary import Source
+from .vocabulary import BY_NAME, Source
 
 
 class LoopState:
@@ -32,7 +31,7 @@ class LoopState:
         self.batch = 0
         self.metrics: dict[str, Any] = {}
         """The newest metrics of the epoch, by the names that are recorded."""
-        self.batch_metrics: dict[str, Any] = {}
+        self.batch_metrics: Mapping[str, Any] = {}
         self.inputs: Any = None
         """The batch that is predicted."""
         self.results: Any = None
@@ -46,14 +45,47 @@ class LoopState:
         self.data: Any = None
         self._in_batch = False
 
-    def count_batch(self, hook: str, batch: int | None) -> None:
-        """Notes the index of a batch; a loop that does not tell it has its batches counted."""
-        starts = hook.endswith("_start")
+    def note(
+        self, hook: str, metrics: Mapping[str, Any], epoch: int | None = None, batch: int | None = None
+    ) -> None:
+        """Follows the loop by the hooks that it fires."""
+        if epoch is not None:
+            self.epoch = epoch
+        if hook in _BATCH_HOOKS:
+            self.note_batch(hook, metrics, batch)
+            return
+        if hook == "on_train_epoch_start":
+            self.metrics = {}
+        if metrics:
+            self.metrics = {**self.metrics, **metrics}
+        for name, value in _FROM_THEN_ON.get(hook, {}).items():
+            setattr(self, name, value)
+
+    def note_batch(self, hook: str, metrics: Mapping[str, Any], batch: int | None) -> None:
+        """As `note`, for the hooks of every batch; a loop that does not tell the index has its batches counted."""
+        starts = hook in _BATCH_STARTS
         if batch is not None:
             self.batch = batch
         elif starts or not self._in_batch:
             self.batch += 1
         self._in_batch = starts or hook == "on_predict_postprocess_end"
+        if hook == "on_train_batch_end":
+            self.batch_metrics = metrics
+
+
+_BATCH_STARTS = frozenset(name for name in BY_NAME if name.endswith("_batch_start"))
+_BATCH_HOOKS = _BATCH_STARTS | {
+    "on_train_batch_end", "on_val_batch_end", "on_predict_postprocess_end", "on_predict_batch_end",
+}  # fmt: skip
+_FROM_THEN_ON: Mapping[str, Mapping[str, Any]] = {
+    "on_train_start": {"training": True, "stop": False},
+    "on_train_epoch_start": {"batch": -1},
+    "on_val_start": {"batch": -1, "seen": 0},
+    "on_predict_start": {"batch": -1, "seen": 0},
+    "on_train_end": {"training": False},
+    "teardown": {"training": False},
+}
+"""What the hooks say about the loop."""
 
 
 class View:
@@ -70,7 +102,7 @@ class View:
 
     kind: ClassVar[Source]
     attributes: ClassVar[Mapping[str, str]]
-    """The names it has → the names in the `LoopState`; a leading `.` names a method of the view."""
+    """The names it has → those in the `LoopState`, or of what is computed from it."""
 
     def __init__(self, state: LoopState) -> None:
         object.__setattr__(self, "_state", state)
@@ -95,16 +127,32 @@ class View:
         return sorted(self.attributes)
 
 
-def _namespace(state: LoopState) -> SimpleNamespace:
-    return SimpleNamespace(**{str(name): value for name, value in state.args.items()})
+class Arguments:
+    """A run's parameters as attributes; what is set stays, and `vars` gives them all."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__ = values
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(sorted(map(str, vars(self)))) or "none"
+        raise AttributeError(f"this run has no parameter {name!r}. It has: {known}.")
+
+    def __repr__(self) -> str:
+        return f"Arguments({vars(self)})"
+
+
+def _optimizer(state: LoopState) -> Any:
+    return state.optimizer if state.optimizer is not None else getattr(state.model, "optimizer", None)
 
 
 def _learning_rates(state: LoopState) -> dict[str, float]:
-    return {f"lr/{i}": group["lr"] for i, group in enumerate(getattr(state.optimizer, "param_groups", ()))}
+    groups = getattr(_optimizer(state), "param_groups", ())
+    return {f"lr/{i}": float(group["lr"]) for i, group in enumerate(groups)}
 
 
 _COMPUTED: dict[str, Any] = {
-    "args": _namespace,
+    "args": lambda state: Arguments(state.args),
+    "present_optimizer": _optimizer,
     "epochs": lambda state: state.params.get("epochs"),
     "start_epoch": lambda state: state.params.get("initial_epoch", 0),
     "lr": _learning_rates,
@@ -119,7 +167,7 @@ class TrainerView(View):
 
     kind = "trainer"
     attributes: ClassVar[Mapping[str, str]] = {
-        "args": "args", "model": "model", "optimizer": "optimizer", "data": "data", "epoch": "epoch",
+        "args": "args", "model": "model", "optimizer": "present_optimizer", "data": "data", "epoch": "epoch",
         "start_epoch": "start_epoch", "epochs": "epochs", "metrics": "metrics", "loss": "loss", "loss_items": "losses",
         "tloss": "losses", "lr": "lr", "save_dir": "save_dir", "last": "file", "stop": "stop",
     }  # fmt: skip
@@ -197,7 +245,13 @@ class ModelView:
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+        """What the loop's own model has is set there, as it is read from there."""
+        model = self._state.model
+        own = model is None or hasattr(type(self), name) or not hasattr(model, name)
+        if own:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(model, name, value)
 
 
 class ForeignModelError(TrackhooksError, AttributeError):
@@ -205,14 +259,13 @@ class ForeignModelError(TrackhooksError, AttributeError):
 
 
 def model_for_keras(model: Any, state: LoopState) -> Any:
-    """The model as a Keras callback may have it: itself where it is Keras' own or made for Keras callbacks."""
-    if model is not None and not _is_plain_torch_module(model):
+    """The model as a Keras callback may have it: itself where `stop_training` can be set, and no torch module."""
+    if hasattr(model, "stop_training") or (hasattr(model, "__dict__") and not _is_torch_module(model)):
         return model
     state.model = model
     return ModelView(state)
 
 
-def _is_plain_torch_module(model: Any) -> bool:
-    """With the torch backend a Keras model is a torch module as well."""
+def _is_torch_module(model: Any) -> bool:
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(model, torch.nn.Module) and not hasattr(model, "stop_training")
+    return torch is not None and isinstance(model, torch.nn.Module)

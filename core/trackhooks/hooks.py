@@ -9,6 +9,8 @@ The list is fixed when an event starts: callbacks that callbacks add or remove c
 from __future__ import annotations
 
 import difflib
+import inspect
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +20,7 @@ from .crossing import VIEWS, LoopState, model_for_keras
 from .errors import InvalidValueError, UnknownNameError, unknown, warn
 from .names import Prefixed, from_keras_epoch, to_keras
 from .tracker import Tracker
-from .vocabulary import BY_NAME, FROM_KERAS, HOOKS
+from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
 
 Function = Callable[[Any], None]
 
@@ -46,8 +48,8 @@ class _Call(NamedTuple):
 
 _KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
 _SOURCES = {hook.name: hook.source for hook in HOOKS}
-_BATCH_HOOKS = frozenset(hook.name for hook in HOOKS if "batch" in hook.name)
-_PHASE_STARTS = frozenset({"on_train_epoch_start", "on_val_start", "on_predict_start"})
+_ALIASES = {event: alias for alias, event in KERAS_ALIASES.items()}
+_EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
 _TEST = Prefixed("test/")
 _PREFIXES = {
     "on_train_batch_end": Prefixed("batch/"),
@@ -64,7 +66,8 @@ class CallbackList:
     As an Ultralytics model: `add_callback`, `run_callbacks`, `callbacks`, `clear_callback`, `reset_callbacks`.
 
     Args:
-        callbacks: objects that speak Keras; nested lists are flattened.
+        callbacks: objects that speak Keras; lists in lists are flattened. A `CallbackList` among them is an object as
+            the others are: all that listens to it hears what Keras has a name for.
         add_history: add a `History`, unless there is one; it becomes `model.history`.
         add_progbar: add a `ProgressBar`, unless there is one.
         model: what the callbacks get as their `model`.
@@ -104,18 +107,20 @@ class CallbackList:
     # Who listens: objects, in Keras' words
 
     def append(self, callback: Any) -> None:
-        """Adds an object with methods of Keras' names; it need not be a Keras callback.
+        """Adds an object with methods of Keras' names, which are looked up now; it need not be a Keras callback.
 
         Raises:
             InvalidValueError: it is a class, a function or a tracker, or has no method of Keras' names.
         """
+        if callback is self:
+            raise InvalidValueError("a list of callbacks cannot be appended to itself.")
         _check_callback(callback)
-        self._entries.append(_Entry(None, callback))
-        self._index()
-        if self.model is not None and hasattr(callback, "set_model"):
-            callback.set_model(self.model)
+        if self.model is not None:
+            self._hand_model_to(callback)
         if self.params and hasattr(callback, "set_params"):
             callback.set_params(self.params)
+        self._entries.append(_Entry(None, callback))
+        self._index()
 
     def remove(self, callback: Any) -> None:
         """Removes an object that was appended.
@@ -153,10 +158,13 @@ class CallbackList:
         self.state.model = model
         self.model = model_for_keras(model, self.state)
         for callback in self:
-            if isinstance(callback, History):
-                self.model.history = callback
-            if hasattr(callback, "set_model"):
-                callback.set_model(self.model)
+            self._hand_model_to(callback)
+
+    def _hand_model_to(self, callback: Any) -> None:
+        if isinstance(callback, History):
+            self.model.history = callback
+        if hasattr(callback, "set_model"):
+            callback.set_model(self.model)
 
     # Who listens: functions, by the names of Ultralytics
 
@@ -165,12 +173,13 @@ class CallbackList:
 
         Raises:
             UnknownNameError: there is no such hook; the message holds the nearest.
-            InvalidValueError: `func` cannot be called.
+            InvalidValueError: `func` cannot be called with one argument.
         """
         _check_event(event)
-        if not callable(func):
+        if not _takes_one_argument(func):
             raise InvalidValueError(
-                f"add_callback({event!r}, {func!r}): a function of one argument is needed."
+                f"add_callback({event!r}, {func!r}): a function of one argument is needed, the"
+                f" {_SOURCES[event]}. What has methods of Keras' names is appended: append(callback)"
             )
         self._entries.append(_Entry(event, func))
         self._index()
@@ -198,19 +207,17 @@ class CallbackList:
         )
 
     def hears(self, hook: str) -> bool:
-        """Whether anyone listens to this hook."""
+        """Whether anyone listens to this hook; a method that a base class only defines to do nothing does not."""
         return bool(self._calls[hook])
 
     def _index(self) -> None:
         self._calls = {name: tuple(self._calls_of(name)) for name in BY_NAME}
 
     def _calls_of(self, hook: str) -> Iterator[_Call]:
-        keras = BY_NAME[hook].keras
-        for entry in self._entries:
-            if entry.hook == hook:
-                yield _Call(True, entry.listener)
-            elif entry.hook is None and keras is not None and hasattr(entry.listener, keras):
-                yield _Call(False, getattr(entry.listener, keras))
+        for name, listener in self._entries:
+            method = listener if name == hook else _method(listener, hook) if name is None else None
+            if method is not None:
+                yield _Call(name is not None, method)
 
     # Firing, in Ultralytics' words
 
@@ -242,19 +249,20 @@ class CallbackList:
         """
         calls = self._calls.get(event)
         if calls is None:
-            _check_event(event)
-            raise AssertionError  # what is no hook has been refused
+            raise _no_hook(event)
         if source is not None:
             metrics, epoch = _read(source, event, metrics, epoch)
-        found: dict[str, Any] = {} if metrics is None else dict(metrics)
+        found = dict(metrics) if metrics else {}
         self.note(event, found, epoch, batch)
-        if calls:
-            given = self._views[_SOURCES[event]] if source is None else source
-            # Called from here, not deeper: functions look at the frame of whoever fires the hook.
-            for function in self.walk(event, source, found):
-                function(given)
-        if self.recorder is not None:
-            self.recorder.heard(event, found, epoch, batch, **more)
+        try:
+            if calls:
+                given = self._views[_SOURCES[event]] if source is None else source
+                # Called from here, not deeper: functions look at the frame of whoever fires the hook.
+                for function in self.walk(event, source, found):
+                    function(given)
+        finally:  # what was measured is recorded even if a callback raises, as one that prunes a trial does
+            if self.recorder is not None:
+                self.recorder.heard(event, found, epoch, batch, **more)
 
     def walk(
         self, event: str, source: Any, metrics: dict[str, Any], objects: bool = True
@@ -268,81 +276,92 @@ class CallbackList:
             objects: False where only the functions are to hear.
         """
         self._adopt_stop(source)
-        logs: Logs | None = None
-        for is_function, call in self._calls[event]:
-            if is_function:
-                yield call
-            elif objects:
-                if logs is None:
-                    logs = to_keras(event, metrics)
-                    before = dict(logs)
-                self._call_keras(event, call, logs)
-        if logs is not None:
-            metrics.update(self._changed(event, metrics, before, logs))
+        logs = None
+        try:
+            for is_function, call in self._calls[event]:
+                if is_function:
+                    yield call
+                elif objects:
+                    if logs is None:
+                        logs = to_keras(event, metrics)
+                        before = dict(logs)
+                    self._call_keras(event, call, logs)
+        finally:
+            if logs is not None:
+                self._take_back(event, metrics, before, logs)
         self._cross_stop(source)
-
-    def _changed(self, hook: str, metrics: Mapping[str, Any], before: Logs, logs: Logs) -> dict[str, Any]:
-        """What Keras objects wrote into the logs, by the names that are recorded."""
-        written = {
-            name: value for name, value in logs.items() if name not in before or before[name] is not value
-        }
-        if not written:
-            return {}
-        known = dict(zip(before, metrics, strict=True))
-        new = self._recorded(hook, {name: value for name, value in written.items() if name not in known})
-        return new | {known[name]: value for name, value in written.items() if name in known}
 
     def _call_keras(self, event: str, call: Callable[..., None], logs: Logs) -> None:
         if self.model is None:
             self.set_model(None)
-        arguments = _KERAS_ARGS[event]
-        if arguments[0] == "epoch":
+        index = _KERAS_ARGS[event][0]
+        if index == "epoch":
             call(self.state.epoch, logs)
-        elif arguments[0] == "batch":
+        elif index == "batch":
             call(self.state.batch, logs)
         else:
             call(logs)
 
-    def note(self, hook: str, metrics: dict[str, Any], epoch: int | None, batch: int | None) -> None:
+    def _take_back(self, hook: str, metrics: dict[str, Any], before: Logs, logs: Logs) -> None:
+        """What Keras objects changed in the logs is changed in the metrics, by the names that are recorded."""
+        changed = {
+            name: value for name, value in logs.items() if name not in before or before[name] is not value
+        }
+        if not changed and len(before) == len(logs):
+            return
+        recorded = {keras: name for name in metrics for keras in to_keras(hook, {name: None})}
+        for name in before.keys() - logs.keys():
+            del metrics[recorded[name]]
+        new = {name: changed.pop(name) for name in list(changed) if name not in recorded}
+        metrics.update({recorded[name]: value for name, value in changed.items()})
+        metrics.update(self._recorded(hook, new))
+
+    def note(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
         """Keeps the state up to date: the callbacks of the other vocabulary see the loop through it."""
-        state = self.state
-        if epoch is not None:
-            state.epoch = epoch
-        if hook in _BATCH_HOOKS:
-            state.count_batch(hook, batch)
-        elif hook in _PHASE_STARTS:
-            state.batch = -1
-        if hook == "on_train_batch_end":
-            state.batch_metrics = metrics
-        elif metrics:
-            state.metrics = {**state.metrics, **metrics}
-        if hook == "on_train_start":
-            state.training, state.stop = True, False
-        elif hook == "on_train_epoch_start":
-            state.metrics = {}
-        elif hook in ("on_train_end", "teardown"):
-            state.training = False
+        if hook == "on_train_start" and _flag(self._given_model, "stop_training"):
+            self._given_model.stop_training = False  # left by an earlier training
+        self.state.note(hook, metrics, epoch, batch)
 
     # Firing, in Keras' words
 
-    def _fire(self, hook: str, arguments: tuple[int, ...], logs: Logs | None) -> None:
-        logs = {} if logs is None else logs
-        is_epoch = _KERAS_ARGS[hook][0] == "epoch"
-        epoch = arguments[0] if arguments and is_epoch else None
-        batch = arguments[0] if arguments and not is_epoch else None
+    def _fire(self, hook: str, logs: Logs | None, epoch: int | None = None) -> None:
+        logs = _checked_logs(hook, logs)
+        epoch = None if epoch is None else _index(hook, epoch)
         metrics = self._recorded(hook, logs)
-        self.note(hook, metrics, epoch, batch)
-        if self._calls[hook] and self._call(hook, arguments, logs):
-            metrics = self._recorded(hook, logs)
-        if self.recorder is not None:
-            self.recorder.heard(hook, metrics, epoch, batch)
+        self.note(hook, metrics, epoch, None)
+        if self._calls[hook]:
+            self._hear(hook, () if epoch is None else (epoch,), logs, epoch, None)
+        elif self.recorder is not None:
+            self.recorder.heard(hook, metrics, epoch, None)
 
-    def _call(self, hook: str, arguments: tuple[int, ...], logs: Logs) -> bool:
-        """Calls everyone with one dict of logs, so that what one writes reaches those behind it: did any write?"""
+    def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
+        """As `_fire`, for the hooks of every batch: the hot path."""
+        if type(batch) is not int:
+            batch = _index(hook, batch)
+        if type(logs) is not dict:
+            logs = _checked_logs(hook, logs)
+        metrics = self._recorded(hook, logs)
+        self.state.note_batch(hook, metrics, batch)
+        if self._calls[hook]:
+            self._hear(hook, (batch,), logs, None, batch)
+        elif self.recorder is not None:
+            self.recorder.heard(hook, metrics, None, batch)
+
+    def _hear(
+        self, hook: str, arguments: tuple[int, ...], logs: Logs, epoch: int | None, batch: int | None
+    ) -> None:
+        """Calls everyone, then records what they made of the logs, even if one of them raises."""
+        try:
+            self._call(hook, arguments, logs)
+        finally:
+            if self.recorder is not None:
+                self.recorder.heard(hook, self._recorded(hook, logs), epoch, batch)
+
+    def _call(self, hook: str, arguments: tuple[int, ...], logs: Logs) -> None:
+        """Calls everyone with one dict of logs, so that what one writes reaches those behind it."""
         if self.model is None:
             self.set_model(None)
         self._adopt_stop(None)
-        before = dict(logs)
         view = self._views[_SOURCES[hook]]
         for is_function, call in self._calls[hook]:
             if is_function:
@@ -350,25 +369,17 @@ class CallbackList:
             else:
                 call(*arguments, logs)
         self._cross_stop(None)
-        return len(before) != len(logs) or any(before.get(name) is not value for name, value in logs.items())
 
     def _recorded(self, hook: str, logs: Mapping[str, Any]) -> dict[str, Any]:
         """Logs in Keras' words, by the names that are recorded."""
         if not logs:
             return {}
-        if hook in ("on_fit_epoch_end", "on_train_end"):
-            return from_keras_epoch(logs, self._validated)
-        if hook == "on_val_end":
-            self._validated = set(map(str, logs))
-        elif hook == "on_predict_batch_end":
-            self.state.results = logs.get("outputs")
-        names = self._prefix(hook)
-        return {} if names is None else {names[name]: value for name, value in logs.items()}
-
-    def _prefix(self, hook: str) -> Prefixed | None:
+        names = _PREFIXES.get(hook)
+        if names is None:
+            return from_keras_epoch(logs, self._validated) if hook in _EPOCH_LOGS else {}
         if hook == "on_val_end" and not self.state.training:
-            return _TEST
-        return _PREFIXES.get(hook)
+            names = _TEST
+        return {names[name]: value for name, value in logs.items()}
 
     # Stopping
 
@@ -376,7 +387,7 @@ class CallbackList:
     def stop_training(self) -> bool:
         """Whether a callback asked the training to end: by `model.stop_training` or by `trainer.stop`."""
         self._adopt_stop(None)
-        return self.state.stop
+        return bool(self.state.stop)
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
@@ -384,91 +395,91 @@ class CallbackList:
         self._cross_stop(None)
 
     def _adopt_stop(self, source: Any) -> None:
-        asked = getattr(self._given_model, "stop_training", False) or getattr(source, "stop", False)
-        if asked is True:
+        if _flag(self._given_model, "stop_training") or _flag(source, "stop"):
             self.state.stop = True
 
     def _cross_stop(self, source: Any) -> None:
         self._adopt_stop(source)
         if not self.state.stop:
             return
-        if hasattr(self._given_model, "stop_training"):
-            self._given_model.stop_training = True
-        if hasattr(source, "stop"):
-            source.stop = True
+        for owner, name in ((self._given_model, "stop_training"), (source, "stop")):
+            if _flag(owner, name) is False:
+                setattr(owner, name, True)
 
     # The events of Keras
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """An alias of `on_train_batch_begin`."""
-        self._fire("on_train_batch_start", (batch,), logs)
+        self._fire_batch("on_train_batch_start", batch, logs)
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """An alias of `on_train_batch_end`."""
-        self._fire("on_train_batch_end", (batch,), logs)
+        self._fire_batch("on_train_batch_end", batch, logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before the first batch of an epoch."""
         self._validated = set()
-        self._fire("on_train_epoch_start", (epoch,), logs)
+        self._fire("on_train_epoch_start", logs, epoch)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """After an epoch and its validation."""
-        self._fire("on_fit_epoch_end", (epoch,), logs)
+        self._fire("on_fit_epoch_end", logs, epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a training batch."""
-        self._fire("on_train_batch_start", (batch,), logs)
+        self._fire_batch("on_train_batch_start", batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a training batch."""
-        self._fire("on_train_batch_end", (batch,), logs)
+        self._fire_batch("on_train_batch_end", batch, logs)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a validation batch."""
-        self._fire("on_val_batch_start", (batch,), logs)
+        self._fire_batch("on_val_batch_start", batch, logs)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a validation batch."""
-        self._fire("on_val_batch_end", (batch,), logs)
+        self._fire_batch("on_val_batch_end", batch, logs)
 
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a batch is predicted."""
-        self._fire("on_predict_batch_start", (batch,), logs)
+        self._fire_batch("on_predict_batch_start", batch, logs)
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a batch is predicted."""
-        self._fire("on_predict_batch_end", (batch,), logs)
+        self.state.results = _checked_logs("on_predict_batch_end", logs).get("outputs")
+        self._fire_batch("on_predict_batch_end", batch, logs)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
-        self._fire("on_train_start", (), logs)
+        self._fire("on_train_start", logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch."""
-        self._fire("on_train_end", (), logs)
+        self._fire("on_train_end", logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before a validation or an evaluation."""
-        self._fire("on_val_start", (), logs)
+        self._fire("on_val_start", logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
         """After a validation or an evaluation."""
-        self._fire("on_val_end", (), logs)
+        self._fire("on_val_end", logs)
+        self._validated = set(map(str, logs or ()))
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Before a prediction."""
-        self._fire("on_predict_start", (), logs)
+        self._fire("on_predict_start", logs)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
         """After a prediction."""
-        self._fire("on_predict_end", (), logs)
+        self._fire("on_predict_end", logs)
 
 
 def _flatten(callbacks: Any) -> Iterator[Any]:
     if callbacks is None:
         return
-    if not isinstance(callbacks, (list, tuple, set, CallbackList)):
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, CallbackList):
         yield callbacks
         return
     for callback in callbacks:
@@ -476,14 +487,64 @@ def _flatten(callbacks: Any) -> Iterator[Any]:
 
 
 def _check_event(event: str) -> None:
-    if event in BY_NAME:
-        return
+    if event not in BY_NAME:
+        raise _no_hook(event)
+
+
+def _no_hook(event: str) -> UnknownNameError:
     if event in FROM_KERAS:
-        raise UnknownNameError(
+        return UnknownNameError(
             f"{event!r} is a hook of Keras; functions are registered by the names of Ultralytics:"
             f" {FROM_KERAS[event]!r}. For Keras' names, append an object that has a method {event!r}."
         )
-    raise unknown("hook", event, BY_NAME)
+    return unknown("hook", event, BY_NAME)
+
+
+def _method(callback: Any, hook: str) -> Callable[..., None] | None:
+    """The method of an object that hears this hook; one that only does nothing need not be called at every batch.
+
+    The bases of Keras and ours call the alias from the event; an object that has nothing but the alias hears by it.
+    """
+    keras = BY_NAME[hook].keras
+    for name in (keras, _ALIASES.get(keras)) if keras else ():
+        method: Callable[..., None] | None = getattr(callback, name, None) if name else None
+        if method is not None and getattr(method, "_is_default", False) is not True:
+            return method
+    return None
+
+
+def _takes_one_argument(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, without a signature
+        return callable(function)
+    return True
+
+
+def _flag(owner: Any, name: str) -> bool | None:
+    """A switch of an object; None where it has none, and a method of this name is none."""
+    value = getattr(owner, name, None)
+    return None if value is None or callable(value) else bool(value)
+
+
+def _index(hook: str, value: Any) -> int:
+    """A NumPy integer, or the 0-d tensor that a TensorFlow dataset counts with, as an int."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InvalidValueError(
+            f"{hook}: the index of the epoch or batch is {value!r}; a whole number is needed."
+        ) from None
+
+
+def _checked_logs(hook: str, logs: Any) -> Any:
+    if logs is None:
+        return {}
+    if not isinstance(logs, Mapping):
+        raise InvalidValueError(f"{hook}: the logs are {logs!r}; a mapping from names to numbers is needed.")
+    return logs
 
 
 def _check_callback(callback: Any) -> None:
