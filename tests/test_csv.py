@@ -495,8 +495,10 @@ def test_a_file_that_a_spreadsheet_saved_meanwhile_is_found_out_and_continued_af
     with pytest.raises(OSError, match="changed by someone else"):
         delivery.flush()
     delivery.crash()
-    delivery.give(batch(2, loss=3.0)).finish()
-    assert [row["loss"] for row in delivery.rows("batches.csv")] == ["1.0", "2.0", "3.0"]
+    delivery.give(batch(2, loss=3.0, late=1.0)).finish()
+    assert [(row["loss"], row["late"]) for row in delivery.rows("batches.csv")] == [
+        ("1.0", ""), ("2.0", ""), ("3.0", "1.0")
+    ]  # fmt: skip
 
 
 def test_a_file_with_fewer_rows_than_were_delivered_is_not_continued(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.struct_pb2 import Value
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue
@@ -61,7 +60,7 @@ class EventFile:
             self._cut()
         else:
             path.unlink(missing_ok=True)
-            self._add(0, created, file_version=VERSION)
+            self._add(Event(wall_time=created, file_version=VERSION))
 
     def _cut(self) -> None:
         size = self._path.stat().st_size
@@ -86,32 +85,33 @@ class EventFile:
             self._buffer.clear()
         return self._end
 
-    def _add(self, step: int, time: float, **what: Any) -> None:
-        self._buffer += _record(step, time, **what)
+    def _add(self, record: Event) -> None:
+        self._buffer += framed(record.SerializeToString())
         if len(self._buffer) > _MOST_PENDING:
             self.flush()
 
     def scalars(self, values: Iterable[tuple[str, float]], step: int, time: float, again: bool) -> None:
         """Adds one record with all the values; `again` where one of the tags has been at this step or behind it."""
-        if again:
-            self._add(
-                step + 1, time, summary=Summary()
-            )  # readers compare the next record's step with this one's
-        summary = Summary()
+        if again:  # readers compare the next record's step with this one's
+            self._add(Event(step=step + 1, wall_time=time, summary=Summary()))
+        record = Event(step=step, wall_time=time)
+        add = record.summary.value.add
         for tag, value in values:
-            summary.value.add(tag=tag, simple_value=value)
-        self._add(step, time, summary=summary)
+            add(tag=tag, simple_value=value)
+        self._add(record)
 
     def image(self, tag: str, data: bytes, step: int, time: float) -> None:
         """Adds a picture as it lies on the disk; its size is only known of a PNG."""
         is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24
         width, height = struct.unpack(">II", data[16:24]) if is_png else (0, 0)
         picture = Summary.Image(width=width, height=height, encoded_image_string=data)
-        self._add(step, time, summary=Summary(value=[Summary.Value(tag=tag, image=picture)]))
+        self._add(
+            Event(step=step, wall_time=time, summary=Summary(value=[Summary.Value(tag=tag, image=picture)]))
+        )
 
     def text(self, tag: str, markdown: str, step: int, time: float) -> None:
         """Adds a text."""
-        self._add(step, time, summary=_text(tag, markdown))
+        self._add(Event(step=step, wall_time=time, summary=_text(tag, markdown)))
 
     def histogram(
         self, tag: str, edges: Sequence[float], counts: Sequence[float], step: int, time: float
@@ -120,16 +120,12 @@ class EventFile:
         cells = [cell for row in zip(edges, edges[1:], counts, strict=False) for cell in row]
         tensor = TensorProto(dtype=DT_DOUBLE, double_val=cells, tensor_shape=_shape(len(cells) // 3, 3))
         metadata = histogram_metadata(display_name=None, description=None)
-        self._add(step, time, summary=_summary(tag, tensor, metadata))
+        self._add(Event(step=step, wall_time=time, summary=_summary(tag, tensor, metadata)))
 
     def graph(self, nodes: Iterable[Node], step: int, time: float) -> None:
         """Adds the graph of a model."""
         graph = GraphDef(node=map(_node, nodes), versions=VersionDef(producer=22))
-        self._add(step, time, graph_def=graph.SerializeToString())
-
-
-def _record(step: int, time: float, **what: Any) -> bytes:
-    return framed(Event(step=step, wall_time=time, **what).SerializeToString())
+        self._add(Event(step=step, wall_time=time, graph_def=graph.SerializeToString()))
 
 
 def framed(data: bytes) -> bytes:
@@ -207,8 +203,6 @@ def _hparams(tag: str, data: HParamsPluginData) -> Summary:
 
 
 def _file(time: float, *summaries: Summary) -> bytes:
-    records = [
-        _record(0, time, file_version=VERSION),
-        *(_record(0, time, summary=each) for each in summaries),
-    ]
-    return b"".join(records)
+    records = [Event(wall_time=time, file_version=VERSION)]
+    records += [Event(wall_time=time, summary=summary) for summary in summaries]
+    return b"".join(framed(record.SerializeToString()) for record in records)

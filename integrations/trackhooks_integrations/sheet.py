@@ -94,7 +94,7 @@ class Sheet:
         with beside(self._path).open("wb") as new:
             new.write(self._header())
             if self._rows:
-                new.writelines(record[:-1] + padding for record in self._records())
+                new.writelines(record.rstrip(b"\r\n") + padding for record in self._records())
             self._end = new.tell()
         beside(self._path).replace(self._path)
         self._written_names = len(self._names)

@@ -111,7 +111,7 @@ class TensorBoard(Tracker):
     # The verbs
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Hyper-parameters of the HParams session, which is written when a metric has come: they mostly are whole then."""
+        """Hyper-parameters of the HParams session; it is written when a metric has come, since they are whole then."""
         self._params.update({name: _as_json(value) for name, value in params.items()})
         self._new_params = True
 
@@ -129,8 +129,10 @@ class TensorBoard(Tracker):
     def _goes_back(self, tags: Iterable[str], step: int) -> bool:
         """Whether one of the tags has a value at this step already, or at a later one."""
         last = self._last
-        back = any(last.get(tag, _BELOW_ALL) >= step for tag in tags)
-        last.update(dict.fromkeys(tags, step))
+        back = False
+        for tag in tags:
+            back = back or last.get(tag, _BELOW_ALL) >= step
+            last[tag] = step
         return back
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
