@@ -109,12 +109,12 @@ class Comparison:
         return [Cell(formats.with_goal(name, self._goal(name))), *cells]
 
     def _notes(self, params: list[str]) -> list[str]:
+        """What is not in the table."""
+        same = len({name for run in self.runs for name in run.params}) - len(self.params)
         left_out = len(self.params) - len(params)
-        return [
-            *([f"{left_out:,} more parameters differ: --all-params, or to_dict()."] if left_out else []),
-            *(["No parameter differs."] if not self.params and len(self.runs) > 1 else []),
-            *damage_notes(self.runs),
-        ]
+        notes = [f"{left_out:,} more parameters differ."] * bool(left_out)
+        notes += [f"{same:,} {'parameter is' if same == 1 else 'parameters are'} the same."] * bool(same)
+        return ([" ".join([*notes, "All of them: --all-params"])] if notes else []) + damage_notes(self.runs)
 
     def __str__(self) -> str:
         width = terminal_width()

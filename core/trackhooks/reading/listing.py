@@ -86,17 +86,9 @@ class RunList(list[RunSummary]):
     def _columns(self, first: str) -> Iterator[Column]:
         """Every column that tells something, by importance."""
         metrics, params = self._telling_metrics(), self._telling_params()
-        mixed = [
-            *metrics[:1],
-            "created",
-            *params[:2],
-            *metrics[1:3],
-            "duration",
-            "project",
-            *params[2:],
-            *metrics[3:],
-        ]
-        for name in formats.unique(["run", "status", *([first] if first else []), "trained", *mixed]):
+        alternately = itertools.chain(*itertools.zip_longest(metrics[1:], params[1:], fillvalue=""))
+        more = [*metrics[:1], "created", *params[:1], *metrics[1:3], "duration", "project", *alternately]
+        for name in formats.unique(filter(None, ["run", "status", first, "trained", *more])):
             column = self._column(name)
             if any(cell.text for cell in column.cells):
                 yield column
