@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from trackhooks.reading.cli import main
+from trackhooks.tracker import ENTRY_POINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
@@ -72,6 +74,11 @@ def test_links_to_files_lead_somewhere(page: str) -> None:
 def test_every_command_is_documented() -> None:
     page = PAGES["docs/reference/command-line.md"].read_text(encoding="utf-8")
     assert re.findall(r"{command-help} (\w+)", page) == list(main.commands)
+
+
+def test_every_bundled_tracker_has_its_page() -> None:
+    bundled = distribution("trackhooks").entry_points.select(group=ENTRY_POINTS).names
+    assert {Path(page).stem for page in PAGES if page.startswith("docs/trackers/")} == bundled
 
 
 def test_the_page_of_hooks_is_that_of_the_vocabulary() -> None:
