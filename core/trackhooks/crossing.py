@@ -147,7 +147,8 @@ def _optimizer(state: LoopState) -> Any:
 
 def _learning_rates(state: LoopState) -> dict[str, float]:
     groups = getattr(_optimizer(state), "param_groups", ())
-    return {f"lr/{i}": float(group["lr"]) for i, group in enumerate(groups)}
+    found = {f"lr/{i}": float(group["lr"]) for i, group in enumerate(groups)}
+    return found or {name: value for name, value in state.metrics.items() if name.startswith("lr/")}
 
 
 _COMPUTED: dict[str, Any] = {

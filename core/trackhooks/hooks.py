@@ -166,6 +166,12 @@ class CallbackList:
         if hasattr(callback, "set_model"):
             callback.set_model(self.model)
 
+    def forget_model(self) -> None:
+        """Lets go of the model and of what belongs to it: a list that outlives a training must not keep them alive."""
+        self.model = self._given_model = None
+        state = self.state
+        state.model = state.optimizer = state.data = state.inputs = state.results = None
+
     # Who listens: functions, by the names of Ultralytics
 
     def add_callback(self, event: str, func: Function) -> None:
@@ -324,18 +330,32 @@ class CallbackList:
 
     # Firing, in Keras' words
 
-    def _fire(self, hook: str, logs: Logs | None, epoch: int | None = None) -> None:
+    def fire(
+        self,
+        hook: str,
+        logs: Logs | None = None,
+        epoch: int | None = None,
+        besides: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Fires a hook of the 14 that Keras names, other than those of batches.
+
+        Args:
+            hook: its canonical name.
+            logs: in Keras' words; the objects get this very dict.
+            epoch: from 0, where the hook tells it.
+            besides: metrics that the objects do not get, by the names that are recorded.
+        """
         logs = _checked_logs(hook, logs)
         epoch = None if epoch is None else _index(hook, epoch)
-        metrics = self._recorded(hook, logs)
+        metrics = self._recorded(hook, logs) | dict(besides or {})
         self.note(hook, metrics, epoch, None)
         if self._calls[hook]:
-            self._hear(hook, () if epoch is None else (epoch,), logs, epoch, None)
+            self._hear(hook, () if epoch is None else (epoch,), logs, epoch, None, besides)
         elif self.recorder is not None:
             self.recorder.heard(hook, metrics, epoch, None)
 
     def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
-        """As `_fire`, for the hooks of every batch: the hot path."""
+        """As `fire`, for the hooks of every batch: the hot path."""
         if type(batch) is not int:
             batch = _index(hook, batch)
         if type(logs) is not dict:
@@ -348,14 +368,21 @@ class CallbackList:
             self.recorder.heard(hook, metrics, None, batch)
 
     def _hear(
-        self, hook: str, arguments: tuple[int, ...], logs: Logs, epoch: int | None, batch: int | None
+        self,
+        hook: str,
+        arguments: tuple[int, ...],
+        logs: Logs,
+        epoch: int | None,
+        batch: int | None,
+        besides: Mapping[str, Any] | None = None,
     ) -> None:
         """Calls everyone, then records what they made of the logs, even if one of them raises."""
         try:
             self._call(hook, arguments, logs)
         finally:
             if self.recorder is not None:
-                self.recorder.heard(hook, self._recorded(hook, logs), epoch, batch)
+                metrics = self._recorded(hook, logs)
+                self.recorder.heard(hook, metrics | dict(besides) if besides else metrics, epoch, batch)
 
     def _call(self, hook: str, arguments: tuple[int, ...], logs: Logs) -> None:
         """Calls everyone with one dict of logs, so that what one writes reaches those behind it."""
@@ -419,11 +446,11 @@ class CallbackList:
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before the first batch of an epoch."""
         self._validated = set()
-        self._fire("on_train_epoch_start", logs, epoch)
+        self.fire("on_train_epoch_start", logs, epoch)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """After an epoch and its validation."""
-        self._fire("on_fit_epoch_end", logs, epoch)
+        self.fire("on_fit_epoch_end", logs, epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a training batch."""
@@ -452,28 +479,29 @@ class CallbackList:
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
-        self._fire("on_train_start", logs)
+        self.fire("on_train_start", logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """After the last epoch."""
-        self._fire("on_train_end", logs)
+        self.fire("on_train_end", logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """Before a validation or an evaluation."""
-        self._fire("on_val_start", logs)
+        self.fire("on_val_start", logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
         """After a validation or an evaluation."""
-        self._fire("on_val_end", logs)
-        self._validated = set(map(str, logs or ()))
+        self.fire("on_val_end", logs)
+        if self.state.training:  # an evaluation on its own says nothing about the names of an epoch
+            self._validated = set(map(str, logs or ()))
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Before a prediction."""
-        self._fire("on_predict_start", logs)
+        self.fire("on_predict_start", logs)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
         """After a prediction."""
-        self._fire("on_predict_end", logs)
+        self.fire("on_predict_end", logs)
 
 
 def _flatten(callbacks: Any) -> Iterator[Any]:

@@ -41,10 +41,7 @@ class Opener:
             TrackhooksError: the directory of the runs cannot be written.
         """
         around = open_runs.training_here()
-        if not trains:
-            found = around or open_runs.of(model)
-        else:
-            found = self._joinable(model, resumes)
+        found = self._joinable(model, resumes) if trains else around or open_runs.of(model)
         with self._mutex:
             found = found or self._open(around)
             found.adopt(model)
