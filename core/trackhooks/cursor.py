@@ -77,6 +77,10 @@ class Cursor(msgspec.Struct, omit_defaults=True):
     """Without options that may be secret: only what `sync` needs to find the tracker again."""
     updated: float = 0.0
 
+    def is_of(self, name: str) -> bool:
+        """Whether this is the tracker that the user named so."""
+        return self.tracker == name or (self.spec is not None and self.spec.name == name)
+
 
 def check_spec(name: str, options: dict[str, Any]) -> tuple[Spec, Tracker]:
     """The spec of a tracker with the options that a user gave, and the tracker that it makes: it is light.
@@ -122,15 +126,15 @@ def load_cursor(run: RunInfo, made: Tracker, spec: Spec | None = None) -> Cursor
     return found
 
 
-def cursors(run: str | Path) -> list[Cursor]:
-    """How far every tracker of a run is."""
+def cursors(run: str | Path, name: str | None = None) -> list[Cursor]:
+    """How far every tracker of a run is, or only those of this name: a tracker may have several destinations."""
     found = []
     for path in sorted(Path(run, FOLDER).glob("*.json")):
         try:
             found.append(msgspec.json.decode(path.read_bytes(), type=Cursor))
         except (OSError, msgspec.DecodeError):
             continue  # another file, such as the one about the kept files
-    return found
+    return [cursor for cursor in found if name is None or cursor.is_of(name)]
 
 
 def save_cursor(run: RunInfo, made: Tracker, cursor: Cursor) -> None:

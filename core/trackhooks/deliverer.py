@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .tracker import Tracker
 _POLL_S = 0.05
 _QUIET_S = 1.0
 """A wait that is shorter than this is not talked about."""
-_STARTS = 3
+_STARTS = 5
 """How often a delivery process that died is started again."""
 
 
@@ -31,6 +31,7 @@ class Deliverer:
         self.pid = os.getpid()
         self._process: DeliveryProcess | None = None
         self._starts = 0
+        self._gave_up = False
         self._threads: Follower | None = None
         self._followed: dict[str, tuple[RunInfo, list[Spec]]] = {}
         self._reported: set[tuple[str, str]] = set()
@@ -100,19 +101,31 @@ class Deliverer:
             )
 
     def _revive(self) -> None:
-        if self._process is None or self._process.running or self._starts >= _STARTS:
+        if self._process is None or self._process.running:
             return
-        behind = [(run, specs) for run, specs in self._followed.values() if not delivered(run, specs)]
+        if self._starts >= _STARTS:
+            self._give_up()
+            return
+        behind = [(run, specs) for run, specs in self._followed.values() if not _delivered(run, specs)]
+        self._process.close()
         if behind and self._start(behind[0][0]):
             assert self._process is not None
             for run, specs in behind:
                 self._process.follow(run, specs)
 
+    def _give_up(self) -> None:
+        if not self._gave_up:
+            self._gave_up = True
+            warn(
+                f"the delivery process ended {_STARTS} times and is not started again; recording goes on."
+                " Deliver later: trackhooks sync RUN_DIR"
+            )
+
     def wait(self, run: RunInfo, names: Sequence[str], timeout: float | None) -> bool:
         """Waits until all that is written so far is delivered; False where the time was too short."""
         until = None if timeout is None else time.monotonic() + timeout
-        size = journal.path_of(run.path).stat().st_size
-        while not all(any(_reached(cursor, size) for cursor in _of(run, name)) for name in names):
+        size = _size(run)
+        while not all(any(_reached(cursor, size) for cursor in cursors(run.path, name)) for name in names):
             if until is not None and time.monotonic() > until:
                 return False
             time.sleep(_POLL_S)
@@ -159,27 +172,28 @@ class Deliverer:
         """Bytes delivered, bytes in all, the trackers that are not done, and whether all of these only fail."""
         done = size = 0
         waiting: dict[str, bool] = {}
-        for run, specs in self._followed.values():
-            whole = journal.path_of(run.path).stat().st_size
-            for spec in specs:
-                found = _of(run, spec.name)
-                done += max((cursor.offset for cursor in found), default=0)
-                size += whole
-                if not any(_is_done(cursor, whole) for cursor in found):
-                    failing = bool(found) and all(cursor.failures > 2 for cursor in found)
-                    waiting[spec.name] = waiting.get(spec.name, True) and failing
+        for _, name, whole, found in self._deliveries():
+            done += max((cursor.offset for cursor in found), default=0)
+            size += whole
+            if not any(_is_done(cursor, whole) for cursor in found):
+                failing = bool(found) and all(cursor.failures > 2 for cursor in found)
+                waiting[name] = waiting.get(name, True) and failing
         return done, size, sorted(waiting), bool(waiting) and all(waiting.values())
 
     def unfinished(self) -> list[tuple[RunInfo, str, str]]:
         """What is not delivered: run, tracker, and why, as far as it is known."""
-        found = []
+        return [
+            (run, name, next((cursor.error for cursor in found if cursor.error), ""))
+            for run, name, size, found in self._deliveries()
+            if not any(_is_done(cursor, size) for cursor in found)
+        ]
+
+    def _deliveries(self) -> Iterator[tuple[RunInfo, str, int, list[Cursor]]]:
+        """Run, tracker, the size of the journal, and how far the tracker is; a run that was removed needs nothing."""
         for run, specs in self._followed.values():
-            size = journal.path_of(run.path).stat().st_size
-            for spec in specs:
-                known = _of(run, spec.name)
-                if not any(_is_done(cursor, size) for cursor in known):
-                    found.append((run, spec.name, next((c.error for c in known if c.error), "") or ""))
-        return found
+            size = _size(run)
+            if size:
+                yield from ((run, spec.name, size, cursors(run.path, spec.name)) for spec in specs)
 
     @property
     def process_id(self) -> int | None:
@@ -192,14 +206,20 @@ class Deliverer:
             self._process.abandon()
 
 
-def delivered(run: RunInfo, specs: Sequence[Spec]) -> bool:
+def _delivered(run: RunInfo, specs: Sequence[Spec]) -> bool:
     """Whether every one of the trackers has all of a run that has ended."""
-    size = journal.path_of(run.path).stat().st_size
-    return all(any(_is_done(cursor, size) for cursor in _of(run, spec.name)) for spec in specs)
+    size = _size(run)
+    return not size or all(
+        any(_is_done(cursor, size) for cursor in cursors(run.path, spec.name)) for spec in specs
+    )
 
 
-def _of(run: RunInfo, name: str) -> list[Cursor]:
-    return [c for c in cursors(run.path) if c.tracker == name or (c.spec is not None and c.spec.name == name)]
+def _size(run: RunInfo) -> int:
+    """Bytes of the journal; 0 where the run's folder was removed."""
+    try:
+        return journal.path_of(run.path).stat().st_size
+    except OSError:
+        return 0
 
 
 def _reached(cursor: Cursor, size: int) -> bool:

@@ -217,6 +217,7 @@ class Feed:
         self.cursor.updated = time.time()
         with contextlib.suppress(OSError):  # a full disk, perhaps; the next attempt says so again
             save_cursor(self.run, made, self.cursor)
+        made.abort()
 
     def _blame_event(self) -> None:
         """A batch that fails again is delivered one by one; the event that still fails is skipped."""
@@ -228,7 +229,10 @@ class Feed:
             self._careful_until = max(self._careful_until, self._current)
 
     def close(self) -> None:
-        """Lets go of the journal and of the lock."""
+        """Lets go of the journal, of the lock, and of a tracker that was not finished, since the run goes on."""
+        if self._tracker is not None and self._started:
+            self._tracker.abort()
+            self._started = False
         if self._reader is not None:
             self._reader.close()
         if self._lock is not None:
@@ -297,6 +301,18 @@ def specs_of(run: RunInfo) -> list[Spec]:
 
 def _deliver_all(feed: Feed, name: str, progress: Callable[[str, int, int], None] | None) -> None:
     size = Path(feed.run.path, "journal").stat().st_size
-    while feed.step():
+    while _step_on(feed):
         if progress is not None:
             progress(name, feed.cursor.offset, size)
+
+
+def _step_on(feed: Feed) -> bool:
+    """A step; what a tracker's own code cannot take is tried again at once until the feed skips it, an outage is not."""
+    for _ in range(_TRIES):
+        try:
+            return feed.step()
+        except TrackhooksError:
+            raise
+        except _OWN_ERRORS:
+            continue
+    return feed.step()

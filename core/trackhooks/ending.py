@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from .errors import JournalError
 from .event import FINAL, Event, RunInfo
 from .journal import Reader, Writer
 from .vocabulary import LOG
+
+_log = logging.getLogger("trackhooks")
 
 _STALE_S = 3600.0
 """A run of another machine that has written nothing for so long is lost."""
@@ -70,7 +73,8 @@ def _settle(run: RunInfo, status: str) -> None:
     """Writes the status where the dead process did not; someone who has resumed the run comes first."""
     try:
         writer = Writer(run.path)
-    except JournalError:
+    except JournalError as error:
+        _log.info("%s", error)
         return
     try:
         last = writer.last

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from .cursor import Spec
 from .delivery import Feed
@@ -69,7 +70,7 @@ class Follower:
             except Exception as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
                 failures += 1
                 self._report(feed, error, failures)
-                if time.monotonic() > gives_up_at:
+                if time.monotonic() > gives_up_at or not Path(feed.run.path).is_dir():
                     break
                 wait = _backoff(failures)
                 continue
@@ -82,10 +83,15 @@ class Follower:
     def _report(self, feed: Feed, error: BaseException, failures: int) -> None:
         if failures == 1:
             name = feed.cursor.tracker if hasattr(feed, "cursor") else "a tracker"
+            where = {"run": feed.run.path}
             _log.warning(
-                "%s, run %r: %s. Tries again; nothing is lost.", name, feed.run.name, redact_text(str(error))
+                "%s, run %r: %s. Tries again; nothing is lost.",
+                name,
+                feed.run.name,
+                redact_text(str(error)),
+                extra=where,
             )
-            _log.info("%s", redact_text("".join(traceback.format_exception(error))))
+            _log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=where)
 
     def end(self, run: str) -> None:
         """Says that nothing more will be written to the journal of this run."""

@@ -14,18 +14,21 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from .cursor import Spec
+from .cursor import FOLDER, Spec
 from .ending import alive, end_if_dead
 from .errors import TrackhooksError
-from .event import RunInfo
+from .event import FINAL, RunInfo
 from .folder import read_info
 from .following import Follower
+
+_log = logging.getLogger("trackhooks")
 
 _NICE = 10
 _WATCH_S = 0.2
@@ -143,8 +146,12 @@ def main() -> None:
 
     listener = threading.Thread(target=listen, name="trackhooks-orders", daemon=True)
     listener.start()
-    while alive(first.parent, first.parent_created) and not told.wait(_WATCH_S):
-        pass
+    while alive(first.parent, first.parent_created) and not (
+        told.wait(_WATCH_S) and all(map(_is_over, follower.runs))
+    ):
+        time.sleep(
+            _WATCH_S if told.is_set() else 0
+        )  # its input ends a moment before a killed process is gone
     listener.join(_LISTEN_S)  # a parent that was killed may have left orders in the pipe
     for path in follower.runs:
         _end(path)
@@ -158,9 +165,7 @@ def _become_background() -> None:
 
     No session of its own: the scheduler would then weigh it against the training as an equal, whatever its nice value.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(threadName)s %(levelname)s %(message)s")
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("trackhooks").setLevel(logging.INFO)
+    _log_to_the_runs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -168,6 +173,25 @@ def _become_background() -> None:
         os.setpgid(0, 0)
     with contextlib.suppress(OSError):
         os.nice(_NICE)
+
+
+def _log_to_the_runs() -> None:
+    layout = "%(asctime)s %(threadName)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=layout)
+    handler = _RunLog()
+    handler.setFormatter(logging.Formatter(layout))
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+
+
+class _RunLog(logging.Handler):
+    """Writes what is said of one run into the log of this run; the process's own output goes to its first run's."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        run = getattr(record, "run", None)
+        if run is not None:
+            with contextlib.suppress(OSError), Path(run, FOLDER, "log").open("a") as log:
+                log.write(self.format(record) + "\n")
 
 
 def _become_foreground() -> None:
@@ -185,8 +209,15 @@ def _obey(order: _Order, follower: Follower) -> None:
         follower.end(order.end)
 
 
+def _is_over(path: str) -> bool:
+    try:
+        return read_info(path).status in FINAL
+    except TrackhooksError:  # its folder was removed, perhaps
+        return True
+
+
 def _end(path: str) -> None:
     try:
         end_if_dead(path)
-    except TrackhooksError as error:  # its folder was removed, perhaps
-        logging.getLogger("trackhooks").warning("%s", error)
+    except TrackhooksError as error:
+        _log.warning("%s", error, extra={"run": path})

@@ -180,18 +180,9 @@ class Run(Recording):
         """Calls `func(trainer)` (or validator, predictor, exporter) at a hook: see `CallbackList.add_callback`."""
         self.callbacks.add_callback(event, func)
 
-    def heard(
-        self,
-        hook: str,
-        metrics: Mapping[str, Any],
-        epoch: int | None = None,
-        batch: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Takes an event from the callback list; at the end of an epoch it also says which tracker fails."""
-        super().heard(hook, metrics, epoch, batch, **more)
-        if hook == "on_fit_epoch_end" and self.records:
-            _deliverer().check(self.info, self.strict)
+    def _end_epoch(self) -> None:
+        super()._end_epoch()
+        _deliverer().check(self.info, self.strict)
 
     # A loop of your own
 
@@ -269,7 +260,7 @@ class Run(Recording):
         Returns:
             False where the time was too short.
         """
-        if self._writer is None or self._settings.delivery == "off":
+        if self._events is None or self._settings.delivery == "off":
             return True
         if self.records:
             self.flush()
@@ -373,7 +364,7 @@ def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | N
     _announce(made)
     _deliverer().follow(made.info, chosen.specs, chosen.objects, chosen.delivery)
     if resume is not None:
-        made._record("log", {}, status="running")
+        made.tell("running")
     if chosen.params:
         made.log_params(chosen.params)
     return made

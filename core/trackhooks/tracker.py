@@ -9,6 +9,8 @@ A tracker is fed from the journal, mostly in the delivery process, one event aft
         state = tracker.flush()            # saved together with the cursor
     tracker.finish(status, reason)         # flush() has been called before
 
+    tracker.abort()                        # instead of all that follows, where one of them raised
+
 When the delivery process dies, the events since the last `flush` come again, after a `start` with the state that this
 `flush` returned: a tracker that goes back to that state holds every event exactly once.
 """
@@ -123,6 +125,9 @@ class Tracker:
 
     def finish(self, status: str, reason: str) -> None:
         """Closes the run with its status; a run that goes on afterwards is opened by `start` again."""
+
+    def abort(self) -> None:
+        """Lets go of files and connections after a failure; the next attempt begins with `start`."""
 
     # From hooks to verbs
 

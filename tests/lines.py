@@ -1,0 +1,68 @@
+"""A tracker for the tests of delivery: one line of JSON for each thing that it takes, each exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trackhooks.event import Event, RunInfo, Scalar
+from trackhooks.tracker import Axis, State, Tracker
+
+
+class Lines(Tracker):
+    """Writes `<run>/lines.jsonl`.
+
+    Args:
+        down: while a file of this path exists, every flush raises as an outage does.
+        poison: the metric that it cannot take.
+        slow: how long each event takes it, in seconds.
+    """
+
+    def __init__(self, down: str = "", poison: str = "", slow: float = 0.0, token: str = "") -> None:
+        self._down, self._poison, self._slow = down, poison, slow
+
+    def start(self, run: RunInfo, state: State) -> None:
+        self._file = Path(run.path, "lines.jsonl").open("ab")  # noqa: SIM115 — closed by finish
+        self._file.truncate(state.get("end", 0))
+        self._file.seek(0, os.SEEK_END)
+        self._write(start=run.name, pid=os.getpid(), resumed=bool(state))
+
+    def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
+        self._write(params=dict(params))
+
+    def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
+        if self._poison in metrics:
+            raise ValueError(f"{self._poison} cannot be taken")
+        time.sleep(self._slow)
+        self._write(metrics=dict(metrics), axis=axis, step=event.step, epoch=event.epoch, index=event.index)
+
+    def flush(self) -> State:
+        if self._down and Path(self._down).exists():
+            raise ConnectionError(f"{self._down} is down")
+        self._file.flush()
+        return {"end": self._file.tell()}
+
+    def finish(self, status: str, reason: str) -> None:
+        self._write(finish=status, reason=reason)
+        self._file.close()
+
+    def abort(self) -> None:
+        self._file.close()
+
+    def _write(self, **what: Any) -> None:
+        self._file.write(json.dumps(what).encode() + b"\n")
+
+
+def read(run: Path | str) -> list[dict[str, Any]]:
+    """What was delivered, line by line."""
+    path = Path(run, "lines.jsonl")
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def steps(run: Path | str) -> list[int]:
+    """The steps whose batch metrics were delivered, in order."""
+    return [line["step"] for line in read(run) if line.get("axis") == "step"]
