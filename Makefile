@@ -17,6 +17,7 @@ help:  ## show this list
 
 demo: $(VENV)/demo.stamp  ## train twice, compare the two runs, and print how to look at them
 	$(BIN)/python examples/quickstart.py
+	@echo "The commands are in $(BIN); to have them on the path: source $(BIN)/activate"
 
 test: $(VENV)/dev.stamp  ## every test; PYTEST_ARGS="tests/test_journal.py -x" for some
 	$(BIN)/pytest $(PYTEST_ARGS)
