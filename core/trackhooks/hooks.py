@@ -212,6 +212,11 @@ class CallbackList:
             {name: tuple(entry.listener for entry in self._entries if entry.hook == name) for name in BY_NAME}
         )
 
+    @property
+    def registered(self) -> list[tuple[str | None, Any]]:
+        """Who listens, in order: a function with its hook, or an object with None."""
+        return [(entry.hook, entry.listener) for entry in self._entries]
+
     def hears(self, hook: str) -> bool:
         """Whether anyone listens to this hook; a method that a base class only defines to do nothing does not."""
         return bool(self._calls[hook])

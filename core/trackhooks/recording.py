@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import os
 import threading
 import time
@@ -15,17 +17,23 @@ import msgspec
 import psutil
 
 from . import environment, folder, journal, media, values
-from .errors import InvalidValueError, warn
-from .event import FINAL, Event, File, Media, RunInfo, Scalar, Text
+from .errors import InvalidValueError, TrackhooksError, warn
+from .event import FINAL, File, Media, RunInfo, Text
 from .hooks import CallbackList
 from .names import better
+from .place import Place
 from .redaction import redact_text
+from .values import Snapshot
 from .vocabulary import BY_NAME, LOG
+from .writing import EventWriter, Number, on_host
 
-_HELD_S = 0.1
-"""How long values that lie on an accelerator are held before they are fetched together, in seconds."""
-
+_NOT_COMPARED = ("lr/", "speed/", "system/", "best/", "model/", "gradients/", "weights/")
+"""Metrics that are never better or worse."""
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
+
+
+_EDGES = frozenset({"on_train_start", "teardown"})
+_EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
 
 
 class Collector(Protocol):
@@ -58,45 +66,43 @@ class Recording:
         self.info = info
         self.callbacks = callbacks
         """Who listens, in either vocabulary."""
+        self.wants = wants
+        """The hooks that are journaled besides those that always are."""
         self.strict = strict
         self.collector: Collector | None = None
-        self.step = -1
-        """The index of the last training batch, from 0, across epochs and resumes; −1 before the first."""
-        self.epoch = -1
-        self.lost = 0
-        """Records that could not be written."""
-        self._writer = writer
-        self._pid = os.getpid()
-        self._journaled = _ALWAYS_JOURNALED | wants
-        self._mutex = threading.RLock()
-        self._index = 0
-        self.before_epoch = -1
-        """The last step before the present epoch."""
-        self._epoch_started = 0.0
-        self._steps_before = -1
-        self._held: list[Event] = []
-        self._best: dict[str, float] = {}
-        self._left_out: set[str] = set()
-        self._own_steps = -1
-        self._outside = {"on_val_end": -1, "on_predict_end": -1}
-        self._epochs_before = self._epochs_done = 0
-        self._in_first_epoch = False
-        self._to_tear_down = False
+        self.place = Place()
+        """Where the run is: its step and epoch."""
         self.models: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         """The models that were used in this run, each with its thread."""
         self.trained = False
         """Whether a training has started."""
         self.trains_since = 0.0
+        self.closed = False
+        self._pid = os.getpid()
+        self._journaled = _ALWAYS_JOURNALED | wants
+        self._mutex = threading.RLock()
+        self._events = None if writer is None else EventWriter(writer, info.name, strict)
+        self._epoch_started = 0.0
+        self._best: dict[str, float] = {}
+        self._pictures = 0
+        self._to_tear_down = False
+        self.closed = False
+        """Whether it has ended for good."""
         self._training_thread = 0
         if writer is not None and writer.last is not None:
-            self._continue(writer.last)
+            self._catch_up()
         callbacks.recorder = self
         callbacks.state.save_dir = self.path
 
-    def _continue(self, last: Event) -> None:
-        self._index, self.step, self.epoch = last.index + 1, last.step, last.epoch
-        self.before_epoch = self.step
-        self._epochs_done = self.epoch + 1
+    def _catch_up(self) -> None:
+        """Goes on where the journal ends."""
+        assert self._events is not None
+        with journal.Reader(self.path) as events:
+            for event in events:
+                self._events.index = self._pictures = event.index + 1
+                self.place.replay(event)
+                if event.hook == "on_fit_epoch_end":
+                    self._note_best(event.metrics)
 
     # Identity
 
@@ -121,9 +127,23 @@ class Recording:
         return self.info.status
 
     @property
+    def step(self) -> int:
+        """The index of the last training batch, from 0, across epochs and resumes; −1 before the first."""
+        return self.place.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.place.step = value
+
+    @property
+    def epoch(self) -> int:
+        """From 0, across trainings and resumes; −1 before the first."""
+        return self.place.epoch
+
+    @property
     def records(self) -> bool:
         """Whether anything is written: not on ranks beyond the first, when disabled, when closed, or in a fork."""
-        return self._writer is not None and self._writer.open and self._pid == os.getpid()
+        return self._events is not None and self._events.journal.open
 
     @property
     def trains_here(self) -> bool:
@@ -157,161 +177,86 @@ class Recording:
             batch: from 0 in each epoch, where the event tells it.
             **more: what else is stored: `params`, `files`, `media`, `status`, `reason`.
         """
-        if hook in ("on_train_start", "teardown"):
-            self._to_tear_down = hook == "on_train_start"
-            if self._to_tear_down:
-                more |= self._start_training()
-        if self._writer is None:
+        if hook in _EDGES:
+            more |= self._cross_edge(hook)
+        if not self.records:
             return
         with self._mutex:
-            if hook == "on_train_batch_end":
-                self.step = self.step + 1 if batch is None else self.before_epoch + 1 + batch
-            else:
-                if epoch is not None:
-                    self._count_epoch(hook, epoch)
-                metrics = self._at_epoch_hook(hook, metrics)
-                if hook in self._outside and not self.callbacks.state.training:
-                    more |= {"step": self._step_outside(hook), "epoch": -1}
-            if hook in self._journaled:
-                self._record(hook, metrics, -1 if batch is None else batch, **more)
-            if hook == "on_fit_epoch_end":
-                self._writer.sync()
+            self._write(hook, metrics, epoch, batch, more)
+        if hook == "on_fit_epoch_end":
+            self._end_epoch()
 
-    def _start_training(self) -> dict[str, str]:
-        """A run that had its status already goes on."""
-        self.trained, self._in_first_epoch = True, True
-        self.trains_since, self._training_thread = time.monotonic(), threading.get_ident()
-        if self.info.status not in FINAL or not self.records:
+    def _cross_edge(self, hook: str) -> dict[str, str]:
+        """A training starts or is cleaned up; a run that had its status already goes on."""
+        self._to_tear_down = hook == "on_train_start"
+        if not self._to_tear_down:
             return {}
-        self.info.status, self.info.reason, self.info.ended = "running", None, None
-        self._write_info()
-        return {"status": "running"}
+        self.trained = True
+        self.trains_since, self._training_thread = time.monotonic(), threading.get_ident()
+        self.place.training_starts()
+        return {"status": "running"} if self.info.status in FINAL else {}
 
-    def _count_epoch(self, hook: str, epoch: int) -> None:
-        """A training that counts from 0 again goes on behind the epochs that the run already has."""
-        if hook == "on_train_epoch_start" and self._in_first_epoch:
-            self._in_first_epoch = False
-            self._epochs_before = self._epochs_done if epoch == 0 else 0
-        self.epoch = epoch + self._epochs_before
+    def _write(
+        self,
+        hook: str,
+        metrics: Mapping[str, Any],
+        epoch: int | None,
+        batch: int | None,
+        more: dict[str, Any],
+    ) -> None:
+        place = self.place
+        if hook == "on_train_batch_end":
+            step = place.end_batch(batch)
+        else:
+            place.hear(hook, epoch)
+            step = place.step
+            metrics = self._at_hook(hook, metrics, more)
+        if hook in self._journaled:
+            self._append(hook, metrics, step, -1 if batch is None else batch, more)
 
-    def _step_outside(self, hook: str) -> int:
-        """Where an evaluation or prediction outside of a training is drawn: each at a step of its own."""
-        self._outside[hook] = max(self.step, self._outside[hook] + 1)
-        return self._outside[hook]
+    def _append(
+        self, hook: str, metrics: Mapping[str, Any], step: int, batch: int, more: dict[str, Any]
+    ) -> None:
+        assert self._events is not None
+        self._events.write(hook, metrics, step, self.place.epoch, batch, more)
+        if "status" in more:
+            self._set_status(more["status"], more.get("reason", ""))
 
-    def _at_epoch_hook(self, hook: str, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Adds what only the recording knows: how long it took, and the best so far."""
+    def _at_hook(self, hook: str, metrics: Mapping[str, Any], more: dict[str, Any]) -> Mapping[str, Any]:
+        """Adds what only the recording knows: how long it took, the best so far, where it is drawn."""
         if hook == "on_train_epoch_start":
-            self.before_epoch = self._steps_before = self.step
             self._epoch_started = time.monotonic()
         elif hook == "on_train_epoch_end":
             return {**metrics, **self._speed()}
         elif hook == "on_fit_epoch_end":
-            self._epochs_done = self.epoch + 1
-            for name, value in _plain_numbers(metrics).items():
-                if not name.startswith(("lr/", "speed/")) and better(
-                    name, value, self._best.get(name, float("nan"))
-                ):
-                    self._best[name] = value
+            metrics = on_host(self.numbers(metrics))
+            self._note_best(metrics)
         elif hook == "on_train_end":
             return {f"best/{name}": value for name, value in self._best.items()} | dict(metrics)
+        elif hook in _EVALUATIONS and not self.callbacks.state.training:
+            more |= {"step": self.place.evaluate(hook), "epoch": -1}
         return metrics
 
     def _speed(self) -> dict[str, float]:
         seconds = time.monotonic() - self._epoch_started
-        steps = self.step - self._steps_before
+        steps = self.place.batches
         return {"speed/train_s": seconds} | (
             {"speed/steps_per_s": steps / seconds} if steps and seconds else {}
         )
 
-    # Writing
+    def _note_best(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            if not name.startswith(_NOT_COMPARED) and better(name, value, self._best.get(name, math.nan)):
+                self._best[name] = value
 
-    def _record(
-        self,
-        hook: str,
-        metrics: Mapping[str, Any],
-        batch: int = -1,
-        *,
-        step: int | None = None,
-        epoch: int | None = None,
-        params: Mapping[str, Scalar] | None = None,
-        files: Sequence[File] = (),
-        media: Sequence[Media] = (),
-        status: str = "",
-        reason: str = "",
-    ) -> None:
-        numbers = metrics if _all_floats(metrics) else self.numbers(metrics)
-        with self._mutex:
-            event = Event(
-                hook,
-                self._index,
-                time.time(),
-                self.step if step is None else step,
-                self.epoch if epoch is None else epoch,
-                batch,
-                numbers,  # type: ignore[arg-type] # snapshots are replaced before the event is written
-            )
-            if params or files or media or status:
-                event.params, event.files, event.media = dict(params or {}), list(files), list(media)
-                event.status, event.reason = status, reason
-            self._index += 1
-            if self._held or numbers is not metrics:
-                self._hold(event)
-            else:
-                self._append(event)
-        if status and self.records:
-            self._set_status(status, reason)
-            self.flush()
-            self._write_info()
+    def _end_epoch(self) -> None:
+        """What is done after each epoch, when its record is written."""
+        if self._events is not None:
+            self._events.sync()
 
-    def numbers(self, metrics: Mapping[str, Any]) -> dict[str, float | values.Snapshot]:
+    def numbers(self, metrics: Mapping[str, Any]) -> Mapping[str, Number]:
         """The numbers among the metrics; of each that is none, a warning says so once."""
-        accepted, refused = values.numbers(metrics)
-        for name, why in refused.items():
-            self._leave_out(name, why)
-        return accepted
-
-    def _leave_out(self, name: str, why: str) -> None:
-        message = f"metric {name!r} is left out: it is {why}."
-        if self.strict:
-            raise InvalidValueError(message)
-        if name not in self._left_out:
-            self._left_out.add(name)
-            warn(f"{message} The rest of the record is kept.")
-
-    def _hold(self, event: Event) -> None:
-        """Values on an accelerator are not waited for at every step: a copy of them is, together with later ones."""
-        self._held.append(event)
-        due = event.time - self._held[0].time >= _HELD_S or event.hook not in ("on_train_batch_end", LOG)
-        if due or not any(_has_snapshots(held) for held in self._held):
-            self._fetch()
-
-    def _fetch(self) -> None:
-        held, self._held = self._held, []
-        waiting = [
-            value for event in held for value in event.metrics.values() if isinstance(value, values.Snapshot)
-        ]
-        fetched = iter(values.to_host(waiting))
-        for event in held:
-            event.metrics = {
-                name: next(fetched) if isinstance(value, values.Snapshot) else value
-                for name, value in event.metrics.items()
-            }
-            self._append(event)
-
-    def _append(self, event: Event) -> None:
-        if not self.records:
-            return
-        assert self._writer is not None
-        try:
-            self._writer.append(event)
-        except OSError as error:
-            self.lost += 1
-            if self.lost == 1:
-                warn(
-                    f"run {self.name!r}: a record could not be written to {self.path / journal.FILE_NAME}:"
-                    f" {error.strerror}. Training goes on; recording does so as soon as writing works again."
-                )
+        return values.numbers(metrics)[0] if self._events is None else self._events.numbers(metrics)
 
     # What the user logs
 
@@ -340,40 +285,49 @@ class Recording:
             **named: more numbers.
 
         Raises:
-            InvalidValueError: `metrics` is no mapping. A value that is no number is left out with a warning, once a
-                name, and the others are kept.
+            InvalidValueError: `metrics` is no mapping, or `step` or `epoch` no index. A value that is no number is
+                left out with a warning, once a name, and the others are kept.
         """
         if metrics is not None and not isinstance(metrics, Mapping):
             raise InvalidValueError(
                 f"run.log({metrics!r}): a mapping from names to numbers is needed, or run.log(loss=…)."
             )
-        found = {**(metrics or {}), **named}
+        found = {**metrics, **named} if metrics else named
         if self.collector is not None and step is None and epoch is None:
             self.collector.collect(found, weight)
-        elif found and self.records:
-            self._record(LOG, found, step=self._log_step() if step is None else step, epoch=epoch)
+        elif found:
+            self._log(found, **_axes(step=step, epoch=epoch))
 
-    def _log_step(self) -> int:
-        """Where no loop counts the steps, every call of `log` is one."""
-        if self.step >= 0 or self.callbacks.state.training:
-            return self.step
-        self._own_steps += 1
-        return self._own_steps
+    def _log(self, metrics: Mapping[str, Any], **more: Any) -> None:
+        if not self.records:
+            return
+        with self._mutex:
+            if metrics and "step" not in more:
+                step = self.place.log(self.callbacks.state.training)
+            else:
+                step = self.place.present
+            self._append(LOG, metrics, step, -1, more)
 
-    def log_params(self, params: Mapping[str, Any] | None = None, /, **named: Any) -> None:
-        """Logs hyper-parameters; nested mappings are flattened with `/`, and secrets are redacted.
+    def log_params(self, params: Any = None, /, **named: Any) -> None:
+        """Logs hyper-parameters; nested ones are flattened with `/`, and secrets are redacted.
+
+        Args:
+            params: a mapping, a dataclass, an `argparse.Namespace` or a `SimpleNamespace`.
+            **named: more parameters.
 
         Raises:
-            InvalidValueError: `params` is no mapping.
+            InvalidValueError: `params` is none of these.
         """
-        if params is not None and not isinstance(params, Mapping):
+        given = {} if params is None else values.fields(params)
+        if given is None:
             raise InvalidValueError(
-                f"run.log_params({params!r}): a mapping is needed, or run.log_params(lr=0.1)."
+                f"run.log_params({params!r}): a mapping, a dataclass or an argparse.Namespace is needed, or"
+                " run.log_params(lr=0.1)."
             )
-        found = {**(params or {}), **named}
+        found = {**{str(name): value for name, value in given.items()}, **named}
         self.callbacks.state.args.update(found)
-        if found and self.records:
-            self._record(LOG, {}, params=values.params(found))
+        if found:
+            self._log({}, params=values.params(found))
 
     def log_text(self, name: str, text: str) -> None:
         """Logs a text; dashboards that can show it as Markdown."""
@@ -406,11 +360,7 @@ class Recording:
         self._log_media(media.histogram(_checked_name(name), data, bins))
 
     def _log_media(self, item: Media) -> None:
-        if self.records:
-            self._record(LOG, {}, media=[item], step=self._media_step())
-
-    def _media_step(self) -> int:
-        return max(self.step, self._own_steps)
+        self._log({}, media=[item])
 
     def log_image(self, name: str, image: Any) -> None:
         """Logs a picture, which is kept as PNG in the run's folder.
@@ -424,18 +374,25 @@ class Recording:
             InvalidValueError: it is none of these.
             MissingPackageError: Pillow is needed and not installed.
         """
+        series = folder.as_file_name(_checked_name(name))
         picture = media.png(image)
-        if not self.records:
-            return
-        series = self.path / "files" / "images" / folder.as_file_name(_checked_name(name))
-        series.mkdir(parents=True, exist_ok=True)
-        with self._mutex:
-            path = series / f"{self._index:08d}.png"
-        path.write_bytes(picture)
-        kept = str(path.relative_to(self.path))
-        self._record(
-            LOG, {}, files=[media.file(path, "image", name=name, kept=kept)], step=self._media_step()
-        )
+        if self.records:
+            path = self._keep_picture(series, picture)
+            if path is not None:
+                kept = str(path.relative_to(self.path))
+                self._log({}, files=[media.file(path, "image", name=name, kept=kept)])
+
+    def _keep_picture(self, series: str, picture: bytes) -> Path | None:
+        with self._mutex:  # two threads must not write one file; a run that goes on must not write over one
+            number, self._pictures = self._pictures, self._pictures + 1
+        path = self.path / "files" / "images" / series / f"{number:08d}.png"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)
+        except OSError as error:
+            warn(f"run {self.name!r}: {path} could not be written: {error.strerror}. Training goes on.")
+            return None
+        return path
 
     def log_figure(self, name: str, figure: Any) -> None:
         """Logs a matplotlib figure as a picture.
@@ -455,9 +412,12 @@ class Recording:
         Raises:
             InvalidValueError: there is no such file.
         """
-        file = media.file(path, "file", **({"name": name} if name else {}))
-        if self.records:
-            self._record(LOG, {}, files=[file], step=self._media_step())
+        self._log({}, files=[media.file(path, "file", **({"name": name} if name else {}))])
+
+    def note_files(self, files: Sequence[File]) -> None:
+        """Records files that a loop has found."""
+        if files:
+            self._log({}, files=list(files))
 
     def log_model(
         self, path: str | os.PathLike[str], aliases: Iterable[str] = (), *, name: str | None = None
@@ -527,18 +487,19 @@ class Recording:
         """
         if status not in FINAL:
             raise InvalidValueError(f"status {status!r}: one of {', '.join(sorted(FINAL))} is needed.")
-        if self.records:
-            self._set_status(status, reason)
         if self._to_tear_down:
             self.callbacks.run_callbacks("teardown", status=status, reason=reason)
-        elif self.records:
-            self._record(LOG, {}, status=status, reason=reason)
+        else:
+            self.tell(status, reason)
+
+    def tell(self, status: str, reason: str = "") -> None:
+        """Records a status of the run, in the journal and in `run.json`."""
+        self._log({}, status=status, reason=reason)
 
     def _set_status(self, status: str, reason: str) -> None:
         self.info.status, self.info.reason = status, reason or None
         self.info.ended = time.time() if status in FINAL else None
-
-    def _write_info(self) -> None:
+        self.flush()
         try:
             folder.write_info(self.path, self.info)
         except OSError as error:
@@ -546,20 +507,18 @@ class Recording:
 
     def flush(self) -> None:
         """Writes what is held, and makes all of it survive a crash of the machine."""
-        with self._mutex:
-            self._fetch()
-            if self._writer is not None:
-                self._writer.sync()
+        if self._events is not None:
+            with self._mutex:
+                self._events.fetch()
+            self._events.sync()
 
     def status_at_exit(self, error: BaseException | None) -> tuple[str, str]:
         """The status of a run that is still open when the process ends; `error` is what ended it, if that is known."""
         if self.info.status in FINAL:
             return self.info.status, self.info.reason or ""
         if error is not None:
-            return "failed", f"{type(error).__name__}: {error}"
-        if (
-            self.callbacks.state.training
-        ):  # sys.exit is not visible here, but a training that has not ended is
+            return status_of(error)
+        if self.callbacks.state.training:  # the code of sys.exit is not visible here
             return "failed", "the process ended inside of the training"
         return "finished", ""
 
@@ -569,32 +528,37 @@ class Recording:
         Does not wait for delivery. Closing again does nothing.
         """
         told = (status, reason or None) == (self.info.status, self.info.reason) and not self._to_tear_down
-        if not told and (self._writer is None or self._writer.open):
-            self.settle(status, reason)
-        self.closed = True
-        if self._writer is not None:
-            self._writer.close()
+        try:
+            if not told and (self._events is None or self.records):
+                self.settle(status, reason)
+        finally:
+            self.closed = True
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._events is not None:
+            with self._mutex:
+                self._events.fetch()
+            self._events.close()
 
     def lend(self) -> None:
         """Lets go of the journal, so that another process can go on with the run, until `take_back`."""
         if self.records:
-            assert self._writer is not None
-            self.flush()
-            self._writer.close()
+            self._let_go()
 
-    def take_back(self) -> None:
-        """Goes on behind what the other process recorded.
+    def take_back(self) -> bool:
+        """Goes on behind what the other process recorded: did it have the journal?
 
         Raises:
             JournalError: it is still being written.
         """
-        if self._writer is None or self.closed or self.records or self._pid != os.getpid():
-            return
-        self._writer = journal.Writer(self.path)
-        if self._writer.last is not None:
-            self._continue(self._writer.last)
+        if self._events is None or self.closed or self.records or self._pid != os.getpid():
+            return False
+        self._events.journal = journal.Writer(self.path)
+        self._catch_up()
         known = folder.read_info(self.path)
         self.info.status, self.info.reason, self.info.ended = known.status, known.reason, known.ended
+        return True
 
 
 def status_of(error: BaseException | None) -> tuple[str, str]:
@@ -609,20 +573,21 @@ def status_of(error: BaseException | None) -> tuple[str, str]:
     return "failed", redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
 
 
-def _all_floats(metrics: Mapping[str, Any]) -> bool:
-    for value in metrics.values():  # noqa: SIM110 — in the hot path a generator costs more than the check
-        if type(value) is not float:
-            return False
-    return True
-
-
-def _has_snapshots(event: Event) -> bool:
-    return any(isinstance(value, values.Snapshot) for value in event.metrics.values())
-
-
 def _plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     accepted, _ = values.numbers(metrics)
-    return {name: value for name, value in accepted.items() if not isinstance(value, values.Snapshot)}
+    return {name: value for name, value in accepted.items() if not isinstance(value, Snapshot)}
+
+
+def _axes(**given: Any) -> dict[str, int]:
+    try:
+        axes = {name: operator.index(value) for name, value in given.items() if value is not None}
+    except TypeError:
+        axes = {"": -1}
+    if min(axes.values(), default=0) < 0:
+        raise InvalidValueError(
+            f"run.log(…, step={given['step']!r}, epoch={given['epoch']!r}): an index is a whole number from 0."
+        )
+    return axes
 
 
 def _checked_name(name: str) -> str:
@@ -663,9 +628,17 @@ def create(directory: Path, name: str | None, info: RunInfo) -> tuple[RunInfo, j
     """
     path = folder.make(directory, name)
     info.name, info.path = path.name, str(path.absolute())
+    return info, _opened(path, info)
+
+
+def _opened(path: Path, info: RunInfo) -> journal.Writer:
     writer = journal.Writer(path)
-    folder.write_info(path, info)
-    return info, writer
+    try:
+        folder.write_info(path, info)
+    except OSError as error:
+        writer.close()
+        raise TrackhooksError(f"no run can be recorded in {path}: {error.strerror}.") from error
+    return writer
 
 
 def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
@@ -676,11 +649,9 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
         JournalError: another process still writes it.
     """
     old = folder.read_info(path)
-    writer = journal.Writer(path)
     kept = {"id": old.id, "name": old.name, "path": old.path, "created": old.created, "parent": old.parent}
     info = msgspec.structs.replace(
         info, **kept, project=info.project or old.project, notes=info.notes or old.notes, group=info.group or old.group,
         tags=list(dict.fromkeys([*old.tags, *info.tags])),
     )  # fmt: skip
-    folder.write_info(path, info)
-    return info, writer
+    return info, _opened(path, info)

@@ -20,11 +20,11 @@ from ..errors import InvalidValueError
 from ..names import Prefixed
 from ..recording import Recording
 from ..values import Snapshot
+from ..writing import Number, on_host
 from .leaving import left_by_exception
 from .modules import Watched
 
 Batch = TypeVar("Batch")
-Number = float | Snapshot
 
 
 class Means:
@@ -45,12 +45,6 @@ class Means:
         return on_host(
             {name: mean if isinstance(mean, float) else Snapshot(mean) for name, mean in means.items()}
         )
-
-
-def on_host(numbers: Mapping[str, Number]) -> dict[str, float]:
-    """The numbers as floats, those on an accelerator fetched together."""
-    fetched = iter(values.to_host([value for value in numbers.values() if isinstance(value, Snapshot)]))
-    return {name: next(fetched) if isinstance(value, Snapshot) else value for name, value in numbers.items()}
 
 
 class _Scope:
@@ -192,7 +186,7 @@ class Loop:
             self._train_scope = _Scope("batch/", "train/")
         self._callbacks.set_params({**(self._callbacks.params or {}), "steps": _length(batches)})
         self._state.data = batches
-        before = self._recording.step - self._recording.before_epoch
+        before = self._recording.place.batches
         return self._batches(batches, self._train_scope, "train", first=before)
 
     def _start_lone_epoch(self) -> None:
