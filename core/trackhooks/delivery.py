@@ -307,7 +307,7 @@ def _deliver_all(feed: Feed, name: str, progress: Callable[[str, int, int], None
 
 
 def _step_on(feed: Feed) -> bool:
-    """A step; what a tracker's own code cannot take is tried again at once until the feed skips it, an outage is not."""
+    """A step; what a tracker's own code cannot take is tried again at once, until the feed skips it."""
     for _ in range(_TRIES):
         try:
             return feed.step()

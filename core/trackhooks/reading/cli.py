@@ -21,6 +21,7 @@ from .. import environment, folder
 from ..cursor import check_spec
 from ..errors import TrackhooksError, TrackhooksWarning
 from ..journal import path_of
+from ..throttle import Throttle
 from .comparison import compare_summaries
 from .doctor import examine
 from .finding import find, runs_in
@@ -170,8 +171,10 @@ def sync(runs: Sequence[str], to: str, every: str | None, options: Sequence[str]
     names = [name.strip() for name in to.split(",") if name.strip()]
     given = parse_options(options)
     often = None if every is None else parse_value(every)
-    for name in names:
-        check_spec(name, {**given.get(name, {}), **({} if often is None else {"every": often})})
+    if often is not None:
+        Throttle(often)
+    for name in {*names, *given}:
+        check_spec(name, given.get(name, {}))
     failures = 0
     for path in find(runs) if runs else runs_in():
         with _delivering(path) as progress:

@@ -101,6 +101,8 @@ def _finite(value: Any) -> Any:
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV, with a column for every name; a row that lacks it has an empty cell."""
+    if not rows:
+        return ""
     columns = unique(name for row in rows for name in row)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

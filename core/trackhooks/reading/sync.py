@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .. import folder, tracker
-from ..cursor import Spec, cursors
+from ..cursor import Cursor, Spec, cursors
 from ..delivery import deliver, specs_of
 from ..errors import InvalidValueError
 from ..event import FINAL, RunInfo
@@ -62,21 +62,26 @@ def sync(
     run = folder.read_info(path)
     specs = _specs(run, list(to), options, every)
     known = [spec for spec in specs if ":" in spec.name or spec.name in tracker.entry_points()]
-    before = {spec.name: _place(run, spec.name) for spec in specs}
+    before = {spec.name: cursors(run.path, spec.name) for spec in specs}
     failed = {spec.name: _OBJECT for spec in specs if spec not in known and not _is_done(run, spec.name)}
     failed |= deliver(path, known, progress)
     running = folder.read_info(path).status not in FINAL
-    return [
-        Delivery(
-            run=run.name,
-            tracker=spec.name,
-            new=_place(run, spec.name) != before[spec.name],
-            running=running,
-            url=next((cursor.url for cursor in cursors(run.path, spec.name) if cursor.url), ""),
-            error=failed.get(spec.name, ""),
-        )
-        for spec in specs
-    ]
+    return [_outcome(run, spec.name, running, before[spec.name], failed.get(spec.name, "")) for spec in specs]
+
+
+def _outcome(run: RunInfo, name: str, running: bool, before: list[Cursor], error: str) -> Delivery:
+    after = cursors(run.path, name)
+    skipped = sum(len(cursor.skipped) for cursor in after) - sum(len(cursor.skipped) for cursor in before)
+    if skipped and not error:
+        error = f"delivered, but for {skipped} records that it could not take: trackhooks doctor {run.path}"
+    return Delivery(
+        run=run.name,
+        tracker=name,
+        new=list(map(_place, after)) != list(map(_place, before)),
+        running=running,
+        url=next((cursor.url for cursor in after if cursor.url), ""),
+        error=error,
+    )
 
 
 _OBJECT = "it was an object of the program; name its class to deliver to another: --to module:Class"
@@ -92,8 +97,8 @@ def _specs(run: RunInfo, to: list[str], options: Options, every: int | str | Non
     return specs
 
 
-def _place(run: RunInfo, name: str) -> list[tuple[str, int, str]]:
-    return [(cursor.destination, cursor.offset, cursor.status) for cursor in cursors(run.path, name)]
+def _place(cursor: Cursor) -> tuple[str, int, str]:
+    return cursor.destination, cursor.offset, cursor.status
 
 
 def _is_done(run: RunInfo, name: str) -> bool:
