@@ -95,13 +95,14 @@ class Models:
         for checkpoint in self.checkpoints.held:
             tags = {"sha256": checkpoint.file.sha256}
             version = next((version for version in known if version.tags == tags), None)
-            if version is None and checkpoint.aliases:
-                source = f"models:/{checkpoint.id}"
-                version = self._client.create_model_version(
-                    name, source, self._run, tags, model_id=checkpoint.id
-                )
             for alias in checkpoint.aliases:
+                version = version or self._make_version(name, checkpoint.id, tags)
                 self._client.set_registered_model_alias(name, alias, version.version)
+
+    def _make_version(self, name: str, model: str, tags: dict[str, str]) -> Any:
+        # By `models:/<id>` a SQLite registry would look for the model in the process-wide store.
+        source = self._client.get_logged_model(model).artifact_location
+        return self._client.create_model_version(name, source, self._run, tags, model_id=model)
 
     def _make_registered(self, name: str) -> None:
         from mlflow import MlflowException

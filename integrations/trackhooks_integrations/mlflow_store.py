@@ -99,7 +99,7 @@ class Store:
         found = self._find(experiment, id_)
         if found is None:
             found = self._make(experiment, id_, name, run.created, {})
-            self.client.set_terminated(found)
+            self.client.set_terminated(found, end_time=int(run.created * 1000))
         return found
 
     def _find(self, experiment: str, id_: str) -> str | None:

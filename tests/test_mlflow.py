@@ -1,0 +1,656 @@
+"""The MLflow tracker on a SQLite store and on a running server, read back with MLflow's own client."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
+
+from trackhooks.errors import InvalidValueError, UnknownNameError
+from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
+from trackhooks.tracker import load
+from trackhooks_integrations.mlflow import MLflow
+from trackhooks_integrations.mlflow_names import legal
+
+LARGEST = 1.7976931348623157e308
+
+
+class Server:
+    """A real `mlflow server` on a free port of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
+            "--artifacts-destination", str(self.folder / "artifacts"),
+        ]  # fmt: skip
+        log = (self.folder / "log").open("ab")
+        self.process = subprocess.Popen(
+            command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+        )
+        log.close()
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return
+        raise TimeoutError((self.folder / "log").read_text()[-2000:])
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, 9)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A SQLite store that the tests share: making its tables takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def uri(request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("store"))
+    return str(request.getfixturevalue("server").uri)
+
+
+@pytest.fixture
+def feed(tmp_path: Path, uri: str) -> Feeding:
+    return feeding(uri, run_info(tmp_path / "run", id=f"id-{tmp_path}", project=str(tmp_path)))
+
+
+def feeding(uri: str, run: RunInfo, **options: Any) -> Feeding:
+    return Feeding(lambda: MLflow(uri, **options), run)
+
+
+# Reading back
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri)
+
+
+def stored(feed: Feeding) -> Any:
+    """The run in MLflow."""
+    return reader(feed).get_run(feed.tracker._id)  # type: ignore[attr-defined]
+
+
+def reader(feed: Feeding) -> Any:
+    return client(feed.tracker._store.uri)  # type: ignore[attr-defined]
+
+
+def history(feed: Feeding, name: str) -> list[tuple[int, int, float]]:
+    """The rows of a metric: step, milliseconds since the start of the run, value."""
+    rows = reader(feed).get_metric_history(stored(feed).info.run_id, name)
+    return [(row.step, row.timestamp - int(CREATED * 1000), row.value) for row in rows]
+
+
+def models(feed: Feeding) -> dict[str, Any]:
+    """The LoggedModels of the run by name."""
+    info = stored(feed).info
+    found = reader(feed).search_logged_models([info.experiment_id], f"source_run_id = '{info.run_id}'")
+    return {model.name: model for model in found}
+
+
+def content(feed: Feeding, place: str, tmp_path: Path) -> bytes:
+    got = reader(feed).download_artifacts(stored(feed).info.run_id, place, str(tmp_path))
+    return Path(got).read_bytes()
+
+
+def model_files(feed: Feeding, model: Any) -> list[str]:
+    return [file.path for file in reader(feed).list_logged_model_artifacts(model.model_id)]
+
+
+# Metrics
+
+
+def test_metrics_are_read_back_at_their_steps_epochs_and_times(feed: Feeding) -> None:
+    feed.give(*(batch(index, index, loss=1 / (index + 1)) for index in range(3)))
+    feed.give(at_epoch("on_fit_epoch_end", 3, 0, {"val/loss": 0.25})).flush()
+    assert history(feed, "batch/loss") == [(0, 0, 1.0), (1, 1000, 0.5), (2, 2000, 1 / 3)]
+    assert history(feed, "val/loss") == [(0, 3000, 0.25)]
+
+
+def test_nan_is_kept_and_infinity_is_the_largest_number_of_the_store(feed: Feeding) -> None:
+    feed.give(batch(0, 0, a=math.nan, b=math.inf, c=-math.inf)).flush()
+    assert math.isnan(history(feed, "batch/a")[0][2])
+    assert history(feed, "batch/b") == [(0, 0, LARGEST)]
+    assert history(feed, "batch/c") == [(0, 0, -LARGEST)]
+
+
+def test_more_metrics_than_a_request_takes_arrive(feed: Feeding) -> None:
+    feed.give(*(batch(index, index, loss=index, accuracy=index) for index in range(1234))).flush()
+    assert [row[2] for row in history(feed, "batch/loss")] == list(range(1234))
+    assert len(history(feed, "batch/accuracy")) == 1234
+
+
+def test_what_comes_again_after_a_crash_is_the_same_rows(feed: Feeding) -> None:
+    feed.give(batch(0, 0, loss=1.0), at_epoch("on_val_end", 1, 0, {"val/loss": math.nan})).flush()
+    again = [
+        batch(2, 1, loss=math.nan),
+        at_epoch("on_fit_epoch_end", 3, 0, {"val/loss": math.nan, "lr/0": 0.1}),
+    ]
+    feed.give(*again)
+    feed.tracker.flush()
+    feed.crash().give(*again).flush()
+    assert [row[:2] for row in history(feed, "batch/loss")] == [(0, 0), (1, 2000)]
+    assert [row[:2] for row in history(feed, "val/loss")] == [(0, 1000)]
+    assert history(feed, "lr/0") == [(0, 3000, 0.1)]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("train/loss", "train/loss"),
+        ("metrics/mAP50(B)", "metrics/mAP50_B_"),
+        ("AR@100", "AR_100"),
+        ("größe: a-b.c d", "größe: a-b.c d"),
+        ("/a//b/../c/", "_/a/_/b/_/c/_"),
+        ("", "_"),
+        ("x" * 300, "x" * 241 + "-1b432d13"),
+    ],
+)
+def test_a_name_that_mlflow_does_not_take_is_mapped_by_the_rule(name: str, called: str) -> None:
+    assert legal(name) == called
+
+
+def test_two_names_of_which_one_would_be_the_other_stay_two(
+    feed: Feeding, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "trackhooks")
+    first = Event("log", 0, CREATED, 0, metrics={"a(b)": 1.0, "a_b_": 2.0})
+    feed.give(first).flush().crash()
+    feed.give(Event("log", 1, CREATED + 1, 1, metrics={"a_b_": 4.0, "a(b)": 3.0})).flush()
+    assert [row[2] for row in history(feed, "a_b_")] == [1.0, 3.0]
+    assert [row[2] for row in history(feed, "a_b_-692163b7")] == [2.0, 4.0]
+    assert caplog.text.count("'a(b)' is called 'a_b_'") == 1
+
+
+def test_names_of_every_kind_are_taken_by_the_store(feed: Feeding) -> None:
+    names = ["a/", "//", "..", "x" * 400, "ä ö", "a:b", "100%", "\n", "日本", "a/./b", "[0]", ""]
+    feed.give(
+        Event("log", 0, CREATED, 0, metrics=dict.fromkeys(names, 1.0), params=dict.fromkeys(names, "v"))
+    ).flush()
+    assert len(stored(feed).data.metrics) == len(stored(feed).data.params) == len(names)
+
+
+# Parameters
+
+
+def test_parameters_of_any_number_and_length_are_kept(feed: Feeding, tmp_path: Path) -> None:
+    many = {f"layer/{number}": number for number in range(230)}
+    feed.give(outside(0, params=many | {"long": "ü" * 6001, "none": None, "empty": "", "on": True})).flush()
+    found = stored(feed).data.params
+    assert found.items() >= {name: str(value) for name, value in many.items()}.items()
+    assert (found["none"], found["empty"], found["on"]) == ("None", "", "True")
+    assert found["long"] == "ü" * 6000
+    assert content(feed, "params/long.txt", tmp_path).decode() == "ü" * 6001
+
+
+def test_a_changed_parameter_is_a_tag(feed: Feeding) -> None:
+    feed.give(outside(0, params={"lr": 0.1, "epochs": 3})).flush().crash()
+    feed.give(outside(1, params={"lr": 0.01, "epochs": 3})).flush()
+    assert stored(feed).data.params == {"lr": "0.1", "epochs": "3"}
+    assert stored(feed).data.tags["changed/lr"] == "0.01"
+    assert "changed/epochs" not in stored(feed).data.tags
+
+
+def test_the_data_is_a_dataset_input(feed: Feeding) -> None:
+    feed.give(outside(0, params={"data": "/data/coco8.yaml"})).flush()
+    (given,) = stored(feed).inputs.dataset_inputs
+    assert (given.dataset.name, json.loads(given.dataset.source)) == ("coco8", {"uri": "/data/coco8.yaml"})
+    assert {tag.key: tag.value for tag in given.tags} == {"mlflow.data.context": "training"}
+
+
+# The run
+
+
+def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(tmp_path: Path, uri: str) -> None:
+    environment = {"program": "train.py", "user": "ada", "git/commit": "abc123", "package/torch": "2.14"}
+    run = run_info(tmp_path / "r1", project="p1", tags=["base", "x@y"], notes="Why.", environment=environment)
+    found = stored(feeding(uri, run))
+    assert (found.info.run_name, found.info.start_time) == ("r1", int(CREATED * 1000))
+    assert client(uri).get_experiment(found.info.experiment_id).name == "p1"
+    expected = {
+        "base": "true", "x_y": "true", "mlflow.note.content": "Why.", "mlflow.user": "ada",
+        "mlflow.source.name": "train.py", "mlflow.source.git.commit": "abc123", "environment.package/torch": "2.14",
+    }  # fmt: skip
+    assert found.data.tags.items() >= expected.items()
+
+
+def test_without_a_project_the_experiment_is_trackhooks_or_the_one_of_the_environment(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiments = []
+    for number in range(2):
+        found = stored(feeding(store, run_info(tmp_path / f"e{number}")))
+        experiments.append(client(store).get_experiment(found.info.experiment_id).name)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert experiments == ["trackhooks", "mine"]
+
+
+def test_runs_of_a_group_are_nested_in_one_run_with_its_name(tmp_path: Path, uri: str) -> None:
+    project = str(tmp_path)
+    runs = [
+        stored(
+            feeding(uri, run_info(tmp_path / f"g{n}", id=f"{project}{n}", project=project, group="it's 5"))
+        )
+        for n in range(2)
+    ]
+    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    assert client(uri).get_run(parent).info.run_name == "it's 5"
+    assert client(uri).get_run(parent).info.status == "FINISHED"
+
+
+def test_a_run_inside_another_is_nested_in_it_whichever_comes_first(tmp_path: Path, uri: str) -> None:
+    inner = stored(
+        feeding(uri, run_info(tmp_path / "inner", id="inner", project=str(tmp_path), parent="outer"))
+    )
+    outer = stored(feeding(uri, run_info(tmp_path / "outer", id="outer", project=str(tmp_path))))
+    assert inner.data.tags["mlflow.parentRunId"] == outer.info.run_id
+    assert (outer.info.run_name, outer.info.status) == ("outer", "RUNNING")
+
+
+def test_a_run_whose_state_was_lost_is_found_again(feed: Feeding) -> None:
+    first = stored(feed).info.run_id
+    feed.state = {}
+    assert stored(feed.crash()).info.run_id == first
+
+
+@pytest.mark.parametrize(
+    ("status", "called"),
+    [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED"), ("lost", "KILLED")],
+)
+def test_the_status_is_the_runs(tmp_path: Path, store: str, status: str, called: str) -> None:
+    feed = feeding(store, run_info(tmp_path / status, id=f"{tmp_path}"))
+    assert stored(feed).info.status == "RUNNING"
+    reason = "" if status == "finished" else "ValueError: x"
+    feed.give(Event("teardown", 5, CREATED + 5, status=status)).finish(status, reason)
+    found = stored(feed)
+    assert (found.info.status, found.info.end_time) == (called, int(CREATED + 5) * 1000)
+    assert found.data.tags.get("trackhooks.status") == (f"{status}: ValueError: x" if reason else None)
+
+
+def test_a_run_that_goes_on_is_running_again_and_the_same(feed: Feeding) -> None:
+    first = stored(feed.give(batch(0, 0, loss=1.0)).finish("failed")).info
+    feed.crash().give(batch(1, 1, loss=2.0)).flush()
+    assert (stored(feed).info.run_id, stored(feed).info.status) == (first.run_id, "RUNNING")
+    assert len(history(feed, "batch/loss")) == 2
+
+
+def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, uri: str) -> None:
+    theirs = client(uri).create_run(client(uri).create_experiment(f"theirs {tmp_path}"), run_name="theirs")
+    run = run_info(tmp_path / "ours", tags=["more"], environment={"program": "ours.py"})
+    feed = feeding(uri, run, run_id=theirs.info.run_id).give(batch(0, 0, loss=1.0)).finish()
+    feed.crash().give(batch(1, 1, loss=2.0)).finish()
+    found = stored(feed)
+    assert found.info.run_id == theirs.info.run_id
+    assert (found.info.run_name, found.info.status) == ("theirs", "RUNNING")
+    assert len(history(feed, "batch/loss")) == 2
+    assert found.data.tags["more"] == "true"
+    assert "mlflow.source.name" not in found.data.tags
+
+
+def test_the_address_is_the_runs_page_on_a_server(tmp_path: Path, server: Server, store: str) -> None:
+    feed = feeding(server.uri, run_info(tmp_path / "page"))
+    info = stored(feed).info
+    assert feed.tracker.url == f"{server.uri}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    assert feeding(store, run_info(tmp_path / "file")).tracker.url is None
+
+
+# Models
+
+
+def saved(
+    feed: Feeding, index: int, epoch: int, name: str, bytes_: bytes, *aliases: str, **metrics: float
+) -> Event:
+    file = kept(feed.run, index, name, bytes_, aliases=aliases, metrics=metrics)
+    return at_epoch("on_model_save", index, epoch, files=[file])
+
+
+def test_a_checkpoint_is_a_model_with_its_file_hash_aliases_and_metrics(
+    feed: Feeding, tmp_path: Path
+) -> None:
+    feed.give(at_epoch("on_val_end", 0, 4, {"val/loss": 0.5, "val/gap": math.nan}))
+    feed.give(
+        saved(feed, 1, 4, "last.pt", b"one", "last", "best", **{"val/loss": 0.5, "val/gap": math.nan})
+    ).flush()
+    model = models(feed)["last-pt"]
+    assert (model.status, model.model_type) == ("READY", "model")
+    assert model_files(feed, model) == ["last.pt"]
+    assert model.tags.items() >= {"aliases": "last, best", "sha256": "sha-of-one", "epoch": "4"}.items()
+    assert [(metric.key, metric.value, metric.step) for metric in model.metrics] == [("val/loss", 0.5, 4)]
+    assert [output.model_id for output in stored(feed).outputs.model_outputs] == [model.model_id]
+    assert history(feed, "val/loss") == [(4, 0, 0.5)]
+
+
+def downloaded(feed: Feeding, model: Any, name: str) -> bytes:
+    from mlflow.artifacts import download_artifacts
+
+    uri = reader(feed).tracking_uri
+    return Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri), name).read_bytes()
+
+
+def test_a_checkpoint_that_is_overwritten_is_the_same_model_with_the_metrics_of_each_epoch(
+    feed: Feeding,
+) -> None:
+    feed.give(saved(feed, 0, 0, "last.pt", b"one", "last", **{"val/loss": 3.0}))
+    feed.give(saved(feed, 1, 0, "best.pt", b"one", "best", **{"val/loss": 3.0})).flush()
+    first = models(feed)
+    feed.crash().give(saved(feed, 2, 1, "last.pt", b"two", "last", **{"val/loss": 4.0})).flush()
+    found = models(feed)
+    assert {name: model.model_id for name, model in found.items()} == {
+        name: model.model_id for name, model in first.items()
+    }
+    assert {name: model.tags["aliases"] for name, model in found.items()} == {
+        "last-pt": "last",
+        "best-pt": "best",
+    }
+    assert downloaded(feed, found["last-pt"], "last.pt") == b"two"
+    assert downloaded(feed, found["best-pt"], "best.pt") == b"one"
+    assert sorted(metric.value for metric in found["last-pt"].metrics) == [3.0, 4.0]
+
+
+def test_a_checkpoint_that_lost_its_aliases_goes_and_one_that_lost_some_stays(feed: Feeding) -> None:
+    feed.give(saved(feed, 0, 0, "a.keras", b"a", "last", "best"), saved(feed, 1, 1, "b.keras", b"b", "last"))
+    feed.give(saved(feed, 2, 2, "c.keras", b"c", "last")).flush()
+    assert {name: model.tags["aliases"] for name, model in models(feed).items()} == {
+        "a-keras": "best",
+        "c-keras": "last",
+    }
+
+
+def test_every_checkpoint_is_a_model_where_all_are_kept(tmp_path: Path, store: str) -> None:
+    feed = feeding(store, run_info(tmp_path / "all", keep="all", id=str(tmp_path)))
+    feed.give(
+        saved(feed, 0, 0, "last.pt", b"one", "last"), saved(feed, 1, 1, "last.pt", b"two", "last")
+    ).flush()
+    info = stored(feed).info
+    found = reader(feed).search_logged_models([info.experiment_id], f"source_run_id = '{info.run_id}'")
+    assert sorted(model.tags["aliases"] for model in found) == ["", "last"]
+
+
+def test_a_checkpoint_that_comes_again_after_a_crash_is_one_model(feed: Feeding) -> None:
+    feed.flush()
+    event = saved(feed, 0, 0, "last.pt", b"one", "last", **{"val/loss": 3.0})
+    feed.give(event).tracker.flush()
+    feed.crash().give(event).flush()
+    assert len(models(feed)) == 1
+    assert len(stored(feed).outputs.model_outputs) == 1
+    assert history(feed, "val/loss") == [(0, 0, 3.0)]
+
+
+def test_a_checkpoint_that_was_overwritten_before_it_was_copied_leaves_the_older_one(feed: Feeding) -> None:
+    feed.give(saved(feed, 0, 0, "last.pt", b"one", "last"))
+    gone = File("/gone/last.pt", "model", "last.pt", aliases=("last",), superseded=True)
+    feed.give(at_epoch("on_model_save", 1, 1, files=[gone])).flush()
+    assert models(feed)["last-pt"].tags["sha256"] == "sha-of-one"
+
+
+def test_an_export_is_a_model_that_names_its_checkpoint(feed: Feeding) -> None:
+    feed.give(saved(feed, 0, 0, "best.pt", b"one", "best")).flush().crash()
+    (best,) = models(feed).values()
+    export = kept(feed.run, 1, "best.onnx", b"onnx", kind="export", parent=best.tags["path"], duration=1.5)
+    feed.give(Event("on_export_end", 1, CREATED + 1, 9, files=[export])).flush()
+    found = models(feed)["best-onnx"]
+    assert (found.model_type, found.tags["parent"], found.tags["format"]) == ("export", best.model_id, "onnx")
+    assert model_files(feed, found) == ["best.onnx"]
+
+
+def test_an_exported_folder_is_uploaded_whole(feed: Feeding) -> None:
+    folder = Path(feed.run.path, "files", "0-0-saved_model")
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "data").write_bytes(b"weights")
+    export = File("/x/saved_model", "export", "saved_model", kept="files/0-0-saved_model")
+    feed.give(Event("on_export_end", 0, CREATED, 9, files=[export])).flush()
+    assert downloaded(feed, models(feed)["saved_model"], "saved_model/variables/data") == b"weights"
+
+
+def test_a_run_that_finishes_registers_its_checkpoints_with_their_aliases(tmp_path: Path, uri: str) -> None:
+    name = f"detector {tmp_path.name} {len(uri)}"
+    feed = feeding(uri, run_info(tmp_path / "run", id=f"{tmp_path}"), register=name)
+    feed.give(saved(feed, 0, 0, "best.pt", b"one", "best"), saved(feed, 1, 1, "last.pt", b"two", "last"))
+    feed.finish()
+    feed.crash().finish()  # an evaluation came later
+    versions = client(uri).search_model_versions(f"name = '{name}'")
+    assert len(versions) == 2
+    best = client(uri).get_model_version_by_alias(name, "best")
+    assert (best.tags, best.run_id) == ({"sha256": "sha-of-one"}, stored(feed).info.run_id)
+    assert client(uri).get_model_version_by_alias(name, "last").version != best.version
+
+
+# Media
+
+
+def test_pictures_stand_in_the_image_grid_at_their_step(feed: Feeding) -> None:
+    from PIL import Image
+
+    files = []
+    for number in range(2):
+        picture = kept(feed.run, 0, f"val{number}.png", b"", kind="image", name="val/batch")
+        Image.new("RGB", (600, 300), (number, 0, 0)).save(Path(feed.run.path, picture.kept))
+        files.append(picture)
+    event = at_epoch("on_val_end", 0, 3, files=files)
+    feed.give(event).flush().crash().give(event).flush()
+    paths = sorted(file.path for file in reader(feed).list_artifacts(stored(feed).info.run_id, "images"))
+    assert len(paths) == 4
+    series, *place, _mark = paths[0].removeprefix("images/").split("+")[:6]
+    assert (series, place) == ("val~batch", ["step", "3", "timestamp", str(int(CREATED * 1000))])
+    assert [path.endswith("+compressed.webp") for path in paths] == [True, False, True, False]
+    assert stored(feed).data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_a_table_is_read_back_by_mlflow(feed: Feeding, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table("confusion", ["truth", "score"], [["cat", 0.5], ["dog", None], ["cow", math.nan]])
+    event = at_epoch("on_val_end", 0, 2, media=[table])
+    feed.give(event).flush().crash().give(event).flush()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", reader(feed).tracking_uri)  # `load_table` asks the global one
+    info = stored(feed).info
+    frame = reader(feed).load_table(info.experiment_id, "tables/confusion/epoch-2.json", [info.run_id])
+    assert frame["truth"].tolist() == ["cat", "dog", "cow"]
+    assert frame["score"].isna().tolist() == [False, True, True]
+
+
+def test_texts_histograms_graphs_and_files_are_artifacts_at_their_place(
+    feed: Feeding, tmp_path: Path
+) -> None:
+    graph = Graph("model", [Node("conv", "Conv2d"), Node("relu", "ReLU", ["conv"])])
+    feed.give(outside(0, media=[Text("model/summary", "Conv2d → ReLU"), graph]))
+    histogram = Histogram("weights/conv", [0.0, 1.0, 2.0], [3.0, 4.0])
+    feed.give(
+        Event("log", 1, CREATED, 7, media=[histogram], files=[kept(feed.run, 1, "a.txt", b"a", kind="file")])
+    )
+    feed.flush()
+    assert content(feed, "texts/model/summary.txt", tmp_path).decode() == "Conv2d → ReLU"
+    assert json.loads(content(feed, "graphs/model.json", tmp_path))["nodes"][1]["inputs"] == ["conv"]
+    assert json.loads(content(feed, "histograms/weights/conv/step-7.json", tmp_path))["counts"] == [3.0, 4.0]
+    assert content(feed, "files/a.txt", tmp_path) == b"a"
+
+
+# Around it
+
+
+@pytest.mark.slow
+def test_a_dead_server_raises_soon_and_nothing_is_lost_or_doubled_when_it_is_back(
+    tmp_path: Path, program: Callable[..., str]
+) -> None:
+    server = Server(tmp_path)
+    script = """
+        import sys
+        sys.path[:0] = sys.argv[3:4]
+        from pathlib import Path
+        from feeding import Feeding, batch, run_info
+        from trackhooks_integrations.mlflow import MLflow
+
+        feed = Feeding(lambda: MLflow(sys.argv[1]), run_info(Path(sys.argv[2])))
+        print("up", flush=True)
+        feed.give(batch(0, 0, loss=1.0)).flush().give(batch(1, 1, loss=2.0)).tracker.flush()
+        input()
+        from mlflow import MlflowException
+        for down in range(2):
+            try:
+                feed.give(batch(2, 2, loss=3.0)).flush()
+            except MlflowException:
+                print("down", flush=True)
+            else:
+                print("no error", flush=True)
+            try:
+                feed.crash()
+            except MlflowException:
+                print("still down", flush=True)
+                break
+        input()
+        feed.crash().give(batch(1, 1, loss=2.0), batch(2, 2, loss=3.0)).finish()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _dedent(script), server.uri, tmp_path / "run", Path(__file__).parent],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    try:
+        time.sleep(2)  # until it waits for the word
+        server.stop()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "down\n"
+        assert process.stdout.readline() == "still down\n"
+        server.start()
+        process.communicate("\n", timeout=120)
+        assert process.returncode == 0
+        found = client(server.uri).search_runs(
+            [client(server.uri).get_experiment_by_name("trackhooks").experiment_id]
+        )
+        rows = client(server.uri).get_metric_history(found[0].info.run_id, "batch/loss")
+        assert [(row.step, row.value) for row in rows] == [(0, 1.0), (1, 2.0), (2, 3.0)]
+        assert [run.info.status for run in found] == ["FINISHED"]
+    finally:
+        process.kill()
+        server.stop()
+
+
+def _dedent(source: str) -> str:
+    from textwrap import dedent
+
+    return dedent(source)
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_new_store_at_the_same_time_all_get_their_run(tmp_path: Path) -> None:
+    script = """
+        import sys
+        sys.path[:0] = sys.argv[3:4]
+        from pathlib import Path
+        from feeding import Feeding, batch, run_info
+        from trackhooks_integrations.mlflow import MLflow
+
+        run = run_info(Path(sys.argv[2]), group="g")
+        Feeding(lambda: MLflow(sys.argv[1]), run).give(batch(0, 0, loss=1.0)).finish()
+    """
+    uri = f"sqlite:///{tmp_path}/new.db"
+    command = [sys.executable, "-c", _dedent(script), uri]
+    processes = [
+        subprocess.Popen(
+            [*command, tmp_path / f"r{n}", Path(__file__).parent], stderr=subprocess.PIPE, text=True
+        )
+        for n in range(3)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    found = client(uri).search_runs([client(uri).get_experiment_by_name("trackhooks").experiment_id])
+    assert sorted(run.info.run_name for run in found) == ["g", "r0", "r1", "r2"]
+
+
+def test_the_default_is_a_store_in_the_working_directory_with_nothing_else_beside_it(
+    tmp_path: Path, program: Callable[..., str]
+) -> None:
+    script = """
+        import os, sys
+        sys.path[:0] = sys.argv[2:3]
+        os.chdir(sys.argv[1])
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        from pathlib import Path
+        from feeding import Feeding, batch, kept, run_info, at_epoch
+        from trackhooks_integrations.mlflow import MLflow
+
+        made = MLflow()
+        assert "mlflow" not in sys.modules
+        run = run_info(Path("runs", "a").absolute())
+        feed = Feeding(lambda: made, run).give(batch(0, 0, loss=1.0))
+        feed.give(at_epoch("on_model_save", 1, 0, files=[kept(run, 1, "last.pt", b"x")])).finish()
+        print(made.destination)
+        from mlflow.telemetry import get_telemetry_client
+        print(get_telemetry_client())
+    """
+    printed = program(script, tmp_path, Path(__file__).parent).splitlines()
+    assert printed[-2:] == [f"sqlite:///{tmp_path}/mlflow.db", "None"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".mlflow.db.lock",
+        "mlartifacts",
+        "mlflow.db",
+        "runs",
+    ]
+
+
+def test_the_environment_names_the_server_and_its_password_is_nobodys_business(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example")
+    assert MLflow().destination == "https://ada:<redacted>@mlflow.example"
+    assert MLflow("http://other").destination == "http://other"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tracking_uri": 5}, "tracking_uri=5: a text is needed"),
+        ({"run_id": ""}, "run_id='': a text is needed"),
+        ({"register": "a/b"}, "register='a/b'"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        load("mlflow", **options)
+
+
+def test_an_option_that_does_not_exist_is_refused_with_the_nearest_that_does() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'tracking_uri'"):
+        load("mlflow", tracking_url="http://x")
