@@ -89,12 +89,13 @@ class Watched:
     def summary(self) -> dict[str, Any]:
         """The model's size and the optimizer's settings as parameters, and the model as text and as a graph."""
         return {
-            "params": {**_sizes(self._model), **_settings(self._optimizer)},
+            "params": {**sizes(self._model), **settings(self._optimizer)},
             "media": [Text("model", f"```\n{self._model}\n```"), graph(self._model)],
         }
 
 
-def _sizes(model: Any) -> dict[str, Scalar]:
+def sizes(model: Any) -> dict[str, Scalar]:
+    """How large a torch module is, as parameters to compare."""
     parameters = list(model.parameters())
     return {
         "model/name": type(model).__name__,
@@ -104,7 +105,8 @@ def _sizes(model: Any) -> dict[str, Scalar]:
     }
 
 
-def _settings(optimizer: Any) -> dict[str, Scalar]:
+def settings(optimizer: Any) -> dict[str, Scalar]:
+    """An optimizer's class and defaults, as parameters to compare."""
     if optimizer is None:
         return {}
     found = {name: scalar(value) for name, value in optimizer.defaults.items() if value is not None}

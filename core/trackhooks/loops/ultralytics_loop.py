@@ -1,0 +1,325 @@
+"""Hearing Ultralytics: what it calls at its hooks, and from there to the callbacks and the record.
+
+Ultralytics walks over the list that it has for a hook and calls what it finds with the live trainer, validator,
+predictor or exporter. It is given a list that finds the run's functions anew at each walk. So they are called from
+Ultralytics' own frame, as functions that look at its local variables expect; those that are added in the middle of a
+training are heard, though a trainer copies its callbacks at the start; and a copy holds no lock and no file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ..errors import JournalError, warn
+from ..event import FINAL
+from ..hooks import Function
+from ..recording import Recording, status_of
+from ..vocabulary import BY_NAME
+from . import ultralytics_launch
+from .ultralytics_parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
+
+if TYPE_CHECKING:
+    from ..session import Run
+
+MARKER = ".trackhooks"
+"""A file that Ultralytics' folder of a training gets: the folder of the run, for a training that resumes it."""
+
+Callbacks = MutableMapping[str, list[Function]]
+"""The `callbacks` of a model, trainer, validator, predictor or exporter."""
+
+_NOT_AS_EXPECTED = (AttributeError, LookupError, TypeError, ValueError)
+"""What an object raises that is not made as those of the versions known here: a trainer of the user's own, say."""
+_OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wb": "wandb"}
+"""Ultralytics' modules that log by themselves → our tracker of the same backend."""
+
+
+class Listeners(list[Function]):
+    """What Ultralytics calls at one hook: the functions in this list, and behind them what its loop has to call."""
+
+    def __init__(self, loop: Loop, hook: str, functions: Iterable[Function] = ()) -> None:
+        super().__init__(functions)
+        self.loop = loop
+        self.hook = hook
+
+    def __iter__(self) -> Iterator[Function]:
+        yield from super().__iter__()
+        sources: list[Any] = []
+        yield sources.append  # is called with the trainer, validator, predictor or exporter
+        for source in sources:
+            yield from self.loop.hear(self.hook, source)
+
+    def plain(self) -> list[Function]:
+        """Only the functions in this list."""
+        return list(super().__iter__())
+
+    def copy(self) -> Listeners:
+        """As a trainer copies the lists that it is made with: the copy hears as well."""
+        return Listeners(self.loop, self.hook, self.plain())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[Function]:
+        """A copy of a model is a model of its own, which no run hears."""
+        return copy.deepcopy(self.plain(), memo)
+
+    def __reduce__(self) -> Any:
+        """Only to the processes that Ultralytics launches for a training does the loop go along."""
+        if self.loop.launches:
+            return Listeners, (self.loop, self.hook, self.plain())
+        return list, (self.plain(),)
+
+
+class Loop:
+    """Hears one model, or one trainer, for the run that it belongs to at the time."""
+
+    def __init__(self) -> None:
+        self._run: Recording | None = None
+        """Whose callbacks hear; None while nobody's do."""
+        self._recording: Recording | None = None
+        """Where it is recorded: the run, or one that is a part of it."""
+        self._pictures = Pictures()
+        self._prediction = Prediction()
+        self._export = Export()
+        self._new_training()
+        self._warned: set[str] = set()
+        self._apart = False
+        """Whether each training is to be a run of its own, as a part of the run."""
+        self.launches = False
+        """Whether a training was called and no hook has fired here: its processes are being launched."""
+
+    def _new_training(self) -> None:
+        training = Training(self._pictures)
+        self._settled = False
+        self._parts: dict[str, Any] = {
+            "trainer": training,
+            "validator": Validation(training, self._pictures),
+            "predictor": self._prediction,
+            "exporter": self._export,
+        }
+
+    @property
+    def run(self) -> Recording:
+        """The run that it hears for."""
+        assert self._run is not None
+        return self._run
+
+    # Being called by Ultralytics
+
+    @contextmanager
+    def hearing(self, run: Recording, callbacks: Callbacks) -> Iterator[None]:
+        """Hears what is called through these callbacks; afterwards they are as they were."""
+        before = self._run, self._recording
+        if run is not self._run:
+            self._run = self._recording = run
+        originals = self._listen(run, callbacks)
+        try:
+            yield
+        finally:
+            self._record_late_pictures()
+            for hook, original in originals.items():
+                _give_back(callbacks, hook, original)
+            self._run, self._recording = before
+
+    def serve(self, run: Recording) -> None:
+        """Hears for this run from now on."""
+        self._run = self._recording = run
+
+    def hear_always(self, run: Recording, callbacks: Callbacks) -> None:
+        """Hears what is called through these callbacks, for good."""
+        self.serve(run)
+        self._listen(run, callbacks)
+
+    def _listen(self, run: Recording, callbacks: Callbacks) -> dict[str, list[Function]]:
+        """Puts this loop's lists in the place of those that are there, which are returned; once is enough."""
+        run.callbacks.state.loop = "an Ultralytics loop"
+        originals = {}
+        for hook in BY_NAME:
+            found = callbacks.get(hook, [])
+            if not isinstance(found, Listeners) or found.loop is not self:
+                originals[hook] = found
+                callbacks[hook] = Listeners(self, hook, found)
+        return originals
+
+    def hear(self, hook: str, source: Any) -> Iterator[Function]:
+        """Takes an event, and yields each function that Ultralytics has to call."""
+        if self._run is None:
+            return
+        if hook in _BEFORE:
+            _BEFORE[hook](self, source)
+        told = self._told(hook, source)
+        callbacks = self._run.callbacks
+        callbacks.note(hook, told.metrics, told.epoch, told.batch)
+        try:
+            if callbacks.hears(hook):
+                yield from callbacks.walk(hook, source, told.metrics, told.to_objects)
+        finally:  # what was measured is recorded even if a callback raises
+            if told.to_record:
+                self._record(hook, told)
+            if hook == "teardown":
+                self._close_training(told)
+
+    def _told(self, hook: str, source: Any) -> Told:
+        tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
+        try:
+            return Told() if tell is None else tell(source)
+        except _NOT_AS_EXPECTED as error:
+            self._warn_once(
+                hook,
+                f"{hook}: only that it fired is recorded, since {type(source).__name__} is not made as expected:"
+                f" {type(error).__name__}: {error}",
+            )
+            return Told()
+
+    def _warn_once(self, about: str, message: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            warn(message)
+
+    def _record(self, hook: str, told: Told) -> None:
+        assert self._recording is not None
+        metrics = {**told.metrics, **told.besides}
+        self._recording.heard(hook, metrics, told.epoch, told.batch, **told.more)
+
+    # Trainings
+
+    @contextmanager
+    def training(self, apart: bool) -> Iterator[None]:
+        """Around a call of `train`: gives the run its status where Ultralytics' own `teardown` does not.
+
+        Args:
+            apart: whether each training that the call makes is a run of its own.
+        """
+        assert self._run is not None
+        self.launches, self._apart, self._settled = True, apart, False
+        run, failed = self._run, None
+        try:
+            yield
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            self._take_back(run)
+            self._close_part("failed", "the training did not start")
+            if not self._settled:
+                run.settle(*status_of(failed))
+            self.launches = self._apart = False
+
+    def _take_back(self, run: Recording) -> None:
+        """Goes on behind what processes of the training have recorded."""
+        try:
+            if run.take_back():
+                self._settled = run.status in FINAL
+        except JournalError as error:
+            warn(f"run {run.name!r}: nothing more is recorded of it. {error}")
+
+    def _open_training(self, trainer: Any) -> None:
+        assert self._run is not None
+        self._close_part("failed", "the training did not start")
+        self.launches = False
+        self._new_training()
+        if self._apart:
+            self._recording = cast("Run", self._run).child(f"{self._run.name}-{Path(trainer.save_dir).name}")
+        self._warn_of_own_loggers(trainer, self._run.info.trackers)
+
+    def _warn_of_own_loggers(self, trainer: Any, trackers: list[str]) -> None:
+        for module, tracker in _OWN_LOGGERS.items():
+            if tracker in trackers and _is_called(f"ultralytics.utils.callbacks.{module}", trainer.callbacks):
+                setting = "wandb" if module == "wb" else module
+                self._warn_once(
+                    tracker,
+                    f"Ultralytics logs to {tracker} by itself as well, so this training will be there twice."
+                    f" To switch that off: ultralytics.settings.update({{{setting!r}: False}})",
+                )
+
+    def _start_training(self, trainer: Any) -> None:
+        """A training that resumes goes on behind the batches that its checkpoint has seen."""
+        assert self._run is not None
+        assert self._recording is not None
+        batches = len(trainer.train_loader)
+        self._recording.step = max(self._recording.step, trainer.start_epoch * batches - 1)
+        self._leave_marker(trainer)
+        self._run.callbacks.set_model(unwrapped(trainer.model))
+        self._run.callbacks.set_params(
+            {
+                "verbose": int(bool(trainer.args.verbose)),
+                "epochs": trainer.epochs,
+                "steps": batches,
+                "initial_epoch": trainer.start_epoch,
+            }
+        )
+
+    def _leave_marker(self, trainer: Any) -> None:
+        assert self._recording is not None
+        if self._recording.records:
+            with suppress(OSError):  # a training that resumes then opens a run of its own
+                marker = Path(trainer.save_dir) / MARKER
+                marker.write_text(f"{self._recording.path.absolute()}\n", encoding="utf-8")
+
+    def _close_training(self, told: Told) -> None:
+        if self._apart:
+            self._close_part(told.more["status"], told.more["reason"])
+        else:
+            self._settled = True
+
+    def _close_part(self, status: str, reason: str) -> None:
+        """Closes the run of one training where each has one of its own."""
+        part = self._recording
+        if part is not None and part is not self._run:
+            self._recording = self._run
+            part.close(status, reason)
+
+    # What is known when a call returns
+
+    def record_export(self, path: Any) -> None:
+        """Records the exported file, or folder."""
+        if self._export.running:
+            self._export.running = False
+            self._record("on_export_end", Told(more={"files": self._export.file(path)}))
+
+    def record_failed_export(self, format: str, error: BaseException) -> None:  # noqa: A002
+        """Records why an export has failed; it does not change the run's status, which is that of its training."""
+        assert self._recording is not None
+        self._export.running = False
+        _, reason = status_of(error)
+        self._recording.log_text("export", f"The export to {format} failed: {reason}")
+
+    def record_left_prediction(self) -> None:
+        """Records what was predicted where a stream was left before its end: no hook fires then."""
+        if self._prediction.running:
+            self._record("on_predict_end", Told(self._prediction.end()))
+
+    def record_table(self, name: str, table: Any) -> None:
+        """Records a table."""
+        assert self._recording is not None
+        self._recording.log_table(name, table)
+
+    def _record_late_pictures(self) -> None:
+        """Ultralytics draws some plots in threads of its own."""
+        assert self._recording is not None
+        self._recording.note_files(self._pictures.late())
+
+    # Going along to another process
+
+    def __reduce__(self) -> Any:
+        """The processes of a training record into the same folder, the first of them."""
+        assert self._run is not None
+        self._run.lend()
+        return ultralytics_launch.go_on, ultralytics_launch.baggage(self._run)
+
+
+_BEFORE = {"on_pretrain_routine_start": Loop._open_training, "on_train_start": Loop._start_training}
+
+
+def _give_back(callbacks: Callbacks, hook: str, original: list[Function]) -> None:
+    """Puts a list back, with what was added meanwhile; one that was replaced meanwhile stays."""
+    found = callbacks.get(hook)
+    if isinstance(found, Listeners):
+        original[:] = found.plain()
+        callbacks[hook] = original
+
+
+def _is_called(module: str, callbacks: Callbacks) -> bool:
+    functions = [function for functions in callbacks.values() for function in list.__iter__(functions)]
+    return any(getattr(function, "__module__", None) == module for function in functions)

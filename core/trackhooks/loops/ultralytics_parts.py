@@ -1,0 +1,356 @@
+"""What Ultralytics' trainers, validators, predictors and exporters tell at their hooks, by the names that are recorded.
+
+Each part has a method for every hook at which its objects tell something; the method gets the live object and returns
+what it `Told`. Read from the objects' documented attributes, of 8.3 (where losses are tensors) and 8.4 (dictionaries).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .. import media, values
+from ..errors import InvalidValueError
+from ..event import File, Text
+from ..recording import status_of
+from .modules import graph, settings, sizes
+
+_STAGES = ("preprocess", "inference", "postprocess")
+
+
+class Told(msgspec.Struct):
+    """What there is to hear and to record at one hook."""
+
+    metrics: dict[str, Any] = {}
+    """For callbacks and for the record."""
+    epoch: int | None = None
+    batch: int | None = None
+    more: dict[str, Any] = {}
+    """Only for the record: `params`, `files`, `media`, `status`, `reason`."""
+    besides: dict[str, Any] = {}
+    """Metrics that are only for the record."""
+    to_objects: bool = True
+    """False where Keras callbacks would take it for something else."""
+    to_record: bool = True
+    """False where there is nothing to record, or not yet."""
+
+
+class Training:
+    """A training: what its trainer tells."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.trainer: Any = None
+        """The trainer, while it trains."""
+        self._pictures = pictures
+        self._batch = -1
+        self._epoch_metrics: dict[str, float] = {}
+        self._best: dict[str, float] = {}
+        self._ended = False
+        self._announced = False
+        self.validated = False
+        """Whether this epoch has been validated: else the trainer still has the metrics of an earlier one."""
+        self.final = False
+        """Whether the best checkpoint is being evaluated, after the last epoch."""
+
+    def on_pretrain_routine_start(self, trainer: Any) -> Told:
+        """Every argument, as hyper-parameters."""
+        self._announced = True
+        return Told(more={"params": arguments(trainer)})
+
+    def on_pretrain_routine_end(self, trainer: Any) -> Told:
+        """The model: its size, its layers; and the optimizer that `optimizer=auto` has chosen."""
+        model = unwrapped(trainer.model)
+        params = {**sizes(model), **settings(getattr(trainer, "optimizer", None))}
+        if not self._announced:  # attached when the trainer had been made already
+            params = {**arguments(trainer), **params}
+        return Told(more={"params": params, "media": [Text("model", f"```\n{model}\n```"), graph(model)]})
+
+    def on_train_start(self, trainer: Any) -> Told:
+        """The beginning."""
+        self.trainer = trainer
+        return Told()
+
+    def on_train_epoch_start(self, trainer: Any) -> Told:
+        """Comes again for the same epoch when Ultralytics repeats it, after NaN or for want of memory."""
+        self._batch = -1
+        self._epoch_metrics, self.validated = {}, False
+        return Told(epoch=trainer.epoch)
+
+    def on_train_batch_start(self, trainer: Any) -> Told:
+        """Only the index."""
+        self._batch += 1
+        return Told(batch=self._batch)
+
+    def on_train_batch_end(self, trainer: Any) -> Told:
+        """The losses of this batch, as they are; the progress bar shows their running means instead."""
+        return Told(labelled(trainer, trainer.loss_items, "batch"), batch=self._batch)
+
+    def on_train_epoch_end(self, trainer: Any) -> Told:
+        """The means of the losses over the epoch, and the learning rates."""
+        metrics = labelled(trainer, trainer.tloss, "train") | learning_rates(trainer)
+        self._epoch_metrics = metrics
+        return Told(dict(metrics), epoch=trainer.epoch)
+
+    def on_model_save(self, trainer: Any) -> Told:
+        """`last.pt`, and `best.pt` where this epoch is the best so far."""
+        best = trainer.best_fitness == trainer.fitness
+        metrics = self._epoch_metrics | self._validation(trainer)
+        files = [checkpoint(trainer.last, ("last",), metrics)]
+        if best:
+            files.append(checkpoint(trainer.best, ("best",), metrics))
+        if trainer.save_period > 0 and trainer.epoch % trainer.save_period == 0:
+            files.append(checkpoint(trainer.wdir / f"epoch{trainer.epoch}.pt", (), metrics))
+        return Told(epoch=trainer.epoch, more={"files": there(files)})
+
+    def on_fit_epoch_end(self, trainer: Any) -> Told:
+        """All metrics of the epoch; the evaluation of the best checkpoint repeats the hook and is no epoch."""
+        if self.final:
+            self.final = False
+            return Told(to_objects=False, to_record=False)
+        self._epoch_metrics |= self._validation(trainer)
+        files = self._pictures.new(trainer, trainer.validator)
+        return Told(dict(self._epoch_metrics), epoch=trainer.epoch, more={"files": files})
+
+    def _validation(self, trainer: Any) -> dict[str, float]:
+        """What the epoch's validation gave, by Ultralytics' names, and the sum of its losses."""
+        if not self.validated or not isinstance(trainer.metrics, Mapping):
+            return {}
+        metrics = floats(trainer.metrics)
+        losses = {name: value for name, value in metrics.items() if name.startswith("val/")}
+        return metrics | with_sum(losses, "val") | floats({"fitness": trainer.fitness})
+
+    def note_best(self, metrics: Mapping[str, float]) -> None:
+        """What the final evaluation of the best checkpoint gave, by its recorded names."""
+        self._best = dict(metrics)
+
+    def on_train_end(self, trainer: Any) -> Told:
+        """The checkpoints as they were written last, without their optimizers, and the pictures."""
+        self._ended = True
+        models = there([checkpoint(trainer.last, ("last",), self._epoch_metrics),
+                        checkpoint(trainer.best, ("best",), self._best or self._epoch_metrics)])  # fmt: skip
+        pictures = self._pictures.new(trainer, trainer.validator)
+        return Told(dict(self._epoch_metrics), besides=self._best, more={"files": models + pictures})
+
+    def teardown(self, trainer: Any) -> Told:
+        """The status: Ultralytics 8.4 tears down after an exception as well, while it is on its way."""
+        status, reason = ("finished", "") if self._ended else status_of(sys.exc_info()[1])
+        if not self._ended and status == "finished":
+            status, reason = "failed", "the training was left before its end"
+        self.trainer = None
+        pictures = self._pictures.new(trainer, trainer.validator)
+        return Told(more={"status": status, "reason": reason, "files": pictures})
+
+
+class Validation:
+    """Validations: within a training, of its best checkpoint behind it, and on their own."""
+
+    def __init__(self, training: Training, pictures: Pictures) -> None:
+        self._training = training
+        self._pictures = pictures
+        self._batch = -1
+
+    def _prefix(self, validator: Any) -> str:
+        """Under which name the metrics are recorded."""
+        of_training = validator is getattr(self._training.trainer, "validator", None)
+        if not of_training:
+            return "test/"
+        return "" if validator.training else "best/"
+
+    def on_val_start(self, validator: Any) -> Told:
+        """The beginning; the evaluation behind the last epoch is not for Keras callbacks, which know none."""
+        self._batch = -1
+        self._training.final = self._prefix(validator) == "best/"
+        return Told(to_objects=not self._training.final)
+
+    def on_val_batch_start(self, validator: Any) -> Told:
+        """Only the index."""
+        self._batch += 1
+        return Told(batch=self._batch, to_objects=not self._training.final)
+
+    def on_val_batch_end(self, validator: Any) -> Told:
+        """Only the index."""
+        return Told(batch=self._batch, to_objects=not self._training.final)
+
+    def on_val_end(self, validator: Any) -> Told:
+        """The metrics, rounded in a training as the trainer will have them, and the time that an image takes."""
+        prefix = self._prefix(validator)
+        digits = 5 if prefix == "" else None
+        metrics = floats(getattr(validator.metrics, "results_dict", {}), digits)
+        speed = {f"speed/val_{stage}_ms": value for stage, value in floats(validator.speed).items()}
+        named = {prefix + name: value for name, value in (metrics | speed).items()}
+        if prefix == "":
+            self._training.validated = True
+        elif prefix == "best/":
+            self._training.note_best(named)
+        return Told(named, to_objects=prefix != "best/", more={"files": self._pictures.new(validator)})
+
+
+class Prediction:
+    """A prediction, a tracking or an embedding."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self._batch = -1
+        self._started = 0.0
+        self._images = 0
+        self._results: Iterable[Any] = ()
+        self._milliseconds: dict[str, float] = {}
+
+    def on_predict_start(self, predictor: Any) -> Told:
+        """The beginning."""
+        self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
+        self._started = time.monotonic()
+        return Told()
+
+    def on_predict_batch_start(self, predictor: Any) -> Told:
+        """How many images the batch has: its first part is their paths."""
+        self._batch += 1
+        self._images += len(predictor.batch[0])
+        return Told(batch=self._batch)
+
+    def on_predict_postprocess_end(self, predictor: Any) -> Told:
+        """The results; their times come later, and a callback may have replaced them by then."""
+        self._results = predictor.results if isinstance(predictor.results, list) else ()
+        return Told(batch=self._batch)
+
+    def on_predict_batch_end(self, predictor: Any) -> Told:
+        """The times of the batch."""
+        for result in self._results:
+            for stage, value in (getattr(result, "speed", None) or {}).items():
+                self._milliseconds[stage] = self._milliseconds.get(stage, 0.0) + (value or 0.0)
+        self._results = ()
+        return Told(batch=self._batch)
+
+    def on_predict_end(self, predictor: Any) -> Told:
+        """How many images, and the time that each took."""
+        return Told(self.end())
+
+    def end(self) -> dict[str, float]:
+        """What has been predicted so far; a stream may be left before its end."""
+        self.running, self._results = False, ()
+        seconds = time.monotonic() - self._started
+        found = {"predict/samples": float(self._images)}
+        if self._images and seconds > 0:
+            found["predict/samples_per_s"] = self._images / seconds
+            found["predict/ms_per_sample"] = 1000 * seconds / self._images
+        return found | {
+            f"predict/{stage}_ms": self._milliseconds[stage] / self._images
+            for stage in _STAGES
+            if stage in self._milliseconds
+        }
+
+
+class Export:
+    """An export: where it was written to is known when the call returns."""
+
+    def __init__(self) -> None:
+        self.running = False
+        """Whether an export has started, and it is not known yet how it went."""
+        self._exporter: Any = None
+        self._seconds: float | None = None
+        self._started = 0.0
+
+    def on_export_start(self, exporter: Any) -> Told:
+        """The beginning."""
+        self.running, self._exporter, self._started = True, exporter, time.monotonic()
+        return Told()
+
+    def on_export_end(self, exporter: Any) -> Told:
+        """The duration; the rest is recorded when the path is known."""
+        self._seconds = time.monotonic() - self._started
+        return Told(to_record=False)
+
+    def file(self, path: Any) -> list[File]:
+        """The exported file, or folder, with the checkpoint that it was made from."""
+        exporter, self._exporter = self._exporter, None
+        if not isinstance(path, (str, Path)) or not str(path):
+            return []
+        source = Path(exporter.file).absolute()
+        parent = str(source) if source.is_file() else None
+        fmt = str(exporter.args.format)
+        return there([file_if_there(path, "export", format=fmt, parent=parent, duration=self._seconds)])
+
+
+class Pictures:
+    """The plots that were drawn since they were asked for last: some are drawn in threads, and come late."""
+
+    def __init__(self) -> None:
+        self._plots: list[dict[Path, dict[str, Any]]] = []
+        self._seen: dict[Path, float] = {}
+
+    def new(self, *sources: Any) -> list[File]:
+        """The new ones of these trainers or validators, as pictures called `plots/<name>`."""
+        self._plots = [source.plots for source in sources if getattr(source, "plots", None) is not None]
+        return self.late()
+
+    def late(self) -> list[File]:
+        """Those that have come since."""
+        found = [item for plots in self._plots for item in list(plots.items())]
+        new = [path for path, plot in found if self._seen.get(path) != plot["timestamp"]]
+        self._seen |= {path: plot["timestamp"] for path, plot in found}
+        return there(file_if_there(path, "image", name=f"plots/{path.stem}") for path in new)
+
+
+# What several of them have
+
+
+def arguments(source: Any) -> dict[str, Any]:
+    """The arguments of the mode, as hyper-parameters."""
+    return values.params(vars(source.args))
+
+
+def unwrapped(model: Any) -> Any:
+    """The model itself, out of torch's DDP and compiler."""
+    while hasattr(model, "_orig_mod") or type(model).__name__ == "DistributedDataParallel":
+        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+    return model
+
+
+def labelled(trainer: Any, losses: Any, prefix: str) -> dict[str, float]:
+    """The losses by Ultralytics' names, and their sum as `<prefix>/loss`."""
+    if losses is None:
+        return {}
+    found = trainer.label_loss_items(losses, prefix=prefix)
+    return with_sum(floats(found), prefix) if isinstance(found, Mapping) else {}
+
+
+def with_sum(losses: dict[str, float], prefix: str) -> dict[str, float]:
+    """The losses with their sum, unless one of them is called so: a classification has one loss."""
+    return {f"{prefix}/loss": sum(losses.values()), **losses} if losses else {}
+
+
+def learning_rates(trainer: Any) -> dict[str, float]:
+    """`lr/pg0` is recorded as `lr/0`."""
+    return {name.replace("lr/pg", "lr/"): float(rate) for name, rate in trainer.lr.items()}
+
+
+def floats(numbers: Mapping[str, Any], digits: int | None = None) -> dict[str, float]:
+    """The numbers as Python's; what is None is left out."""
+    return {
+        name: float(value) if digits is None else round(float(value), digits)
+        for name, value in numbers.items()
+        if value is not None
+    }
+
+
+def checkpoint(path: Path, aliases: tuple[str, ...], metrics: Mapping[str, float]) -> File | None:
+    """A checkpoint as it is now."""
+    return file_if_there(path, "model", aliases=aliases, metrics=dict(metrics))
+
+
+def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
+    """A file, or None: what Ultralytics did not write is no reason to stop a training."""
+    try:
+        return media.file(path, kind, **more)
+    except InvalidValueError:
+        return None
+
+
+def there(files: Iterable[File | None]) -> list[File]:
+    """Those that exist."""
+    return [file for file in files if file is not None]
