@@ -101,7 +101,7 @@ def test_the_best_accuracy_is_the_greatest() -> None:
     assert (accuracy.best, accuracy.best_epoch, accuracy.goal) == (0.8, 1, "max")
 
 
-@pytest.mark.parametrize("name", ["lr/0", "speed/train_s", "system/gpu", "best/val/loss"])
+@pytest.mark.parametrize("name", ["lr/0", "speed/train_s", "system/gpu", "best/val/loss", "batch/loss"])
 def test_what_has_no_goal_has_no_best_value(name: str) -> None:
     metric = summarize(log("a", **{name: [3.0, 1.0, 2.0]})).metrics[name]
     assert (metric.last, metric.best, metric.goal) == (2.0, None, "")
@@ -475,8 +475,9 @@ def test_what_repeats_or_is_seldom_asked_for_is_shown_on_demand(hidden: str) -> 
 
 
 def test_the_metrics_of_batches_are_shown_where_there_is_no_mean_of_the_epoch() -> None:
-    log("a", **{"batch/loss": [1.0]})
+    log("a", **{"batch/loss": [1.0, 2.0]})
     assert trackhooks.compare(["a"]).metrics == ["batch/loss"]
+    assert "batch/loss" in str(trackhooks.runs())
 
 
 def test_brackets_in_a_pattern_are_those_of_the_name() -> None:

@@ -102,9 +102,9 @@ class RunList(list[RunSummary]):
         return Column(formats.with_goal(name, goal), [_best(run, name) for run in self], len(_FIXED) + 1)
 
     def _telling_metrics(self) -> list[str]:
-        """The metrics that have a goal: first those that most runs have, of validation before training."""
+        """The metrics that say how good a run is: those that most runs have, of validation before training."""
         goals = {name: metric.goal for run in self for name, metric in run.metrics.items()}
-        names = [name for name in shown_metrics(self) if goals[name]]
+        names = [name for name in shown_metrics(self) if goals[name] or name.startswith("batch/")]
         return sorted(names, key=lambda name: (-sum(name in run.metrics for run in self), _preference(name)))
 
     def _telling_params(self) -> list[str]:

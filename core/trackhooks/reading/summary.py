@@ -24,8 +24,18 @@ from ..tracker import Axis, axis_of
 
 _CHUNK = 20_000
 """Records between two reports of progress."""
-_WITHOUT_GOAL = ("lr/", "speed/", "system/", "model/", "predict/", "gradients/", "weights/", "best/")
-"""The prefixes of what nobody wants to be high or low for its own sake."""
+_WITHOUT_GOAL = (
+    "batch/",
+    "lr/",
+    "speed/",
+    "system/",
+    "model/",
+    "predict/",
+    "gradients/",
+    "weights/",
+    "best/",
+)
+"""The prefixes of what nobody wants to be high or low for its own sake, and of what one batch says by chance."""
 
 _IN_ROWS = ("name", "project", "status", "created", "duration", "steps", "epochs", "path", "id")
 
@@ -43,7 +53,7 @@ class Metric(msgspec.Struct):
     axis: Axis
     """What it is drawn over."""
     goal: Goal
-    """`"min"` where less is better, as for losses and errors; `"max"`; empty where neither is (`lr/0`, `speed/…`)."""
+    """`"min"` where less is better, as for losses and errors; `"max"`; empty where neither is (`lr/…`, `batch/…`)."""
     best: float | None = None
     """None where there is no goal, or no value but NaN."""
     best_step: int = -1
@@ -238,21 +248,25 @@ class _Found:
             if progress is not None:
                 progress(reader.offset - before)
             before = reader.offset
-        self.journal.end, self.journal.skipped, self.journal.torn = (
-            reader.offset,
-            reader.skipped,
-            reader.behind,
-        )
+        state = self.journal
+        state.end, state.skipped, state.torn = reader.offset, reader.skipped, reader.behind
 
     def _take(self, event: Event) -> None:
-        self._time = event.time
-        self._step = max(self._step, event.step)
-        self._number(event)
+        """Counts a record; there may be millions, most of them of training batches."""
+        if event.index != self._index + 1 or event.overflow:
+            self._miss(event)
+        self._index, self._time = event.index, event.time
+        if event.step > self._step:
+            self._step = event.step
         for name, value in event.metrics.items():
             metric = self._metrics.get(name)
             if metric is None:
                 metric = self._metrics[name] = Metric(value, -1, -1, axis_of(event), _goal(name))
             metric.take(value, event)
+        if event.hook != "on_train_batch_end" or event.params or event.files or event.status:
+            self._take_more(event)
+
+    def _take_more(self, event: Event) -> None:
         self._params.update(event.params)
         self._files.update({file.path: file for file in event.files if file.kind != "image"})
         if event.hook == "on_fit_epoch_end":
@@ -260,10 +274,9 @@ class _Found:
         if event.status:
             self._told = event
 
-    def _number(self, event: Event) -> None:
-        """Counts the records that are not there; one that is larger than a record may be lies in a file."""
+    def _miss(self, event: Event) -> None:
+        """Counts the records before this one that are not there, and one whose own file is not (`overflow`)."""
         self.journal.missing += max(event.index - self._index - 1, 0) + bool(event.overflow)
-        self._index = max(event.index, self._index)
 
     def summary(self, info: RunInfo) -> RunSummary:
         """The summary of the run with this `run.json`."""
