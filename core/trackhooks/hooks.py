@@ -365,7 +365,8 @@ class CallbackList:
             batch = _index(hook, batch)
         if type(logs) is not dict:
             logs = _checked_logs(hook, logs)
-        metrics = self._recorded(hook, logs)
+        names = _PREFIXES.get(hook)
+        metrics = {} if names is None else {names[name]: value for name, value in logs.items()}
         self.state.note_batch(hook, metrics, batch)
         if self._calls[hook]:
             self._hear(hook, (batch,), logs, None, batch)

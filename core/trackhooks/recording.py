@@ -89,10 +89,15 @@ class Recording:
         self.closed = False
         """Whether it has ended for good."""
         self._training_thread = 0
+        self.automatic = False
+        """Whether it was opened for a loop, rather than by the user: the end of a training is then its own."""
+        self.loops: dict[type, Any] = {}
+        """What feeds it, one of each framework."""
         if writer is not None and writer.last is not None:
             self._catch_up()
         callbacks.recorder = self
         callbacks.state.save_dir = self.path
+        _recordings.add(self)
 
     def _catch_up(self) -> None:
         """Goes on where the journal ends."""
@@ -177,14 +182,31 @@ class Recording:
             batch: from 0 in each epoch, where the event tells it.
             **more: what else is stored: `params`, `files`, `media`, `status`, `reason`.
         """
+        if hook == "on_train_batch_end":
+            self._end_batch(metrics, batch, more)
+            return
         if hook in _EDGES:
             more |= self._cross_edge(hook)
         if not self.records:
             return
         with self._mutex:
-            self._write(hook, metrics, epoch, batch, more)
+            self.place.hear(hook, epoch)
+            metrics = self._at_hook(hook, metrics, more)
+            if hook in self._journaled:
+                self._append(hook, metrics, self.place.step, -1 if batch is None else batch, more)
         if hook == "on_fit_epoch_end":
             self._end_epoch()
+
+    def _end_batch(self, metrics: Mapping[str, Any], batch: int | None, more: dict[str, Any]) -> None:
+        """The hot path."""
+        if self._events is None:
+            return
+        with self._mutex:
+            place = self.place
+            step = place.end_batch(batch)
+            self._events.write(
+                "on_train_batch_end", metrics, step, place.epoch, -1 if batch is None else batch, more
+            )
 
     def _cross_edge(self, hook: str) -> dict[str, str]:
         """A training starts or is cleaned up; a run that had its status already goes on."""
@@ -195,24 +217,6 @@ class Recording:
         self.trains_since, self._training_thread = time.monotonic(), threading.get_ident()
         self.place.training_starts()
         return {"status": "running"} if self.info.status in FINAL else {}
-
-    def _write(
-        self,
-        hook: str,
-        metrics: Mapping[str, Any],
-        epoch: int | None,
-        batch: int | None,
-        more: dict[str, Any],
-    ) -> None:
-        place = self.place
-        if hook == "on_train_batch_end":
-            step = place.end_batch(batch)
-        else:
-            place.hear(hook, epoch)
-            step = place.step
-            metrics = self._at_hook(hook, metrics, more)
-        if hook in self._journaled:
-            self._append(hook, metrics, step, -1 if batch is None else batch, more)
 
     def _append(
         self, hook: str, metrics: Mapping[str, Any], step: int, batch: int, more: dict[str, Any]
@@ -559,6 +563,19 @@ class Recording:
         known = folder.read_info(self.path)
         self.info.status, self.info.reason, self.info.ended = known.status, known.reason, known.ended
         return True
+
+
+_recordings: weakref.WeakSet[Recording] = weakref.WeakSet()
+
+
+def _renew_mutexes() -> None:
+    """In a forked child: whoever held one is in the parent. The journal does not write here."""
+    for recording in list(_recordings):
+        recording._mutex = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_mutexes)
 
 
 def status_of(error: BaseException | None) -> tuple[str, str]:
