@@ -33,40 +33,47 @@ _TOKEN_KINDS = frozenset(
      "decoder", "added", "additional", "prefix", "suffix", "middle", "blank"}
 )  # fmt: skip
 
-_SHAPES = re.compile(
-    r"""
-      \bgh[pousr]_[A-Za-z0-9]{20,}                                    # GitHub
-    | \bgithub_pat_[A-Za-z0-9_]{20,}
-    | \bglpat-[A-Za-z0-9_-]{16,}                                      # GitLab
-    | \bhf_[A-Za-z0-9]{20,}                                           # Hugging Face
-    | \bsk-(?=[\w-]{0,200}\d)(?=[\w-]{0,200}(?:[A-Z]|[0-9a-f]{32}))[\w-]{16,}  # OpenAI, Anthropic
-    | \b[sr]k_live_[A-Za-z0-9]{16,}                                   # Stripe
-    | \bxox[abeprs]-[A-Za-z0-9-]{10,}                                 # Slack
-    | (?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}
-    | (?<=/api/webhooks/)\d+/[\w-]{20,}                               # Discord
-    | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b                                   # AWS
-    | \bAIza[A-Za-z0-9_-]{30,}                                        # Google
-    | \bdapi[a-f0-9]{32}(?:-\d+)?\b                                   # Databricks
-    | \bwandb_v1_[A-Za-z0-9_]{20,}                                    # W&B
-    | \bnpm_[A-Za-z0-9]{30,}
-    | \bpypi-[A-Za-z0-9_-]{40,}
-    | (?<=\bAccountKey=)[A-Za-z0-9+/=]{20,}                           # Azure
-    | (?<=\bSharedAccessKey=)[A-Za-z0-9+/=]{20,}
-    | (?:(?<=[?&]sig=)|(?<=-Signature=))[^&\#\s"']+                   # a signed URL
-    | \beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}  # a JSON web token
-    | \beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/=]{20,}                       # Neptune
-    | (?i:(?<=\bbearer\ )[A-Z0-9._~+/=-]{16,})                        # an HTTP header
-    | (?<=://)[A-Za-z0-9_-]{32,}(?=@)                                 # a token as the user of a URL
-    | -----BEGIN[ A-Z]*PRIVATE\ KEY-----(?:.|\n)*?(?:-----END[ A-Z]*PRIVATE\ KEY-----|\Z)
-    """,
-    re.VERBOSE,
-)
+_BEARER = r"(?i:(?<=\bbearer )[A-Z0-9._~+/=-]{16,})"
+_SIGNATURE = r"""(?:(?<=[?&]sig=)|(?<=-Signature=))[^&#\s"']+"""
+_AZURE = r"(?:(?<=\bAccountKey=)|(?<=\bSharedAccessKey=))[A-Za-z0-9+/=]{20,}"
+
+# What a text must hold for the shape to be looked for, which is fast, and the shape.
+_SHAPES = {
+    hint: re.compile(shape)
+    for hint, shape in {
+        "gh": r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+        "github_pat_": r"\bgithub_pat_[A-Za-z0-9_]{20,}",
+        "glpat-": r"\bglpat-[A-Za-z0-9_-]{16,}",  # GitLab
+        "hf_": r"\bhf_[A-Za-z0-9]{20,}",  # Hugging Face
+        "sk-": r"\bsk-(?=[\w-]{0,200}\d)(?=[\w-]{0,200}(?:[A-Z]|[0-9a-f]{32}))[\w-]{16,}",  # OpenAI, Anthropic
+        "k_live_": r"\b[sr]k_live_[A-Za-z0-9]{16,}",  # Stripe
+        "xox": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",  # Slack
+        "hooks.slack.com/": r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}",
+        "/api/webhooks/": r"(?<=/api/webhooks/)\d+/[\w-]{20,}",  # Discord
+        "AKIA": r"\bAKIA[A-Z0-9]{16}\b",  # AWS
+        "ASIA": r"\bASIA[A-Z0-9]{16}\b",
+        "AIza": r"\bAIza[A-Za-z0-9_-]{30,}",  # Google
+        "dapi": r"\bdapi[a-f0-9]{32}(?:-\d+)?\b",  # Databricks
+        "wandb_v1_": r"\bwandb_v1_[A-Za-z0-9_]{20,}",
+        "npm_": r"\bnpm_[A-Za-z0-9]{30,}",
+        "pypi-": r"\bpypi-[A-Za-z0-9_-]{40,}",
+        "Key=": _AZURE,
+        "eyJ": r"(?<![\w-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}",  # a JSON web token
+        "eyJhcGlfYWRkcmVzcyI6": r"\beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/=]{20,}",  # Neptune
+        "earer ": _BEARER,  # an HTTP header
+        "EARER ": _BEARER,
+        "sig=": _SIGNATURE,  # a signed URL
+        "Signature=": _SIGNATURE,
+        "@": r"(?<=://)[A-Za-z0-9_-]{32,}(?=@)",  # a token as the user of a URL
+        "PRIVATE KEY": r"-----BEGIN[ A-Z]*PRIVATE KEY-----(?:.|\n)*?(?:-----END[ A-Z]*PRIVATE KEY-----|\Z)",
+    }.items()
+}
 # The password reaches to the last @ before the path. One that holds a slash ends at the next @ instead; a port, and a
-# path behind `git@host:`, are none.
+# path behind `git@host:`, are none. All lengths are bounded, so that no text takes long.
 _URL_PASSWORD = re.compile(
     r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://
-            (?: [^/?\#\s:"\[\]]*:(?=[^/?\#\s"]+@) | [^/?\#\s:"\[\]@]*:(?!\d+[/?\#]) ))
-        (?P<password>[^/?\#\s"]+(?=@) | [^\s"@]+(?=@))""",
+            (?: [^/?\#\s:"\[\]]{0,200}:(?=[^/?\#\s"]{1,1000}@) | [^/?\#\s:"\[\]@]{0,200}:(?!\d+[/?\#]) ))
+        (?P<password>[^/?\#\s"]{1,1000}(?=@) | [^\s"@]{1,1000}(?=@))""",
     re.VERBOSE,
 )
 _ASSIGNED = re.compile(
@@ -97,11 +104,14 @@ def _end_secret(words: list[str]) -> bool:
 
 def redact_text(text: str) -> str:
     """The text without known key shapes, the passwords of URLs, and what it assigns to secrets' names."""
-    if "://" in text:
+    if "://" in text and "@" in text:
         text = _URL_PASSWORD.sub(rf"\g<user>{REDACTED}", text)
     if "=" in text or ":" in text:
         text = _ASSIGNED.sub(_without_value, text)
-    return _SHAPES.sub(REDACTED, text)
+    for hint, shape in _SHAPES.items():
+        if hint in text:
+            text = shape.sub(REDACTED, text)
+    return text
 
 
 def _without_value(assigned: re.Match[str]) -> str:

@@ -38,7 +38,7 @@ _HUGE_BITS = 1024
 
 # What the conversion of a foreign object raises where it cannot convert: torch and JAX raise RuntimeErrors and
 # TypeErrors, and a `__float__` or `__str__` of the user's own may look something up, or compute.
-_FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_FAILURES = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -147,6 +147,8 @@ def _shown(value: Any) -> str:
     """What a message shows: no more of a foreign object than its type, since its text may be long or slow."""
     if value is None:
         return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     if not isinstance(value, (str, bytes)):
         dtype = _attribute(value, "dtype")
         return f"a value of type {type(value).__name__}" + (
