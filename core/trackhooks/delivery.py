@@ -27,8 +27,6 @@ from .throttle import Throttle
 from .tracker import Tracker
 from .vocabulary import BY_NAME
 
-_BATCH = 5000
-"""Events between two flushes, at most."""
 _SAVE_S = 1.0
 """A cursor is saved this often while events stream in; a crash repeats no more than that, to no effect."""
 _SETTLE_S = 1.0
@@ -46,6 +44,7 @@ class Feed:
         every: how often batch metrics pass; None for the tracker's default.
         keeper: where the run's files are kept.
         spec: what the cursor remembers of how to find the tracker.
+        batch: events between two flushes, at most.
     """
 
     def __init__(
@@ -55,6 +54,7 @@ class Feed:
         keeper: Keeper,
         every: int | str | None = None,
         spec: Spec | None = None,
+        batch: int = 5000,
     ) -> None:
         self.run = run
         self.ending = False
@@ -63,6 +63,7 @@ class Feed:
         self._make = make
         self._keeper = keeper
         self._every = every
+        self._batch = batch
         self._spec = Spec(spec.name, every=spec.every) if spec is not None else None
         self._tracker: Tracker | None = None
         self._reader: Reader | None = None
@@ -101,7 +102,7 @@ class Feed:
         assert self._reader is not None
         count = 0
         careful = self.cursor.index < self._careful_until
-        for event in itertools.islice(self._reader, 1 if careful else _BATCH):
+        for event in itertools.islice(self._reader, 1 if careful else self._batch):
             self._deliver(event)
             self._read = event.index
             count += 1

@@ -54,11 +54,11 @@ def png(image: Any) -> bytes:
     """
     if hasattr(image, "savefig"):
         return figure_png(image)
+    path = Path(image) if isinstance(image, (str, os.PathLike)) else None
+    if path is not None and path.suffix.lower() == ".png" and path.is_file():
+        return path.read_bytes()
     pillow = _pillow()
-    if isinstance(image, (str, os.PathLike)):
-        path = Path(image)
-        if path.suffix.lower() == ".png" and path.is_file():
-            return path.read_bytes()
+    if path is not None:
         image = _open(pillow, path)
     elif not isinstance(image, pillow.Image):
         image = pillow.fromarray(_pixels(image))
