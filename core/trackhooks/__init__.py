@@ -25,6 +25,7 @@ from .hooks import CallbackList
 from .reading.comparison import compare
 from .reading.listing import runs
 from .session import Run, run
+from .switch import disable, enable, keras_callback
 from .tracker import Tracker
 
 __all__ = [
@@ -41,7 +42,10 @@ __all__ = [
     "TrackhooksWarning",
     "UnknownNameError",
     "compare",
+    "disable",
+    "enable",
     "journal",
+    "keras_callback",
     "run",
     "runs",
 ]

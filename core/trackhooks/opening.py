@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import copy
 import threading
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from . import open_runs
+from .errors import TrackhooksError, warn
 from .recording import Recording
-from .session import Run, Settings, open_run
+from .session import Run, Settings, open_run, silent_run
 
 
 class Opener:
@@ -29,25 +31,28 @@ class Opener:
         self._opened: list[Run] = []
         self._mutex = threading.Lock()
 
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool = False) -> Recording:
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recording:
         """The run that this model's next mode belongs to.
 
         Args:
             model: whatever the framework trains; it must be possible to hold a weak reference to it.
             trains: the mode is a training.
-            resumes: the training goes on with an earlier one.
+            resumes: the training goes on with an earlier one, whose run may be told by its folder.
 
         Raises:
-            TrackhooksError: the directory of the runs cannot be written.
+            TrackhooksError: the directory of the runs cannot be written, and the runs are strict; else this is only
+                a warning, and the run that is returned records nothing.
         """
         around = open_runs.training_here()
         found = self._joinable(model, resumes) if trains else around or open_runs.of(model)
         with self._mutex:
-            found = found or self._open(around)
+            found = found or self._open(around, resumes if isinstance(resumes, Path) else None)
             found.adopt(model)
         return found
 
-    def _joinable(self, model: Any, resumes: bool) -> Run | None:
+    def _joinable(self, model: Any, resumes: bool | Path) -> Recording | None:
+        if isinstance(resumes, Path):
+            return next((run for run in open_runs.every() if run.path == resumes.absolute()), None)
         last = open_runs.of(model)
         if not isinstance(last, Run) or last not in self._opened or last.callbacks.state.training:
             return None
@@ -56,13 +61,39 @@ class Opener:
         last.close(*last.status_at_exit(None))
         return None
 
-    def _open(self, around: Recording | None) -> Run:
+    def _open(self, around: Recording | None, earlier: Path | None) -> Run:
         self._close_forgotten()
-        opened = open_run(self._chosen, parent=around)
+        opened = self._resumed(earlier) or self._new(around)
+        opened.automatic = True
         self._opened.append(opened)
         # A tracker holds one run at a time: each further run gets a fresh one, made like the one that was given.
-        self._chosen = msgspec.structs.replace(self._chosen, objects=[copy.copy(made) for made in self._spare])
+        self._chosen = msgspec.structs.replace(
+            self._chosen, objects=[copy.copy(made) for made in self._spare]
+        )
         return opened
+
+    def _resumed(self, earlier: Path | None) -> Run | None:
+        try:
+            return open_run(self._chosen, earlier) if earlier is not None else None
+        except TrackhooksError as error:
+            warn(f"the run {earlier} cannot be resumed: {error} A new one is opened.")
+            return None
+
+    def _new(self, around: Recording | None) -> Run:
+        try:
+            return open_run(self._chosen, parent=around)
+        except TrackhooksError as error:
+            if self._chosen.strict:
+                raise
+            warn(f"{error} Nothing is recorded.")
+            return silent_run(self._chosen)
+
+    def close(self) -> None:
+        """Closes its runs, but for those that are training now: they end with the process."""
+        with self._mutex:
+            for opened in self._opened:
+                if not opened.callbacks.state.training:
+                    opened.close(*opened.status_at_exit(None))
 
     def _close_forgotten(self) -> None:
         """What belongs to models that are gone gets no more records."""

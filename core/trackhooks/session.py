@@ -22,6 +22,7 @@ from .folder import as_file_name, home
 from .hooks import CallbackList, Function
 from .journal import Writer
 from .keeping import Policy
+from .loops import keras, ultralytics
 from .loops.torch import Batch, Loop
 from .recording import Recording, status_of
 from .tracker import Tracker, entry_points
@@ -184,6 +185,40 @@ class Run(Recording):
         super()._end_epoch()
         _deliverer().check(self.info, self.strict)
 
+    # Keras
+
+    @property
+    def keras(self) -> Any:
+        """The run as a callback of Keras: `model.fit(x, y, callbacks=[run.keras])`.
+
+        A true `keras.callbacks.Callback`, to be passed to `fit`, `evaluate` or `predict`. Afterwards evaluations,
+        predictions, saves and exports of the model are recorded without it, until the run is closed.
+
+        Raises:
+            MissingPackageError: Keras has not been imported.
+        """
+        return keras.callback_of(self)
+
+    # Ultralytics
+
+    def attach(self, model: Any) -> None:
+        """Records all that an Ultralytics model does, in every mode, until the run is closed.
+
+        The model's own callbacks are called as before, and those of the run behind them. Several models may be
+        attached to one run.
+
+        Args:
+            model: such as `YOLO("yolo11n.pt")`; a trainer that was made without one serves, too.
+
+        Raises:
+            InvalidValueError: it is no model of Ultralytics.
+        """
+        ultralytics.attach(self, model)
+
+    def child(self, name: str) -> Run:
+        """Opens a run that is a part of this one, with the same trackers and settings."""
+        return open_run(msgspec.structs.replace(self._settings, name=name, params={}), parent=self)
+
     # A loop of your own
 
     def watch(
@@ -277,6 +312,8 @@ class Run(Recording):
             self._loop.settle()
         self._loop.abandon()
         self._loop.release()
+        for loop in self.loops.values():
+            loop.release()
         recorded = self.records
         super().close(status, reason)
         if not recorded:
@@ -351,15 +388,14 @@ def run(
 
 def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | None = None) -> Run:
     """Opens a run with settings that were checked before; `parent` is the run that it is a part of."""
-    callbacks = CallbackList()
     if not records_here():
-        return Run(_silent_info(chosen), None, callbacks, chosen)
+        return silent_run(chosen)
     info = recording.new_info(
         name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
         trackers=chosen.tracker_names, parent=None if parent is None else parent.id,
         options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
     )  # fmt: skip
-    made = Run(*_folder_of(info, chosen, resume), callbacks, chosen)
+    made = Run(*_folder_of(info, chosen, resume), CallbackList(), chosen)
     open_runs.add(made)
     _announce(made)
     _deliverer().follow(made.info, chosen.specs, chosen.objects, chosen.delivery)
@@ -395,11 +431,13 @@ def records_here() -> bool:
     return rank in ("0", "-1")
 
 
-def _silent_info(chosen: Settings) -> RunInfo:
+def silent_run(chosen: Settings) -> Run:
+    """A run that calls its callbacks and records nothing."""
     name = as_file_name(chosen.name or "silent")
-    return RunInfo(
+    info = RunInfo(
         id=f"silent-{os.getpid()}-{time.monotonic_ns()}", name=name, path=str((chosen.dir / name).absolute())
     )
+    return Run(info, None, CallbackList(), chosen)
 
 
 # The end of the process

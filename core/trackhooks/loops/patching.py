@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Around = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -19,7 +19,7 @@ class Patches:
         self._patches: list[_Patch] = []
         self._mutex = threading.RLock()
 
-    def hold(self, holder: object, cls: type, methods: dict[str, Around]) -> None:
+    def hold(self, holder: object, cls: type, methods: Mapping[str, Around]) -> None:
         """Replaces the methods, where no one else holds them already.
 
         Args:
