@@ -469,7 +469,7 @@ def test_a_record_that_a_tracker_could_not_take_is_told(here: Path) -> None:
         run.log(loss=0.5)
     good("sync", "a")
     result = call("sync", "a", "--to", "lines:Lines", "--option", "lines:Lines.poison=poison")
-    assert "delivered, but for 1 records that it could not take" in result.stderr
+    assert "delivered, but for 1 record that it could not take" in result.stderr
     assert "lines could not take the records 0" in wrong()
 
 
@@ -480,8 +480,8 @@ def test_a_damaged_journal_is_wrong() -> None:
     content[200:204] = b"\0\0\0\0"
     (path / "journal").write_bytes(content)
     shown = wrong()
-    assert "bytes of the journal are no records" in shown
-    assert "1 record is missing" in shown
+    assert "bytes of the journal hold no records" in shown
+    assert "missing: 1 record" in shown
 
 
 def test_a_run_without_a_journal_is_wrong() -> None:
@@ -511,11 +511,22 @@ def test_a_tracker_of_another_package_is_found_and_a_broken_one_is_wrong(
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.2\n")
     (metadata / "entry_points.txt").write_text(
         "[trackhooks.trackers]\ntheirs = lines:Lines\nbroken = nowhere:Tracker\ncsv = lines:Lines\n"
+        "needy = needy:Needy\n"
+    )
+    (here / "site" / "needy.py").write_text(
+        "import trackhooks\n"
+        "class Needy(trackhooks.Tracker):\n"
+        "    requires = {'absent_package': 'theirs[needy]'}\n"
     )
     monkeypatch.syspath_prepend(here / "site")
     shown = wrong()
     assert re.search(r"^✓ theirs +from theirs 1\.2$", shown, re.MULTILINE)
     assert "from theirs 1.2 cannot be loaded: ModuleNotFoundError: No module named 'nowhere'" in shown
+    assert re.search(
+        r"^· needy +from theirs 1\.2, needs absent_package\n +pip install 'theirs\[needy\]'$",
+        shown,
+        re.MULTILINE,
+    )
     assert "from theirs 1.2 is not reached: trackhooks_integrations.csv:CSV bears the same name" in shown
 
 

@@ -275,8 +275,8 @@ def test_a_damaged_journal_is_read_as_far_as_it_goes_and_the_damage_is_told() ->
     assert run.metrics["loss"].last == 99.0
     assert run.journal.missing == 1
     assert run.journal.damage == [
-        f"{run.journal.skipped} bytes of the journal are no records",
-        "1 record is missing",
+        f"damaged: {run.journal.skipped} bytes of the journal hold no records",
+        "missing: 1 record",
     ]
     assert "The journal of a is damaged" in str(trackhooks.runs())
 
@@ -417,7 +417,7 @@ def test_only_parameters_that_differ_are_shown() -> None:
     comparison = trackhooks.compare(["a", "b"])
     assert comparison.params == ["lr"]
     assert comparison.to_dict()["params"] == {"lr": [0.1, 0.2]}
-    assert "1 parameter is the same." in str(comparison)
+    assert "More parameters that are the same: 1 (--all-params)" in str(comparison)
     assert trackhooks.compare(["a", "b"], all_params=True).params == ["lr", "epochs"]
 
 
@@ -543,7 +543,7 @@ def test_thousands_of_parameters_are_compared_and_the_table_stays_short() -> Non
     comparison = trackhooks.compare(["a", "b"])
     assert len(comparison.to_dict()["params"]) == 3000
     assert len(str(comparison).splitlines()) < 150
-    assert "2,900 more parameters differ." in str(comparison)
+    assert "More parameters that differ: 2,900 (--all-params)" in str(comparison)
 
 
 def test_texts_cannot_break_the_table_or_command_the_terminal() -> None:

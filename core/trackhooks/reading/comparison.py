@@ -112,9 +112,11 @@ class Comparison:
         """What is not in the table."""
         same = len({name for run in self.runs for name in run.params}) - len(self.params)
         left_out = len(self.params) - len(params)
-        notes = [f"{left_out:,} more parameters differ."] * bool(left_out)
-        notes += [f"{same:,} {'parameter is' if same == 1 else 'parameters are'} the same."] * bool(same)
-        return ([" ".join([*notes, "All of them: --all-params"])] if notes else []) + damage_notes(self.runs)
+        hidden = [f"that differ: {left_out:,}"] * bool(left_out) + [f"that are the same: {same:,}"] * bool(
+            same
+        )
+        notes = [f"More parameters {', '.join(hidden)} (--all-params)"] * bool(hidden)
+        return notes + damage_notes(self.runs)
 
     def __str__(self) -> str:
         width = terminal_width()

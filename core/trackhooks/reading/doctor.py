@@ -65,7 +65,7 @@ class Report(NamedTuple):
             for title, found in self.sections.items()
         ]
         count = len(self.problems)
-        verdict = "Nothing is wrong." if not count else f"{count} {'problem' if count == 1 else 'problems'}."
+        verdict = f"{formats.counted(count, 'problem')}." if count else "Nothing is wrong."
         return Table(["", ""], sections, [verdict])
 
 

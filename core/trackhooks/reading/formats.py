@@ -53,6 +53,11 @@ def moment(seconds: float) -> str:
     return time.strftime("%b %d %H:%M" if same_year else "%Y-%m-%d", then)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 step`, `1,200 steps`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def plain(text: str) -> str:
     """The text in one line, with what a terminal would obey written as its escape."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

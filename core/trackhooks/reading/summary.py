@@ -21,6 +21,7 @@ from ..event import FINAL, Event, File, RunInfo, Scalar
 from ..journal import Reader
 from ..names import lower_is_better
 from ..tracker import Axis, axis_of
+from .formats import counted
 
 _CHUNK = 20_000
 """Records between two reports of progress."""
@@ -97,9 +98,9 @@ class JournalState(msgspec.Struct):
         """What is wrong with it, in words; empty where nothing is."""
         found = [self.error] if self.error else []
         if self.skipped:
-            found.append(f"{self.skipped:,} bytes of the journal are no records")
+            found.append(f"damaged: {counted(self.skipped, 'byte')} of the journal hold no records")
         if self.missing:
-            found.append(f"{self.missing:,} {'record is' if self.missing == 1 else 'records are'} missing")
+            found.append(f"missing: {counted(self.missing, 'record')}")
         return found
 
 
@@ -164,7 +165,7 @@ class RunSummary(msgspec.Struct):
     def length(self) -> str:
         """How long it trained, in words: `"10 epochs"`, or `"500 steps"` where there were no epochs."""
         count, unit = (self.epochs, "epoch") if self.epochs else (self.steps, "step")
-        return f"{count:,} {unit}{'s' * (count != 1)}" if count else ""
+        return counted(count, unit) if count else ""
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values; times are seconds since 1970."""

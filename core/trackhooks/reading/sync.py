@@ -13,6 +13,7 @@ from ..cursor import Cursor, Spec, cursors
 from ..delivery import deliver, specs_of
 from ..errors import InvalidValueError
 from ..event import FINAL, RunInfo
+from .formats import counted
 
 Options = Mapping[str, Mapping[str, Any]]
 """The options of each tracker by its name."""
@@ -73,7 +74,7 @@ def _outcome(run: RunInfo, name: str, running: bool, before: list[Cursor], error
     after = cursors(run.path, name)
     skipped = sum(len(cursor.skipped) for cursor in after) - sum(len(cursor.skipped) for cursor in before)
     if skipped and not error:
-        error = f"delivered, but for {skipped} records that it could not take: trackhooks doctor {run.path}"
+        error = f"delivered, but for {counted(skipped, 'record')} that it could not take: trackhooks doctor {run.path}"
     return Delivery(
         run=run.name,
         tracker=name,
