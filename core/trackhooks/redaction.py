@@ -41,6 +41,7 @@ _AZURE = r"(?:(?<=\bAccountKey=)|(?<=\bSharedAccessKey=))[A-Za-z0-9+/=]{20,}"
 _SHAPES = {
     hint: re.compile(shape)
     for hint, shape in {
+        "PRIVATE KEY": r"-----BEGIN[ A-Z]*PRIVATE KEY-----(?:.|\n)*?(?:-----END[ A-Z]*PRIVATE KEY-----|\Z)",
         "gh": r"\bgh[pousr]_[A-Za-z0-9]{20,}",
         "github_pat_": r"\bgithub_pat_[A-Za-z0-9_]{20,}",
         "glpat-": r"\bglpat-[A-Za-z0-9_-]{16,}",  # GitLab
@@ -58,14 +59,13 @@ _SHAPES = {
         "npm_": r"\bnpm_[A-Za-z0-9]{30,}",
         "pypi-": r"\bpypi-[A-Za-z0-9_-]{40,}",
         "Key=": _AZURE,
-        "eyJ": r"(?<![\w-])eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}",  # a JSON web token
+        "eyJ": r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}",  # a JSON web token
         "eyJhcGlfYWRkcmVzcyI6": r"\beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/=]{20,}",  # Neptune
         "earer ": _BEARER,  # an HTTP header
         "EARER ": _BEARER,
         "sig=": _SIGNATURE,  # a signed URL
         "Signature=": _SIGNATURE,
         "@": r"(?<=://)[A-Za-z0-9_-]{32,}(?=@)",  # a token as the user of a URL
-        "PRIVATE KEY": r"-----BEGIN[ A-Z]*PRIVATE KEY-----(?:.|\n)*?(?:-----END[ A-Z]*PRIVATE KEY-----|\Z)",
     }.items()
 }
 # The password reaches to the last @ before the path. One that holds a slash ends at the next @ instead; a port, and a
@@ -139,7 +139,8 @@ def redact_command(words: list[str]) -> list[str]:
 
 
 def _redact_word(word: str) -> str:
-    for equals in re.finditer("=", word):
-        if is_secret_name(word[: equals.start()]) and equals.end() < len(word):
-            return f"{word[: equals.end()]}{REDACTED}"
+    for equals in re.finditer(r"(?<=[\w-])=(?=.)", word, re.DOTALL):
+        before = word[: equals.start()]
+        if re.fullmatch(r"[\w=+./-]+", before) and is_secret_name(before):
+            return f"{before}={REDACTED}"
     return redact_text(word)
