@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ CREATED = 1_700_000_000.0
 def run_info(folder: Path, **fields: Any) -> RunInfo:
     """A run in this folder, which is made; its id is the folder's name."""
     folder.mkdir(parents=True, exist_ok=True)
-    return RunInfo(
-        **{"id": f"id-{folder.name}", "name": folder.name, "created": CREATED} | fields, path=str(folder)
-    )
+    own: dict[str, Any] = {
+        "id": f"{zlib.crc32(str(folder).encode()):08x}",
+        "name": folder.name,
+        "created": CREATED,
+    }
+    return RunInfo(**own | fields, path=str(folder))
 
 
 class Feeding:
@@ -76,5 +80,10 @@ def kept(run: RunInfo, event: int, original: str, content: bytes, **fields: Any)
     copy.parent.mkdir(exist_ok=True)
     copy.write_bytes(content)
     path = str(Path(run.path).parent / "weights" / original)
-    stored = {"kind": "model", "name": original, "format": Path(original).suffix[1:], "size": len(content)}
+    stored: dict[str, Any] = {
+        "kind": "model",
+        "name": original,
+        "format": Path(original).suffix[1:],
+        "size": len(content),
+    }
     return File(path, **stored | fields, kept=f"files/{copy.name}", sha256=f"sha-of-{content.decode()}")

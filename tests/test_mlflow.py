@@ -86,7 +86,7 @@ def uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def feed(tmp_path: Path, uri: str) -> Feeding:
-    return feeding(uri, run_info(tmp_path / "run", id=f"id-{tmp_path}", project=str(tmp_path)))
+    return feeding(uri, run_info(tmp_path / "run", project=str(tmp_path)))
 
 
 def feeding(uri: str, run: RunInfo, **options: Any) -> Feeding:
@@ -267,10 +267,7 @@ def test_without_a_project_the_experiment_is_trackhooks_or_the_one_of_the_enviro
 def test_runs_of_a_group_are_nested_in_one_run_with_its_name(tmp_path: Path, uri: str) -> None:
     project = str(tmp_path)
     runs = [
-        stored(
-            feeding(uri, run_info(tmp_path / f"g{n}", id=f"{project}{n}", project=project, group="it's 5"))
-        )
-        for n in range(2)
+        stored(feeding(uri, run_info(tmp_path / f"g{n}", project=project, group="it's 5"))) for n in range(2)
     ]
     (parent,) = {run.data.tags["mlflow.parentRunId"] for run in runs}
     assert client(uri).get_run(parent).info.run_name == "it's 5"
@@ -279,9 +276,11 @@ def test_runs_of_a_group_are_nested_in_one_run_with_its_name(tmp_path: Path, uri
 
 def test_a_run_inside_another_is_nested_in_it_whichever_comes_first(tmp_path: Path, uri: str) -> None:
     inner = stored(
-        feeding(uri, run_info(tmp_path / "inner", id="inner", project=str(tmp_path), parent="outer"))
+        feeding(uri, run_info(tmp_path / "inner", project=str(tmp_path), parent=f"outer {tmp_path.name}"))
     )
-    outer = stored(feeding(uri, run_info(tmp_path / "outer", id="outer", project=str(tmp_path))))
+    outer = stored(
+        feeding(uri, run_info(tmp_path / "outer", id=f"outer {tmp_path.name}", project=str(tmp_path)))
+    )
     assert inner.data.tags["mlflow.parentRunId"] == outer.info.run_id
     assert (outer.info.run_name, outer.info.status) == ("outer", "RUNNING")
 
@@ -297,7 +296,7 @@ def test_a_run_whose_state_was_lost_is_found_again(feed: Feeding) -> None:
     [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED"), ("lost", "KILLED")],
 )
 def test_the_status_is_the_runs(tmp_path: Path, store: str, status: str, called: str) -> None:
-    feed = feeding(store, run_info(tmp_path / status, id=f"{tmp_path}"))
+    feed = feeding(store, run_info(tmp_path / status))
     assert stored(feed).info.status == "RUNNING"
     reason = "" if status == "finished" else "ValueError: x"
     feed.give(Event("teardown", 5, CREATED + 5, status=status)).finish(status, reason)
@@ -396,7 +395,7 @@ def test_a_checkpoint_that_lost_its_aliases_goes_and_one_that_lost_some_stays(fe
 
 
 def test_every_checkpoint_is_a_model_where_all_are_kept(tmp_path: Path, store: str) -> None:
-    feed = feeding(store, run_info(tmp_path / "all", keep="all", id=str(tmp_path)))
+    feed = feeding(store, run_info(tmp_path / "all", keep="all"))
     feed.give(
         saved(feed, 0, 0, "last.pt", b"one", "last"), saved(feed, 1, 1, "last.pt", b"two", "last")
     ).flush()
@@ -444,7 +443,7 @@ def test_an_exported_folder_is_uploaded_whole(feed: Feeding) -> None:
 
 def test_a_run_that_finishes_registers_its_checkpoints_with_their_aliases(tmp_path: Path, uri: str) -> None:
     name = f"detector {tmp_path.name} {len(uri)}"
-    feed = feeding(uri, run_info(tmp_path / "run", id=f"{tmp_path}"), register=name)
+    feed = feeding(uri, run_info(tmp_path / "run"), register=name)
     feed.give(saved(feed, 0, 0, "best.pt", b"one", "best"), saved(feed, 1, 1, "last.pt", b"two", "last"))
     feed.finish()
     feed.crash().finish()  # an evaluation came later

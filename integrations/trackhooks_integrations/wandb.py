@@ -35,6 +35,7 @@ import logging
 import math
 import os
 import re
+import sys
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ from trackhooks.tracker import Axis, State, Tracker
 
 from .checkpoints import Checkpoints
 from .files import folder_option
-from .wandb_log import TransactionLog
+from .wandb_log import MARK, TransactionLog
 
 _MODES = ("online", "offline", "shared", "disabled")
 _EXIT_CODES = {"finished": 0, "failed": 1}
@@ -57,7 +58,7 @@ _MOST_BINS = 512
 _log = logging.getLogger("trackhooks")
 
 _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-"""The runs that this process has open in W&B, which has each only once: an attempt after a failure goes on with it."""
+"""By its folder, what this process has open in W&B, which takes a run only once: a new attempt goes on with it."""
 
 
 class WandB(Tracker):
@@ -107,8 +108,7 @@ class WandB(Tracker):
     @functools.cached_property
     def _mode(self) -> str:
         """As W&B's settings have it; offline where W&B would ask for an account."""
-        import wandb
-
+        wandb = _import()
         mode: str = self._given_mode or wandb.setup().settings.mode
         if mode == "online" and wandb.run is None and not wandb.login(prompt=False, verify=False):
             _log.warning(
@@ -120,9 +120,7 @@ class WandB(Tracker):
     @property
     def destination(self) -> str:
         """What it is delivered to: offline and online are two things, and so are projects."""
-        import wandb
-
-        where = wandb.setup().settings.base_url if self._mode in ("online", "shared") else self._mode
+        where = _import().setup().settings.base_url if self._mode in ("online", "shared") else self._mode
         return f"{where}/{self._entity or ''}/{self._project or ''}"
 
     @property
@@ -136,24 +134,22 @@ class WandB(Tracker):
 
     def start(self, run: RunInfo, state: State) -> None:
         """Opens the run by the id of trackhooks."""
-        import wandb
-
+        wandb = _import()
         self._checkpoints = Checkpoints(run.keep, state.get("checkpoints"))
         self._defined: set[str] = set()
         self._row: dict[str, Any] = {}
         self._last: int = state.get("last", -1)
-        self._last_row = -1
         self._joins = self._joined is not None and wandb.run is not None and wandb.run.id == self._joined
-        if self._joins:
-            self._run = wandb.run
-        else:
-            self._run = _open.get(run.id) or wandb.init(**self._arguments(run), settings=self._settings(run))
-            _open[run.id] = self._run
+        self._run = wandb.run if self._joins else _open.get(run.path)
+        if self._run is None:
+            self._run = _open[run.path] = wandb.init(**self._arguments(run), settings=self._settings(run))
+        self._written = None
+        if not self._joins and not self._run.disabled:
+            self._written = TransactionLog(Path(self._run.settings.sync_file))
             self._last = max(self._last, self._run.step - 1, *self._steps_in_files())
-        self._written = TransactionLog(Path(self._run.settings.sync_file))
         self._run.config.update({"environment": run.environment}, allow_val_change=True)
-        for axis in ("step", "epoch"):
-            self._run.define_metric(axis, hidden=True)
+        self._run.define_metric("epoch", hidden=True)
+        self._sync()
 
     def _arguments(self, run: RunInfo) -> dict[str, Any]:
         project = self._project or run.project
@@ -198,8 +194,8 @@ class WandB(Tracker):
     def _steps_in_files(self) -> Iterator[int]:
         """The last rows of what was written offline so far; online, the server knows."""
         yield -1
-        if self._run.offline:
-            for path in Path(self._run.settings.wandb_dir).glob(f"offline-run-*/run-{self._run.id}.wandb"):
+        for path in Path(self._run.settings.wandb_dir).glob(f"offline-run-*/run-{self._run.id}.wandb"):
+            if self._run.offline:
                 file = TransactionLog(path)
                 file.read()
                 yield file.step
@@ -212,7 +208,7 @@ class WandB(Tracker):
             place = {"step": max(event.step, 0), "_timestamp": event.time}
             row = place | ({"epoch": event.epoch} if event.epoch >= 0 else {}) | self._row
             self._run.log(row, step=None if self._joins else event.index, commit=True)
-            self._last = self._last_row = event.index
+            self._last = event.index
         if event.status in FINAL:
             self._log_checkpoints()
 
@@ -316,10 +312,16 @@ class WandB(Tracker):
                 drawn.add_edge(nodes[source], nodes[node.name])
         self._row[graph.name] = drawn
 
+    def _sync(self) -> None:
+        mark = functools.partial(self._run.define_metric, MARK, hidden=True)
+        if self._written is None:
+            mark()
+        else:
+            self._written.wait_for_mark(mark)
+
     def flush(self) -> State:
         """Waits until W&B has written what it was given."""
-        if not self._joins and not self._run.disabled:
-            self._written.wait(self._last_row)
+        self._sync()
         return {"last": self._last, "checkpoints": self._checkpoints.state()}
 
     def finish(self, status: str, reason: str) -> None:
@@ -327,9 +329,19 @@ class WandB(Tracker):
         self._run.summary.update({"status": status} | ({"reason": reason} if reason else {}))
         if self._joins:
             return
+        _open.pop(self.run.path, None)
         self._run.finish(_EXIT_CODES.get(status, 255))
-        if not self._run.disabled:
-            self._written.wait(self._last_row, exited=True)
+        if self._written is not None:
+            self._written.wait_for_exit()
+
+
+def _import() -> Any:
+    """W&B, with a service of its own: the one of a training that uses W&B itself ends with that training."""
+    if "wandb" not in sys.modules:
+        os.environ.pop("WANDB_SERVICE", None)
+    import wandb
+
+    return wandb
 
 
 def _is_alive(run: RunInfo) -> bool:
