@@ -43,6 +43,8 @@ class LoopState:
         self.file: Any = None
         """The file of the newest checkpoint or export."""
         self.data: Any = None
+        """What is trained on."""
+        self.val_data: Any = None
         self._in_batch = False
 
     def note(
@@ -179,7 +181,7 @@ class ValidatorView(View):
 
     kind = "validator"
     attributes: ClassVar[Mapping[str, str]] = {
-        "args": "args", "model": "model", "dataloader": "data", "metrics": "metrics", "batch_i": "batch",
+        "args": "args", "model": "model", "dataloader": "val_data", "metrics": "metrics", "batch_i": "batch",
         "seen": "seen", "training": "training", "save_dir": "save_dir",
     }  # fmt: skip
 

@@ -87,8 +87,8 @@ class Place:
         """Follows a run that goes on, by what its journal holds."""
         if event.hook == "on_train_batch_end":
             self.step = max(self.step, event.step)
-        elif event.hook == "on_train_epoch_start":
-            self.epoch = event.epoch
+        elif event.hook == "on_train_epoch_start":  # with what stands before it, where a run was rewound
+            self.epoch, self.step = event.epoch, event.step
         elif event.hook == "on_fit_epoch_end":
             self.epochs_done = event.epoch + 1
         elif event.hook in self._outside and event.epoch < 0:

@@ -39,6 +39,9 @@ _EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
 class Collector(Protocol):
     """A loop that is inside of a batch: what the user logs there joins the batch's record."""
 
+    thread: int
+    """The thread that the loop is on."""
+
     def collect(self, metrics: Mapping[str, Any], weight: float) -> None:
         """Takes the metrics of the present batch."""
 
@@ -297,10 +300,13 @@ class Recording:
                 f"run.log({metrics!r}): a mapping from names to numbers is needed, or run.log(loss=…)."
             )
         found = {**metrics, **named} if metrics else named
-        if self.collector is not None and step is None and epoch is None:
-            self.collector.collect(found, weight)
+        if step is None and epoch is None and self._collects_here():
+            self.collector.collect(found, weight)  # type: ignore[union-attr] # it does
         elif found:
             self._log(found, **_axes(step=step, epoch=epoch))
+
+    def _collects_here(self) -> bool:
+        return self.collector is not None and self.collector.thread == threading.get_ident()
 
     def _log(self, metrics: Mapping[str, Any], **more: Any) -> None:
         if not self.records:

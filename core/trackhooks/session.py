@@ -6,7 +6,8 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,8 @@ from .hooks import CallbackList, Function
 from .journal import Writer
 from .keeping import Policy
 from .loops import keras, ultralytics
-from .loops.torch import Batch, Loop
+from .loops.batches import Item
+from .loops.torch import Loop
 from .recording import Recording, status_of
 from .tracker import Tracker, entry_points
 from .values import params as safe_params
@@ -241,7 +243,7 @@ class Run(Recording):
         """
         self._loop.watch(model, optimizer, gradient_norm, histograms)
 
-    def epochs(self, count: int, *, start: int | None = None, progress: bool = False) -> Iterator[int]:
+    def epochs(self, count: int, *, start: int | None = None, progress: bool = False) -> Iterable[int]:
         """Runs a training: `for epoch in run.epochs(10)`. Ends early when a callback asks for it.
 
         Args:
@@ -249,26 +251,27 @@ class Run(Recording):
             start: the index of the first epoch, as after a checkpoint was loaded.
             progress: show a bar for each epoch.
 
-        Yields:
-            The index of the epoch, from 0.
+        Returns:
+            The indices of the epochs, from 0; as long as there are epochs.
 
         Raises:
             InvalidValueError: `count` is no number of epochs.
         """
         return self._loop.epochs(count, start, progress)
 
-    def train(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def train(self, batches: Iterable[Item]) -> Iterable[Item]:
         """Goes through the training batches of an epoch; what is logged in each becomes one record.
 
-        Without `run.epochs` around it each call is an epoch of its own.
+        What it returns can be gone through in every epoch anew, and is as long as the batches are. Without
+        `run.epochs` around it each time is an epoch of its own.
         """
         return self._loop.train(batches)
 
-    def validate(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def validate(self, batches: Iterable[Item]) -> Iterable[Item]:
         """Goes through validation batches; the means of what is logged become `val/…`, outside of epochs `test/…`."""
         return self._loop.validate(batches)
 
-    def predict(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
         """Goes through batches to predict; samples a second are recorded, and the means of what is logged."""
         return self._loop.predict(batches)
 
@@ -303,23 +306,37 @@ class Run(Recording):
 
     # The end
 
+    def status_at_exit(self, error: BaseException | None) -> tuple[str, str]:
+        """The status of a run that is still open when the process ends: see `Recording.status_at_exit`."""
+        if error is None:
+            self._loop.settle_at_exit()
+        return super().status_at_exit(error)
+
     def close(self, status: str = "finished", reason: str = "") -> None:
         """Ends the run: fires `teardown` where a training has started, sets the status, closes the journal.
 
         Does not wait for delivery: see `wait`. Closing again does nothing.
         """
-        if status == "finished":
-            self._loop.settle()
+        try:
+            if status == "finished":
+                self._loop.settle()
+        except BaseException as error:  # of a callback of the user's own
+            status, reason = status_of(error)
+            raise
+        finally:
+            self._end(status, reason)
+
+    def _end(self, status: str, reason: str) -> None:
         self._loop.abandon()
-        self._loop.release()
-        for loop in self.loops.values():
+        for loop in (self._loop, *self.loops.values()):
             loop.release()
         recorded = self.records
-        super().close(status, reason)
-        if not recorded:
-            return
-        open_runs.remove(self)
-        _deliverer().end(self.info)
+        try:
+            super().close(status, reason)
+        finally:
+            if recorded:
+                open_runs.remove(self)
+                _deliverer().end(self.info)
 
     def __enter__(self) -> Run:
         return self
@@ -467,9 +484,19 @@ if hasattr(os, "register_at_fork"):
 def _at_exit(pid: int) -> None:
     if pid != os.getpid() or not _deliverers:
         return
-    error = getattr(sys, "last_value", None)
-    for made in open_runs.every():
-        made.close(*made.status_at_exit(error))
+    with ExitStack() as ends:  # each is done, whatever the callbacks of an earlier run raise
+        ends.callback(_wait_for_delivery)
+        for made in reversed(open_runs.every()):
+            ends.callback(_close_at_exit, made)
+
+
+def _close_at_exit(made: Recording) -> None:
+    # In an interactive session any earlier line may have raised the last exception.
+    error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
+    made.close(*made.status_at_exit(error))
+
+
+def _wait_for_delivery() -> None:
     deliverer = _deliverers[0]
     try:
         done = deliverer.finish(_EXIT_WAIT_S)

@@ -10,165 +10,78 @@ after an exception only `teardown` fires, as in Ultralytics.
 from __future__ import annotations
 
 import math
-import time
+import operator
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 from .. import values
 from ..callback import ProgressBar
 from ..errors import InvalidValueError
-from ..names import Prefixed
 from ..recording import Recording
 from ..values import Snapshot
-from ..writing import Number, on_host
+from ..writing import on_host
+from .batches import Item, Pass, length, samples
 from .leaving import left_by_exception
+from .means import Scope, TrainScope
 from .modules import Watched
 
-Batch = TypeVar("Batch")
+
+class _Part(NamedTuple):
+    """The hooks of one part of the loop."""
+
+    name: str
+    start: str
+    """At the start of a batch."""
+    end: str
+    before_end: str | None = None
 
 
-class Means:
-    """Weighted running means by name; what lies on an accelerator is summed up there."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, tuple[Any, float]] = {}
-
-    def add(self, name: str, value: Number, weight: float) -> None:
-        """Counts one value."""
-        term = value.tensor * weight if isinstance(value, Snapshot) else value * weight
-        total, weights = self._sums.get(name, (0.0, 0.0))
-        self._sums[name] = (total + term, weights + weight)
-
-    def result(self) -> dict[str, float]:
-        """The means; waits for the accelerator where some lie there."""
-        means = {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
-        return on_host(
-            {name: mean if isinstance(mean, float) else Snapshot(mean) for name, mean in means.items()}
-        )
-
-
-class _Scope:
-    """A part of the loop in which `run.log` collects: the names of a batch, and of the mean over all batches."""
-
-    def __init__(self, batch: str | None, mean: str) -> None:
-        self.means = Means()
-        self.samples = 0
-        self.started = time.monotonic()
-        self.batch_metrics: dict[str, Number] = {}
-        self._batch_names = None if batch is None else Prefixed(batch)
-        self._mean_names = Prefixed(mean) if mean else None
-
-    def collect(self, numbers: Mapping[str, Number], weight: float) -> None:
-        """Takes numbers of the present batch."""
-        for name, value in numbers.items():
-            self.means.add(name if self._mean_names is None else self._mean_names[name], value, weight)
-            if self._batch_names is not None:
-                self.batch_metrics[self._batch_names[name]] = value
-
-    def speed(self, part: str) -> dict[str, float]:
-        """Samples a second, where the batches tell how many they hold."""
-        seconds = time.monotonic() - self.started
-        return {f"speed/{part}_samples_per_s": self.samples / seconds} if self.samples and seconds else {}
+_TRAIN = _Part("train", "on_train_batch_start", "on_train_batch_end")
+_VAL = _Part("val", "on_val_batch_start", "on_val_batch_end")
+_PREDICT = _Part(
+    "predict", "on_predict_batch_start", "on_predict_batch_end", before_end="on_predict_postprocess_end"
+)
 
 
 class Loop:
     """Fires the hooks of one run's loop, and collects what is logged inside of it."""
 
     def __init__(self, recording: Recording) -> None:
+        self.thread = 0
+        """The thread that the loop is on: what others log does not belong to its batches."""
         self._recording = recording
         self._callbacks = recording.callbacks
         self._state = recording.callbacks.state
         self._state.loop = "a loop of your own"
         self._watched: Watched | None = None
-        self._scope: _Scope | None = None
-        self._epoch_scope: _Scope | None = None
-        self._train_scope: _Scope | None = None
-        self._epoch_metrics: dict[str, float] = {}
-        self._set_up = False
-        self._in_epochs = False
-        self._unfinished = False
+        self._bar: ProgressBar | None = None
+        self._pretrained = False
+        self._training = False
+        """A training has started, and not ended."""
+        self._running = False
+        """`epochs` is being gone through."""
+        self._broken = False
+        """An exception left the loop, as far as is known by now."""
+        self._epoch: Scope | None = None
+        self._train_part: TrainScope | None = None
+        self._scope: Scope | None = None
+        """Where `run.log` collects now: in a part of the epoch, or in the epoch itself."""
+        self._metrics: dict[str, float] = {}
+        """Those of the epoch, so far."""
 
     # What the model and the optimizer tell
 
     def watch(self, model: Any, optimizer: Any, gradient_norm: bool, histograms: int) -> None:
         """See `Run.watch`."""
-        if self._watched is not None:
-            self._watched.release()
-        self._watched = Watched(model, optimizer, self._fire, self._recording, gradient_norm, histograms)
+        watched = Watched(model, optimizer, self._fire, self._recording, gradient_norm, histograms)
+        self.release()
+        self._watched = watched.listen()
         self._state.optimizer = optimizer
         self._callbacks.set_model(model)
-        self._set_up = False
+        self._pretrained = False
         self._pretrain()
-
-    def _pretrain(self) -> None:
-        if self._set_up:
-            return
-        self._set_up = True
-        self._fire("on_pretrain_routine_start", params=values.params(self._state.args))
-        summary = self._watched.summary() if self._watched is not None else {}
-        self._fire("on_pretrain_routine_end", **summary)
-
-    # Epochs
-
-    def epochs(self, count: int, start: int | None, progress: bool) -> Iterator[int]:
-        """See `Run.epochs`."""
-        _check_count("run.epochs", count)
-        first = self._recording.epoch + 1 if start is None else start
-        last = first + count if start is None else count
-        self._start_training(last, first, progress)
-        try:
-            for epoch in range(first, last):
-                self._start_epoch(epoch)
-                yield epoch
-                self._end_epoch()
-                if self._callbacks.stop_training:
-                    break
-        except GeneratorExit:
-            self._unfinished = left_by_exception()
-            if self._unfinished:
-                raise
-        self._end_training()
-
-    def _start_training(self, epochs: int, first: int, progress: bool) -> None:
-        self.settle()
-        self._pretrain()
-        if progress and not any(isinstance(callback, ProgressBar) for callback in self._callbacks):
-            self._callbacks.append(ProgressBar())
-        self._callbacks.set_params(
-            {"verbose": int(progress), "epochs": epochs, "steps": None, "initial_epoch": first}
-        )
-        self._in_epochs = True
-        self._fire("on_train_start")
-
-    def _start_epoch(self, epoch: int) -> None:
-        self._epoch_scope = self._scope = _Scope(None, "")
-        self._epoch_metrics, self._train_scope = {}, None
-        self._recording.collector = self
-        self._fire("on_train_epoch_start", epoch=epoch)
-
-    def _end_epoch(self) -> None:
-        if self._epoch_scope is None:
-            return
-        self._end_train_part()
-        metrics = {**self._epoch_metrics, **self._epoch_scope.means.result()}
-        self._scope = self._epoch_scope = self._recording.collector = None
-        self._fire("on_fit_epoch_end", metrics, epoch=self._state.epoch)
-        self._epoch_metrics = metrics
-
-    def _end_training(self) -> None:
-        self._end_epoch()
-        self._in_epochs = self._unfinished = False
-        self._fire("on_train_end", self._epoch_metrics)
-
-    def settle(self) -> None:
-        """The program went on behind a training that was left early: so it has ended, and well."""
-        if self._unfinished or (self._epoch_scope is not None and not self._in_epochs):
-            self._end_training()
-
-    def abandon(self) -> None:
-        """An exception ended the run: what stands open stays so, and only the collecting ends."""
-        self._scope = self._epoch_scope = self._recording.collector = None
-        self._unfinished = self._in_epochs = False
 
     def release(self) -> None:
         """Lets go of the model and the optimizer."""
@@ -176,145 +89,253 @@ class Loop:
             self._watched.release()
             self._watched = None
 
-    # Batches
+    def _pretrain(self) -> None:
+        if self._pretrained:
+            return
+        self._pretrained = True
+        self._fire("on_pretrain_routine_start", params=values.params(self._state.args))
+        summary = self._watched.summary() if self._watched is not None else {}
+        self._fire("on_pretrain_routine_end", **summary)
 
-    def train(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """See `Run.train`."""
-        if not self._in_epochs:
-            self._start_lone_epoch()
-        if self._train_scope is None:
-            self._train_scope = _Scope("batch/", "train/")
-        self._callbacks.set_params({**(self._callbacks.params or {}), "steps": _length(batches)})
-        self._state.data = batches
-        before = self._recording.place.batches
-        return self._batches(batches, self._train_scope, "train", first=before)
+    # Trainings
+
+    def epochs(self, count: int, start: int | None, progress: bool) -> Iterable[int]:
+        """See `Run.epochs`."""
+        count = _index("count", count)
+        if start is None:
+            epochs = range(self._recording.place.epochs_done, self._recording.place.epochs_done + count)
+        else:
+            epochs = range(_index("start", start), count)
+        return Pass(partial(self._epochs, progress=progress), epochs)
+
+    def _epochs(self, epochs: Iterable[int], progress: bool) -> Iterator[int]:
+        assert isinstance(epochs, range)
+        self._start_training(epochs.stop, epochs.start, progress)
+        self._running = True
+        try:
+            for epoch in epochs:
+                self._start_epoch(epoch)
+                yield epoch
+                self._end_epoch()
+                if self._callbacks.stop_training:
+                    break
+        except GeneratorExit:
+            self._broken = left_by_exception()
+            if self._broken:
+                raise
+        finally:
+            self._running = False
+            self._remove_bar()
+        self._end_training()
+
+    def _start_training(self, epochs: int | None, first: int, progress: bool) -> None:
+        self.settle()
+        self._pretrain()
+        if progress:
+            self._add_bar()
+        self._callbacks.set_params(
+            {"verbose": int(progress), "epochs": epochs, "steps": None, "initial_epoch": first}
+        )
+        self._training = True
+        self._fire("on_train_start")
+
+    def _end_training(self) -> None:
+        self._end_epoch()
+        self._training = self._broken = False
+        self._fire("on_train_end", self._metrics)
+
+    def settle(self) -> None:
+        """The program went on behind a training that was left early: so it has ended, and well."""
+        if self._training and not self._running:
+            self._end_training()
+
+    def settle_at_exit(self) -> None:
+        """As `settle`, unless an exception left the training, such as that of `sys.exit`."""
+        if not self._broken:
+            self.settle()
+
+    def abandon(self) -> None:
+        """An exception ended the run: what stands open stays so, and only the collecting ends."""
+        self._collect_in(None)
+        self._epoch = self._train_part = None
+        self._training = self._running = self._broken = False
+        self._remove_bar()
+
+    def _add_bar(self) -> None:
+        if not any(isinstance(callback, ProgressBar) for callback in self._callbacks):
+            self._bar = ProgressBar()
+            self._callbacks.append(self._bar)
+
+    def _remove_bar(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.on_train_end()  # after an exception nothing else closes it, and the terminal would stay without cursor
+            self._callbacks.remove(bar)
+
+    # Epochs
+
+    def _start_epoch(self, epoch: int) -> None:
+        self._epoch, self._train_part, self._metrics = Scope(""), None, {}
+        self._collect_in(self._epoch)
+        self._fire("on_train_epoch_start", epoch=epoch)
 
     def _start_lone_epoch(self) -> None:
         """`run.train` without `run.epochs`: each call is an epoch."""
-        if self._epoch_scope is not None:
-            self._end_epoch()
-        else:
-            self._start_training(0, self._recording.epoch + 1, progress=False)
-            self._in_epochs = False
-        self._start_epoch(self._recording.epoch + 1)
+        if self._broken:
+            self.settle()
+        if not self._training:
+            self._start_training(None, self._recording.place.epochs_done, progress=False)
+        self._end_epoch()
+        self._start_epoch(self._recording.place.epochs_done)
+
+    def _end_epoch(self) -> None:
+        epoch, self._epoch = self._epoch, None
+        if epoch is None:
+            return
+        self._end_train_part()
+        self._collect_in(None)
+        self._metrics.update(epoch.means.result())
+        self._fire("on_fit_epoch_end", self._metrics, epoch=self._state.epoch)
 
     def _end_train_part(self) -> None:
-        scope, self._train_scope = self._train_scope, None
-        if scope is None:
+        part, self._train_part = self._train_part, None
+        if part is None:
             return
         rates = self._watched.learning_rates() if self._watched is not None else {}
-        metrics = {**scope.means.result(), **rates}
-        self._fire("on_train_epoch_end", {**metrics, **scope.speed("train")}, epoch=self._state.epoch)
-        self._epoch_metrics.update(metrics)
+        metrics = part.means.result() | rates
+        self._metrics.update(metrics)
+        self._fire("on_train_epoch_end", metrics | part.speed("train"), epoch=self._state.epoch)
 
-    def validate(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    # Parts of an epoch
+
+    def train(self, batches: Iterable[Item]) -> Iterable[Item]:
+        """See `Run.train`."""
+        return Pass(self._train, batches)
+
+    def _train(self, batches: Iterable[Item]) -> Iterator[Item]:
+        if not self._running:
+            self._start_lone_epoch()
+        self._train_part = self._train_part or TrainScope()
+        self._callbacks.set_params({**(self._callbacks.params or {}), "steps": length(batches)})
+        self._state.data = batches
+        return self._batches(batches, _TRAIN, self._train_part, first=self._recording.place.batches)
+
+    def validate(self, batches: Iterable[Item]) -> Iterable[Item]:
         """See `Run.validate`."""
-        inside = self._epoch_scope is not None
-        if not inside:
-            self.settle()
-        elif (
-            self._scope is not self._train_scope
-        ):  # a validation amid the batches does not end the training part
+        return Pass(self._validate, batches)
+
+    def _validate(self, batches: Iterable[Item]) -> Iterator[Item]:
+        inside = self._is_inside_epoch()
+        if inside and self._scope is self._epoch:  # amid the training batches the training part goes on
             self._end_train_part()
+        self._state.val_data = batches
         self._fire("on_val_start")
-        return self._batches(
-            batches, _Scope(None, "val/" if inside else "test/"), "val", self._end_validation
-        )
+        return self._batches(batches, _VAL, Scope("val/" if inside else "test/"), self._end_validation)
 
-    def _end_validation(self, scope: _Scope) -> None:
+    def _end_validation(self, scope: Scope) -> None:
         metrics = scope.means.result()
-        self._fire("on_val_end", {**metrics, **scope.speed("val")})
-        if self._epoch_scope is not None:
-            self._epoch_metrics.update(metrics)
+        if self._epoch is not None:
+            self._metrics.update(metrics)
+        self._fire("on_val_end", metrics | scope.speed("val"))
 
-    def predict(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
         """See `Run.predict`."""
-        if self._epoch_scope is None:
-            self.settle()
-        self._state.seen = 0
-        self._fire("on_predict_start")
-        return self._batches(batches, _Scope(None, "predict/"), "predict", self._end_prediction)
+        return Pass(self._predict, batches)
 
-    def _end_prediction(self, scope: _Scope) -> None:
-        seconds = time.monotonic() - scope.started
-        counted = {"predict/samples": float(scope.samples)} if scope.samples else {}
-        if scope.samples and seconds:
-            counted["predict/samples_per_s"] = scope.samples / seconds
-            counted["predict/ms_per_sample"] = 1000 * seconds / scope.samples
-        self._fire("on_predict_end", {**counted, **scope.means.result()})
+    def _predict(self, batches: Iterable[Item]) -> Iterator[Item]:
+        self._is_inside_epoch()
+        self._fire("on_predict_start")
+        return self._batches(batches, _PREDICT, Scope("predict/"), self._end_prediction)
+
+    def _end_prediction(self, scope: Scope) -> None:
+        seconds, count = scope.seconds, scope.samples
+        counted = {"predict/samples": float(count)} if count else {}
+        if count and seconds:
+            counted |= {
+                "predict/samples_per_s": count / seconds,
+                "predict/ms_per_sample": 1000 * seconds / count,
+            }
+        self._fire("on_predict_end", counted | scope.means.result())
+
+    def _is_inside_epoch(self) -> bool:
+        if self._broken or self._epoch is None:
+            self.settle()
+        return self._epoch is not None
+
+    # Batches
 
     def _batches(
         self,
-        batches: Iterable[Batch],
-        scope: _Scope,
-        part: str,
-        end: Callable[[_Scope], None] | None = None,
+        batches: Iterable[Item],
+        part: _Part,
+        scope: Scope,
+        end: Callable[[Scope], None] | None = None,
         first: int = 0,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Item]:
         """Each batch between its two hooks; a batch that is left early counts if something was logged in it."""
-        outer, self._scope, self._recording.collector = self._scope, scope, self
-        index = first
+        outer, index = self._scope, first
+        self._collect_in(scope)
         try:
             for index, batch in enumerate(batches, first):
                 self._state.inputs = batch
-                self._fire(f"on_{part}_batch_start", batch=index)
+                self._fire_batch(part.start, index)
                 yield batch
                 self._end_batch(part, scope, batch, index)
         except GeneratorExit:
-            if scope.batch_metrics:
-                self._end_batch(part, scope, None, index)
+            if scope.touched:
+                self._end_batch(part, scope, batch, index)
             if left_by_exception():
+                self._broken = not self._running
                 raise
         finally:
-            self._scope = outer
-            if outer is None:
-                self._recording.collector = None
+            self._collect_in(outer)
         if end is not None:
             end(scope)
 
-    def _end_batch(self, part: str, scope: _Scope, batch: Any, index: int) -> None:
-        size = _samples(batch)
-        scope.samples += size
+    def _end_batch(self, part: _Part, scope: Scope, batch: Any, index: int) -> None:
+        size = samples(batch)
         self._state.seen += size
-        metrics, scope.batch_metrics = scope.batch_metrics, {}
-        if part == "predict":
-            self._fire("on_predict_postprocess_end", batch=index)
-        self._fire(f"on_{part}_batch_end", metrics, batch=index)
+        metrics = scope.end_batch(size)
+        if part.before_end is not None:
+            self._fire_batch(part.before_end, index)
+        self._fire_batch(part.end, index, metrics)
 
-    # Collecting
+    # Collecting and firing
 
-    def collect(self, metrics: Mapping[str, Any], weight: float) -> None:
+    def _collect_in(self, scope: Scope | None) -> None:
+        self._scope, self.thread = scope, threading.get_ident()
+        self._recording.collector = None if scope is None else self
+
+    def collect(self, metrics: Mapping[str, Any], weight: Any) -> None:
         """Takes what `run.log` got inside of the loop."""
-        if not weight >= 0 or math.isinf(weight):
+        assert self._scope is not None
+        if type(weight) is not float:
+            weight = _number(weight)
+        if not 0 <= weight < math.inf:
             raise InvalidValueError(
                 f"run.log(…, weight={weight!r}): a number that is not negative is needed."
             )
-        assert self._scope is not None
         self._scope.collect(self._recording.numbers(metrics), weight)
 
     def _fire(self, hook: str, metrics: Mapping[str, Any] | None = None, **more: Any) -> None:
-        if metrics and self._callbacks.hears(hook):
-            metrics = on_host(metrics)
         self._callbacks.run_callbacks(hook, None, metrics, **more)
 
+    def _fire_batch(self, hook: str, batch: int, metrics: Mapping[str, Any] | None = None) -> None:
+        if metrics and self._callbacks.hears(hook):
+            metrics = on_host(metrics)
+        self._callbacks.run_callbacks(hook, None, metrics, batch=batch)
 
-def _check_count(call: str, count: Any) -> None:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise InvalidValueError(f"{call}({count!r}): a number of epochs is needed.")
+
+def _number(weight: Any) -> float:
+    found = values.number(weight)
+    return on_host({"": found})[""] if isinstance(found, Snapshot) else found
 
 
-def _length(batches: Iterable[Any]) -> int | None:
+def _index(name: str, value: Any) -> int:
     try:
-        return len(batches)  # type: ignore[arg-type]
+        found = operator.index(value)
     except TypeError:
-        return None
-
-
-def _samples(batch: Any) -> int:
-    """The first dimension of the first array in a batch; 0 where there is none."""
-    while isinstance(batch, (list, tuple)) and batch:
-        batch = batch[0]
-    if isinstance(batch, Mapping) and batch:
-        return _samples(next(iter(batch.values())))
-    shape = getattr(batch, "shape", None)
-    return int(shape[0]) if shape is not None and len(shape) else 0
+        found = -1
+    if found < 0:
+        raise InvalidValueError(f"run.epochs(…): {name} is {value!r}; a whole number from 0 is needed.")
+    return found
