@@ -159,18 +159,19 @@ class ProgressBar(Callback):
         self._open()
 
     def _open(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.errors import LiveError
 
         self._close()
         params = self.params or {}
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[logs]}"),
-        )  # fmt: skip
         epochs = params.get("epochs")
         title = f"epoch {self._epoch + 1}" + (f"/{epochs}" if epochs else "")
-        self._task = self._bar.add_task(title, total=params.get("steps"), logs="")
-        self._bar.start()
+        bar = _new_bar()
+        self._task = bar.add_task(title, total=params.get("steps"), logs="")
+        try:
+            bar.start()
+        except LiveError:  # another bar has the terminal; a later rich shows both
+            return
+        self._bar = bar
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -191,6 +192,15 @@ class ProgressBar(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Closes the bar of an epoch that was left early."""
         self._close()
+
+
+def _new_bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    logs = TextColumn("{task.fields[logs]}", markup=False)  # a metric may be called `mAP[50]`
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), logs
+    )
 
 
 def _shown(logs: Logs | None) -> str:

@@ -1,0 +1,28 @@
+"""The event: what a tracker sees of a hook."""
+
+from __future__ import annotations
+
+import pytest
+
+from trackhooks.event import Event, File, RunInfo
+
+
+def test_nothing_is_shared_between_two_events() -> None:
+    for made in (
+        lambda: Event("log", 0, 0.0),
+        lambda: RunInfo("id", "name"),
+        lambda: File("/x", "model", "x"),
+    ):
+        first, second = made(), made()
+        for name in first.__struct_fields__:
+            value = getattr(first, name)
+            assert not isinstance(value, (dict, list)) or value is not getattr(second, name)
+
+
+def test_the_live_object_is_not_there_and_the_way_to_it_is_told() -> None:
+    event = Event("on_train_end", 0, 0.0)
+    with pytest.raises(
+        AttributeError, match=r"hears 'on_train_end' from the journal.* run\.add_callback\('on_train_end'"
+    ):
+        _ = event.source
+    assert not hasattr(event, "source")

@@ -1,0 +1,117 @@
+"""Names of metrics: comparable whatever the loop, and Keras' own words for Keras' callbacks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trackhooks import names
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name", "recorded"),
+    [
+        ("batch/", "loss", "batch/loss"),
+        ("train/", "f1 score", "train/f1 score"),
+        ("train/", "lr", "lr/0"),
+        ("batch/", "learning_rate", "lr/0"),
+        ("batch/", "lr/1", "lr/1"),
+        ("train/", "metrics/mAP50(B)", "metrics/mAP50(B)"),
+        ("train/", "val/box_loss", "val/box_loss"),
+        ("train/", "encoder/loss", "train/encoder/loss"),
+        ("train/", 3, "train/3"),
+    ],
+)
+def test_a_name_goes_under_its_prefix_unless_it_has_one(prefix: str, name: object, recorded: str) -> None:
+    assert names.prefixed(prefix, name) == recorded
+    assert names.Prefixed(prefix)[name] == recorded
+
+
+def test_names_that_are_remembered_do_not_fill_the_memory() -> None:
+    remembered = names.Prefixed("batch/")
+    for index in range(50_000):
+        assert remembered[f"x{index}"] == f"batch/x{index}"
+    assert len(remembered) <= 10_000
+
+
+def test_only_what_the_validation_gave_is_recorded_as_validation() -> None:
+    logs = {"loss": 1, "val_loss": 2, "val_gap": 3, "val_": 4, "learning_rate": 5}
+    assert names.from_keras_epoch(logs, {"loss"}) == {
+        "train/loss": 1, "val/loss": 2, "train/val_gap": 3, "train/val_": 4, "lr/0": 5,
+    }  # fmt: skip
+    assert names.from_keras_epoch({"val_loss": 2}, set()) == {"train/val_loss": 2}
+    assert names.from_keras_epoch({"val_val_x": 2}, {"val_x"}) == {"val/val_x": 2}
+
+
+@pytest.mark.parametrize(
+    ("hook", "recorded", "in_keras"),
+    [
+        ("on_train_batch_end", "batch/loss", "loss"),
+        ("on_train_batch_end", "train/loss", "loss"),
+        ("on_fit_epoch_end", "train/loss", "loss"),
+        ("on_fit_epoch_end", "val/loss", "val_loss"),
+        ("on_train_end", "val/loss", "val_loss"),
+        ("on_val_end", "val/loss", "loss"),
+        ("on_val_end", "test/loss", "loss"),
+        ("on_val_batch_end", "val_batch/loss", "loss"),
+        ("on_predict_end", "predict/images", "images"),
+        ("on_fit_epoch_end", "metrics/mAP50(B)", "metrics/mAP50(B)"),
+        ("on_fit_epoch_end", "lr/0", "lr/0"),
+        ("on_fit_epoch_end", "best/val/loss", "best/val/loss"),
+    ],
+)
+def test_a_recorded_name_in_the_words_of_keras(hook: str, recorded: str, in_keras: str) -> None:
+    assert names.to_keras(hook, {recorded: 1}) == {in_keras: 1}
+
+
+WORDS = st.from_regex(r"(val_)?[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
+    lambda name: name not in ("lr", "learning_rate")
+)
+
+
+@given(st.dictionaries(WORDS, st.integers()), st.sets(WORDS))
+def test_the_logs_of_an_epoch_come_back_to_keras_as_they_were(
+    logs: dict[str, int], validated: set[str]
+) -> None:
+    assert names.to_keras("on_fit_epoch_end", names.from_keras_epoch(logs, validated)) == logs
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "loss", "val/loss", "train/box_loss", "val_loss", "valLoss", "logloss", "mse", "RMSE", "test/MAE", "smape",
+        "mean_squared_error", "error", "errors", "err", "perplexity", "ppl", "nll", "WER", "val/cer", "FID",
+        "kl_divergence", "binary_crossentropy", "squared_hinge", "poisson", "false_positives", "metrics/mse(B)",
+        "loss_2",
+    ],
+)  # fmt: skip
+def test_of_losses_and_errors_less_is_better(name: str) -> None:
+    assert names.lower_is_better(name)
+    assert names.better(name, 1.0, 2.0)
+    assert not names.better(name, 2.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accuracy", "val/accuracy", "metrics/mAP50(B)", "metrics/precision(B)", "f1", "auc", "r2", "power",
+        "tower_score", "cancer_recall", "soccer", "confidence", "valid", "psnr", "true_positives", "reward",
+        "lossless_ratio",
+    ],
+)  # fmt: skip
+def test_of_anything_else_more_is_better(name: str) -> None:
+    assert not names.lower_is_better(name)
+    assert names.better(name, 2.0, 1.0)
+    assert not names.better(name, 1.0, 2.0)
+
+
+def test_nan_is_never_better_and_anything_is_better_than_nan() -> None:
+    for name in ("loss", "accuracy"):
+        assert not names.better(name, math.nan, 1.0)
+        assert not names.better(name, math.nan, math.nan)
+        assert names.better(name, 1.0, math.nan)
+        assert names.better(name, -math.inf, math.inf) != names.better(name, math.inf, -math.inf)
+        assert not names.better(name, 1.0, 1.0)
