@@ -35,7 +35,7 @@ format: $(VENV)/dev.stamp  ## mend style and format
 	$(BIN)/ruff format .
 
 docs: $(VENV)/dev.stamp  ## the documentation, into site/; warnings are errors
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky docs site
+	$(BIN)/sphinx-build --fail-on-warning --keep-going docs site
 	@echo "Open site/index.html"
 
 bench: $(VENV)/dev.stamp  ## what a hook costs on the training thread

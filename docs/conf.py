@@ -35,8 +35,6 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 
-nitpick_ignore_regex = [("py:.*", r"(?!trackhooks).*")]  # names of other packages have no pages here
-
 copybutton_prompt_text = "$ "
 
 

@@ -54,6 +54,7 @@ def script(page: Path) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [name for name, page in PAGES.items() if script(page)])
 def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
     program = tmp_path / "page.py"

@@ -10,6 +10,9 @@ import trackhooks
 NAMES = {
     # record
     "run",
+    "enable",
+    "disable",
+    "keras_callback",
     "Run",
     # the callbacks
     "Callback",
