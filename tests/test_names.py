@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackhooks import names
+from trackhooks import journal, names
+from trackhooks.writing import EventWriter
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,13 @@ from trackhooks import names
 def test_a_name_goes_under_its_prefix_unless_it_has_one(prefix: str, name: object, recorded: str) -> None:
     assert names.prefixed(prefix, name) == recorded
     assert names.Prefixed(prefix)[name] == recorded
+
+
+def test_a_name_that_is_no_text_is_recorded_as_one(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path)
+    EventWriter(writer, "a run").write("log", {1: 0.5, "loss": 1.0}, 0, 0, -1, {})  # type: ignore[dict-item]
+    writer.close()
+    assert [event.metrics for event in journal.read(tmp_path)] == [{"1": 0.5, "loss": 1.0}]
 
 
 def test_names_that_are_remembered_do_not_fill_the_memory() -> None:

@@ -149,8 +149,8 @@ def _filled(numbers: Mapping[str, Any], fetched: Iterator[float]) -> dict[str, f
     return {name: next(fetched) if isinstance(value, Snapshot) else value for name, value in numbers.items()}
 
 
-def _all_floats(metrics: Mapping[str, Any]) -> bool:
-    for value in metrics.values():  # noqa: SIM110 — in the hot path a generator costs more than the check
-        if type(value) is not float:
+def _all_floats(metrics: Mapping[Any, Any]) -> bool:
+    for name, value in metrics.items():  # noqa: SIM110 — in the hot path a generator costs more than the check
+        if type(value) is not float or type(name) is not str:
             return False
     return True
