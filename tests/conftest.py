@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+import trackhooks
+
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # no test judges by time
 os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes TensorFlow, which is not installed
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
+    """A run that is only recorded, in a directory of its own."""
+    with trackhooks.run(dir=tmp_path / "runs", delivery="off") as run:
+        yield run
 
 
 @pytest.fixture
