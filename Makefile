@@ -4,16 +4,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+OLDER := $(abspath $(VENV))/ultralytics-8.3
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
 # The tests run Keras on torch.
 export KERAS_BACKEND ?= torch
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format docs bench pins clean
+.PHONY: help demo test test-fast test-ultralytics-8.3 lint format docs bench pins clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp  ## train twice, compare the two runs, and print how to look at them
 	$(BIN)/python examples/quickstart.py
@@ -24,6 +25,9 @@ test: $(VENV)/dev.stamp  ## every test; PYTEST_ARGS="tests/test_journal.py -x" f
 
 test-fast: $(VENV)/dev.stamp  ## the tests that take no more than some seconds
 	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+
+test-ultralytics-8.3: $(OLDER)/stamp  ## the tests of Ultralytics, with the version of requirements/ultralytics-8.3.txt
+	PYTHONPATH=$(OLDER) $(BIN)/pytest -k ultralytics $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp  ## style, format and types
 	$(BIN)/ruff check .
@@ -60,6 +64,11 @@ $(VENV)/dev.stamp: requirements/demo.txt requirements/dev.txt requirements/const
 	@echo "==> Installing what the tests need into $(VENV); the first time takes minutes (torch alone is some GB)"
 	$(INSTALL) --requirement requirements/dev.txt --editable ".[all]"
 	@touch $@ $(VENV)/demo.stamp
+
+$(OLDER)/stamp: requirements/ultralytics-8.3.txt | $(VENV)/dev.stamp
+	@echo "==> Installing an earlier Ultralytics into $(OLDER)"
+	$(BIN)/pip install --no-deps --upgrade --target $(OLDER) --requirement requirements/ultralytics-8.3.txt
+	@touch $@
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
