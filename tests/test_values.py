@@ -168,7 +168,10 @@ def refusal(value: Any) -> str:
         (np.ones((2, 0)), "of shape (2, 0), not one number"),
         (np.array("1"), "a value of type ndarray and dtype <U1, not a number"),
         (np.complex64(1), "a value of type complex64 and dtype complex64, not a number"),
-        (np.clongdouble(1), "a value of type clongdouble and dtype complex256, not a number"),
+        (
+            np.clongdouble(1),
+            f"a value of type clongdouble and dtype {np.dtype(np.clongdouble)}, not a number",
+        ),
         (np.datetime64("2020-01-01"), "a value of type datetime64 and dtype datetime64[D], not a number"),
         (np.datetime64(1, "ns"), "a value of type datetime64 and dtype datetime64[ns], not a number"),
         (np.timedelta64(1, "ns"), "a value of type timedelta64 and dtype timedelta64[ns], not a number"),
