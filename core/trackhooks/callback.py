@@ -181,7 +181,8 @@ class ProgressBar(Callback):
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advances the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=batch + 1, logs=_shown(logs))
+            steps = (self.params or {}).get("steps")  # a loop of one's own knows them when its batches begin
+            self._bar.update(self._task, completed=batch + 1, total=steps, logs=_shown(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Shows the epoch's metrics and closes its bar."""
