@@ -1,0 +1,332 @@
+"""Runs read back from the four bundled trackers, each with its backend's own reader."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import json
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trackhooks.event import RunInfo
+from trackhooks.testing import Seen
+from trackhooks_integrations.mlflow_names import legal
+
+Options = Mapping[str, Any]
+
+
+def home(run: RunInfo, folder: Any) -> Path:
+    """The run's own folder, or its place in the one that an option names."""
+    return Path(folder, Path(run.path).name) if folder else Path(run.path)
+
+
+def series(items: Iterable[tuple[str, int, Any]]) -> dict[str, list[tuple[int, Any]]]:
+    """(name, step, value), by name."""
+    found: dict[str, list[tuple[int, Any]]] = {}
+    for name, step, value in items:
+        found.setdefault(name, []).append((step, value))
+    return found
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return width, height
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# CSV, with Python's csv module
+
+
+def read_csv(run: RunInfo, options: Options) -> Seen:
+    folder = home(run, options.get("dir"))
+    files = rows(folder / "files.csv")
+    pictures = [row for row in files if row["kind"] == "image"]
+    return Seen(
+        status=pairs(folder / "run.csv")["status"],
+        params=pairs(folder / "params.csv"),
+        metrics={
+            **curves(folder / "metrics.csv", "step", ("time", "epoch", "batch", "hook")),
+            **curves(folder / "batches.csv", "step", ("epoch", "batch", "time")),
+            **curves(folder / "epochs.csv", "epoch", ("step", "time")),
+        },
+        files={row["name"]: row["sha256"] for row in files if row["kind"] != "image"},
+        images=series((row["name"], int(row["step"]), png_size(Path(run.path, row["kept"]))) for row in pictures),
+        texts=series((row["name"], int(row["step"]), row["text"]) for row in rows(folder / "texts.csv")),
+        tables={path.stem: csv_table(path) for path in folder.glob("tables/*.csv")},
+        histograms=csv_histograms(folder / "histograms.csv"),
+    )  # fmt: skip
+
+
+def called_in_csv(name: str) -> str:
+    return f"logged/{name}" if name in ("time", "step", "epoch", "batch", "hook") else name
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pairs(path: Path) -> dict[str, str]:
+    return {row["name"]: row["value"] for row in rows(path)}
+
+
+def curves(path: Path, axis: str, others: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+    return series(
+        (name, int(row[axis]), float(cell))
+        for row in rows(path)
+        for name, cell in row.items()
+        if cell and name != axis and name not in others
+    )
+
+
+def csv_table(path: Path) -> list[tuple[int, list[dict[str, str]]]]:
+    return stacked((int(row.pop("step")), row) for row in without(rows(path), "time", "epoch"))
+
+
+def csv_histograms(path: Path) -> dict[str, list[tuple[int, Any]]]:
+    bins = series((row["name"], int(row["step"]), row) for row in rows(path))
+    return {
+        name: [
+            (step, ([float(bins[0]["left"]), *(float(row["right"]) for row in bins)], numbers(bins, "count")))
+            for step, bins in stacked(found)
+        ]
+        for name, found in bins.items()
+    }
+
+
+def numbers(rows: Iterable[Mapping[str, str]], column: str) -> list[float]:
+    return [float(row[column]) for row in rows]
+
+
+def without(rows: Iterable[dict[str, str]], *columns: str) -> Iterable[dict[str, str]]:
+    return ({name: cell for name, cell in row.items() if name not in columns} for row in rows)
+
+
+def stacked(items: Iterable[tuple[int, Any]]) -> list[tuple[int, list[Any]]]:
+    """What follows each other at one step, put together."""
+    found: list[tuple[int, list[Any]]] = []
+    for step, item in items:
+        if not found or found[-1][0] != step:
+            found.append((step, []))
+        found[-1][1].append(item)
+    return found
+
+
+# TensorBoard, with its event accumulator
+
+
+def read_tensorboard(run: RunInfo, options: Options) -> Seen:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = home(run, options.get("log_dir"))
+    unlimited = dict.fromkeys(("scalars", "images", "histograms", "tensors"), 0)
+    held = EventAccumulator(str(folder), size_guidance=unlimited).Reload()
+    tags = held.Tags()
+    kinds = {tag: held.SummaryMetadata(tag).plugin_data.plugin_name for tag in tags["tensors"]}
+    markdown = {
+        tag: [(event.step, event.tensor_proto.string_val[0].decode()) for event in held.Tensors(tag)]
+        for tag, kind in kinds.items()
+        if kind == "text"
+    }
+    named = {tag: points for tag, points in markdown.items() if not tag.startswith(("run/", "files/"))}
+    params, ended = hparams(held)
+    return Seen(
+        status=markdown["run/status"][-1][1].partition(":")[0] if ended else "running",
+        params=params,
+        metrics={tag: [(event.step, event.value) for event in held.Scalars(tag)] for tag in tags["scalars"]},
+        files={
+            tag[len("files/") :]: dict(parsed(points[-1][1], "file"))["sha256"]
+            for tag, points in markdown.items()
+            if tag.startswith("files/")
+        },
+        images={
+            tag: [(event.step, (event.width, event.height)) for event in held.Images(tag)]
+            for tag in tags["images"]
+        },
+        texts={tag: points for tag, points in named.items() if not points[0][1].startswith("| ")},
+        tables={
+            tag: [(step, list(markdown_rows(text))) for step, text in points]
+            for tag, points in named.items()
+            if points[0][1].startswith("| ")
+        },
+        histograms={
+            tag: [(event.step, bins(event.tensor_proto)) for event in held.Tensors(tag)]
+            for tag, kind in kinds.items()
+            if kind == "histograms"
+        },
+    )
+
+
+def hparams(held: Any) -> tuple[dict[str, Any], bool]:
+    """The hyper-parameters, and whether the session has ended."""
+    from tensorboard.plugins.hparams import metadata
+
+    if "hparams" not in {held.SummaryMetadata(tag).plugin_data.plugin_name for tag in held.Tags()["tensors"]}:
+        return {}, False
+    found = held.PluginTagToContent("hparams")
+    start = metadata.parse_session_start_info_plugin_data(found[metadata.SESSION_START_INFO_TAG])
+    params = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
+    return params, metadata.SESSION_END_INFO_TAG in found
+
+
+def markdown_rows(text: str) -> Iterable[dict[str, str]]:
+    lines = [
+        [re.sub(r"\\(.)", r"\1", cell) for cell in re.split(r"(?<!\\) \| ", line[2:-2])]
+        for line in text.split("\n")
+    ]
+    return (dict(zip(lines[0], cells, strict=True)) for cells in lines[2:])
+
+
+def parsed(text: str, key: str) -> Iterable[tuple[str, str]]:
+    return ((row.pop(key), *row.values()) for row in markdown_rows(text))
+
+
+def bins(tensor: Any) -> tuple[list[float], list[float]]:
+    left, right, counts = (list(tensor.double_val[column::3]) for column in range(3))
+    return [left[0], *right], counts
+
+
+# MLflow, with its client
+
+
+def read_mlflow(run: RunInfo, options: Options) -> Seen:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(options["tracking_uri"])
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (held,) = client.search_runs(experiments, f"tags.`trackhooks.id` = '{run.id}'")
+    history = {name: client.get_metric_history(held.info.run_id, name) for name in held.data.metrics}
+    with tempfile.TemporaryDirectory() as downloads:
+        folder = Path(client.download_artifacts(held.info.run_id, "", downloads))
+        whole = {
+            str(path.relative_to(folder / "params").with_suffix("")): path.read_text()
+            for path in folder.glob("params/**/*.txt")
+        }
+        changed = {
+            name.removeprefix("changed/"): value
+            for name, value in held.data.tags.items()
+            if name.startswith("changed/")
+        }
+        return Seen(
+            status=held.info.status.lower(),
+            params={**held.data.params, **changed, **whole},
+            metrics={
+                name: [(row.step, row.value) for row in sorted(rows, key=lambda row: (row.timestamp, row.step))]
+                for name, rows in history.items()
+            },
+            files=mlflow_files(client, held, folder),
+            images=series((name.replace("~", "/"), int(step), png_size(path))
+                          for path in sorted(folder.glob("images/*.png"))
+                          for name, _, step, *_ in [path.name.split("+")]),
+            texts=series((name, step, path.read_text()) for name, step, path in mlflow_artifacts(folder / "texts")),
+            tables=series((name, step, table_rows(path)) for name, step, path in mlflow_artifacts(folder / "tables")),
+            histograms=series((name, step, (found["edges"], found["counts"]))
+                              for name, step, path in mlflow_artifacts(folder / "histograms")
+                              for found in [json.loads(path.read_text())]),
+        )  # fmt: skip
+
+
+called_in_mlflow = legal
+
+
+def mlflow_artifacts(folder: Path) -> list[tuple[str, int, Path]]:
+    """`<name>/step-7.txt` → name, step, path."""
+    return sorted(
+        (str(path.parent.relative_to(folder)), int(path.stem.removeprefix("step-")), path)
+        for path in folder.glob("**/step-*")
+    )
+
+
+def table_rows(path: Path) -> list[dict[str, Any]]:
+    table = json.loads(path.read_text())
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def mlflow_files(client: Any, held: Any, folder: Path) -> dict[str, str]:
+    """The artifacts of the run, and those of its LoggedModels."""
+    from mlflow.artifacts import download_artifacts
+
+    found = {path.name: sha256(path) for path in folder.glob("files/*")}
+    models = client.search_logged_models([held.info.experiment_id], f"source_run_id = '{held.info.run_id}'")
+    for model in sorted(models, key=lambda model: int(model.tags["trackhooks.event"])):
+        target = tempfile.mkdtemp(dir=folder)
+        download_artifacts(model.artifact_location, tracking_uri=client.tracking_uri, dst_path=target)
+        found |= {path.name: sha256(path) for path in Path(target).rglob("*") if path.is_file()}
+    return found
+
+
+# W&B, with its `wandb leet inspect`
+
+
+def read_wandb(run: RunInfo, options: Options) -> Seen:
+    logs = sorted(Path(run.path).glob(f"wandb/offline-run-*/run-{run.id}.wandb"))
+    held = [(log.parent / "files", record) for log in logs for record in wandb_records(log)]
+    axes = {metric["name"]: metric.get("step_metric") for _, metric in of_kind(held, "metric")}
+    points = [
+        (folder, name, row, value)
+        for folder, found in of_kind(held, "history")
+        for row in [found["item"]]
+        for name, value in row.items()
+    ]
+    media = [
+        (kind, name.removesuffix("._type"), folder, row)
+        for folder, name, row, kind in points
+        if name.endswith("._type")
+    ]
+    return Seen(
+        status=wandb_status(held, logs[-1].parent / "files"),
+        params={name: value for _, config in of_kind(held, "config") for name, value in config["update"].items()
+                if not name.startswith(("_wandb", "environment."))},
+        metrics=series((name, row[axes[name]], float(value)) for _, name, row, value in points if axes.get(name)
+                       and name + "._type" not in row),
+        files={file["path"]: sha256(Path(file["local_path"])) for _, artifact in of_kind(held, "artifact")
+               if artifact["type"] in ("model", "export", "file") for file in artifact["manifest"]["contents"]},
+        images=series((name, row["step"], (row[f"{name}.width"], row[f"{name}.height"]))
+                      for kind, name, _, row in media if kind == "image-file"),
+        texts=series((name, row["step"], wandb_text(folder / row[f"{name}.path"]))
+                     for kind, name, folder, row in media if kind == "html-file"),
+        tables=series((name, row["step"], table_rows(folder / row[f"{name}.path"]))
+                      for kind, name, folder, row in media if kind == "table-file"),
+        histograms=series((name, row["step"], (row[f"{name}.bins"], row[f"{name}.values"]))
+                          for kind, name, _, row in media if kind == "histogram"),
+    )  # fmt: skip
+
+
+def called_in_wandb(name: str) -> str:
+    return f"logged/{name}" if name in ("step", "epoch") or name.startswith("_") else name
+
+
+def of_kind(held: Iterable[tuple[Path, dict[str, Any]]], kind: str) -> list[tuple[Path, dict[str, Any]]]:
+    return [(folder, record[kind]) for folder, record in held if record["type"] == kind]
+
+
+def wandb_records(log: Path) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def wandb_status(held: Iterable[tuple[Path, dict[str, Any]]], last: Path) -> str:
+    exits = [record["exit_code"] for folder, record in of_kind(held, "exit") if folder == last]
+    if not exits:
+        return "running"
+    told = [found["update"]["status"] for _, found in of_kind(held, "summary") if "status" in found["update"]]
+    assert exits == [{"finished": 0, "failed": 1}.get(told[-1], 255)]
+    return str(told[-1])
+
+
+def wandb_text(path: Path) -> str:
+    text = html.unescape(path.read_text())
+    return text[text.index("<pre>") + len("<pre>") : text.rindex("</pre>")]
