@@ -38,7 +38,12 @@ class Lines(Tracker):
         if self._poison in metrics:
             raise ValueError(f"{self._poison} cannot be taken")
         time.sleep(self._slow)
-        self._write(metrics=dict(metrics), axis=axis, step=event.step, epoch=event.epoch, index=event.index)
+        if all(name.startswith("system/") for name in metrics):
+            self._write(system=dict(metrics), number=event.step, time=event.time)
+        else:
+            self._write(
+                metrics=dict(metrics), axis=axis, step=event.step, epoch=event.epoch, index=event.index
+            )
 
     def flush(self) -> State:
         if self._down and Path(self._down).exists():
@@ -66,3 +71,8 @@ def read(run: Path | str) -> list[dict[str, Any]]:
 def steps(run: Path | str) -> list[int]:
     """The steps whose batch metrics were delivered, in order."""
     return [line["step"] for line in read(run) if line.get("axis") == "step"]
+
+
+def samples(run: Path | str) -> list[int]:
+    """The numbers of the measurements that were delivered, in order."""
+    return [line["number"] for line in read(run) if "system" in line]

@@ -46,15 +46,27 @@ class Spec(msgspec.Struct, omit_defaults=True):
         return tracker.load(self.name, **self.options)
 
 
-class Cursor(msgspec.Struct, omit_defaults=True):
-    """How far one tracker is with one run: what is stored, one small file for each tracker and destination."""
+class Place(msgspec.Struct, omit_defaults=True):
+    """How far one journal of a run is delivered."""
 
-    tracker: str
-    destination: str = ""
     offset: int = 0
     """Where in the journal the next event starts, in bytes."""
     index: int = -1
     """The last event that was delivered."""
+    skipped: list[int] = []
+    """The events that the tracker could not take."""
+
+
+class Cursor(Place, omit_defaults=True, kw_only=True):
+    """How far one tracker is with one run: what is stored, one small file for each tracker and destination.
+
+    The place is that in the run's journal.
+    """
+
+    tracker: str
+    destination: str = ""
+    system: Place = msgspec.field(default_factory=Place)
+    """The place in the journal of the measurements."""
     state: State = {}
     """The tracker's own: what its last `flush` returned."""
     epoch: State = {}
@@ -71,8 +83,6 @@ class Cursor(msgspec.Struct, omit_defaults=True):
     """Why the last attempt failed; None when it did not."""
     failures: int = 0
     """Attempts that failed since the last that did not."""
-    skipped: list[int] = []
-    """The events that the tracker could not take."""
     spec: Spec | None = None
     """Without options that may be secret: only what `sync` needs to find the tracker again."""
     updated: float = 0.0
@@ -121,7 +131,7 @@ def load_cursor(run: RunInfo, made: Tracker, spec: Spec | None = None) -> Cursor
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Cursor)
     except (FileNotFoundError, msgspec.DecodeError):
-        found = Cursor(made.name, redact_text(made.destination))
+        found = Cursor(tracker=made.name, destination=redact_text(made.destination))
     found.spec = spec or found.spec
     return found
 

@@ -53,7 +53,7 @@ class Deliverer:
             specs = []
         if here:
             self._threads = self._threads or Follower()
-            self._threads.follow(run, here)
+            self._threads.follow(run, here, measures=not specs)  # else the process does
         if specs and self._start(run):
             assert self._process is not None
             self._followed[run.path] = (run, list(specs))

@@ -1,7 +1,8 @@
 """From a run's journal to its trackers: each `Feed` replays one run's hooks to one tracker, exactly once.
 
-A feed reads on from its cursor, calls the tracker, lets it flush, and saves the cursor together with the tracker's own
-state. When the tracker raises, or the process dies, the next attempt starts from the saved pair.
+A run has two journals: its own, and that of the measurements of its process (see `sampling`). A feed reads on in both
+from its cursor, calls the tracker, lets it flush, and saves the cursor together with the tracker's own state. When the
+tracker raises, or the process dies, the next attempt starts from the saved pair.
 The same feeds serve everyone: the delivery process and a thread of the training (`Follower`), and `deliver`, which
 runs them to the end of the journal.
 """
@@ -11,15 +12,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .cursor import Cursor, Spec, cursor_path, load_cursor, save_cursor
+from .cursor import Cursor, Place, Spec, cursor_path, load_cursor, save_cursor
 from .ending import end_if_dead
 from .errors import TrackhooksError
 from .event import FINAL, Event, RunInfo
-from .journal import Reader
+from .journal import FILE_NAME, SYSTEM, Reader
 from .keeping import Keeper
 from .locking import FileLock
 from .redaction import redact_text
@@ -66,17 +67,16 @@ class Feed:
         self._batch = batch
         self._spec = Spec(spec.name, every=spec.every) if spec is not None else None
         self._tracker: Tracker | None = None
-        self._reader: Reader | None = None
+        self._sources: list[_Source] = []
         self._throttle: Throttle
         self._lock: FileLock | None = None
         self._started = False
         self._quiet_since = 0.0
         self._saved_at = 0.0
-        self._read = -1
-        self._current = -1
-        """The event that the tracker was given last: the one to blame when it keeps failing."""
-        self._careful_until = -1
-        self._failed_at: dict[int, int] = {}
+        self._current: tuple[str, int] | None = None
+        """The journal and the index of the event that the tracker was given last: to blame when it keeps failing."""
+        self._careful_until: dict[str, int] = {}
+        self._failed_at: dict[tuple[str, int], int] = {}
 
     @property
     def _to_finish(self) -> bool:
@@ -99,24 +99,27 @@ class Feed:
     def _step(self) -> bool:
         if self._tracker is None:
             self._open()
-        assert self._reader is not None
+        if any(map(self._deliver_from, self._sources)):
+            return True
+        self._rest()
+        return False
+
+    def _deliver_from(self, source: _Source) -> bool:
+        """Delivers a batch of one journal; while an event makes trouble, one event at a time."""
+        careful = source.place.index < self._careful_until.get(source.name, -1)
         count = 0
-        careful = self.cursor.index < self._careful_until
-        for event in itertools.islice(self._reader, 1 if careful else self._batch):
-            self._deliver(event)
-            self._read = event.index
+        for event in itertools.islice(source, 1 if careful else self._batch):
+            self._deliver(event, source)
+            source.read = event.index
             count += 1
         if count:
             self._quiet_since = time.monotonic()
             self._flush(save=careful or self._quiet_since - self._saved_at > _SAVE_S)
-        else:
-            self._rest()
         return count > 0
 
     def _rest(self) -> None:
         """Nothing is there: the cursor catches up, and a run that has its status is closed in its tracker."""
-        assert self._reader is not None
-        if self.cursor.offset != self._reader.offset:
+        if any(source.place.offset != source.offset for source in self._sources):
             self._flush(save=True)
         quiet = time.monotonic() - self._quiet_since
         if self._to_finish and (self.ending or quiet > _SETTLE_S):
@@ -132,7 +135,9 @@ class Feed:
             self._throttle.last = self.cursor.passed
         made.epoch_metrics.restore(self.cursor.epoch)
         self._started = False
-        self._reader = Reader(self.run.path, self.cursor.offset)
+        self._sources = [_Source(self.run, FILE_NAME, self.cursor)]
+        if made.system:  # first, since they are few: a journal that is far ahead must not hold them up
+            self._sources.insert(0, _Source(self.run, SYSTEM, self.cursor.system))
         self._tracker = made
 
     def _take(self, made: Tracker) -> None:
@@ -147,14 +152,14 @@ class Feed:
             )
         self._lock = lock
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: Event, source: _Source) -> None:
         assert self._tracker is not None
         hook = BY_NAME.get(event.hook)
         wanted = hook is None or hook.journaled or event.hook in self._tracker.wants
-        if wanted and event.index not in self.cursor.skipped and self._throttle.passes(event):
+        if wanted and event.index not in source.place.skipped and self._throttle.passes(event):
             if not self._started:
                 self._start()
-            self._current = event.index
+            self._current = (source.name, event.index)
             if event.files:
                 self._keeper.resolve(event)
             event.run = self.run
@@ -165,20 +170,21 @@ class Feed:
 
     def _start(self) -> None:
         assert self._tracker is not None
-        self._current = -1
+        self._current = None
         self._tracker.start(self.run, self.cursor.state)
         self._started = True
         self.cursor.url = self._tracker.url
 
     def _flush(self, save: bool) -> None:
         assert self._tracker is not None
-        assert self._reader is not None
         state = self._tracker.flush() if self._started else self.cursor.state
         if not save:
             return
+        for source in self._sources:
+            source.place.offset, source.place.index = source.offset, max(source.read, source.place.index)
         cursor = self.cursor
-        cursor.offset, cursor.index, cursor.state = self._reader.offset, max(self._read, cursor.index), state
-        cursor.epoch, cursor.passed = self._tracker.epoch_metrics.state(), self._throttle.last
+        cursor.state, cursor.epoch = state, self._tracker.epoch_metrics.state()
+        cursor.passed = self._throttle.last
         cursor.url = self._tracker.url if self._started else cursor.url
         cursor.error, cursor.failures = None, 0
         if self._started:
@@ -205,40 +211,71 @@ class Feed:
     def _fail(self, error: BaseException) -> None:
         """Back to the saved cursor; the error is noted there, for whoever asks how delivery stands."""
         made, self._tracker, self._started = self._tracker, None, False
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._close_sources()
         if made is None or not hasattr(self, "cursor"):
             return
         self.cursor = load_cursor(self.run, made, self._spec)
         self.cursor.failures += 1
         self.cursor.error = redact_text(f"{type(error).__name__}: {error}")
-        if isinstance(error, _OWN_ERRORS) and self._current >= 0:
-            self._blame_event()
+        if isinstance(error, _OWN_ERRORS) and self._current is not None:
+            self._blame_event(*self._current)
         self.cursor.updated = time.time()
         with contextlib.suppress(OSError):  # a full disk, perhaps; the next attempt says so again
             save_cursor(self.run, made, self.cursor)
         made.abort()
 
-    def _blame_event(self) -> None:
+    def _blame_event(self, journal: str, index: int) -> None:
         """A batch that fails again is delivered one by one; the event that still fails is skipped."""
-        failed = self._failed_at[self._current] = self._failed_at.get(self._current, 0) + 1
-        if failed >= _TRIES and self.cursor.index < self._careful_until:
-            self.cursor.skipped = [*self.cursor.skipped, self._current]
-            self.cursor.error = f"event {self._current} was skipped: {self.cursor.error}"
+        place = self.cursor.system if journal == SYSTEM else self.cursor
+        careful_until = self._careful_until.get(journal, -1)
+        failed = self._failed_at[journal, index] = self._failed_at.get((journal, index), 0) + 1
+        if failed >= _TRIES and place.index < careful_until:
+            place.skipped = [*place.skipped, index]
+            self.cursor.error = f"event {index} was skipped: {self.cursor.error}"
         elif failed >= _TRIES - 1:
-            self._careful_until = max(self._careful_until, self._current)
+            self._careful_until[journal] = max(careful_until, index)
+
+    def _close_sources(self) -> None:
+        for source in self._sources:
+            source.close()
+        self._sources = []
 
     def close(self) -> None:
         """Lets go of the journal, of the lock, and of a tracker that was not finished, since the run goes on."""
         if self._tracker is not None and self._started:
             self._tracker.abort()
             self._started = False
-        if self._reader is not None:
-            self._reader.close()
+        self._close_sources()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+class _Source:
+    """One journal of a run, from a place on; it need not be there yet."""
+
+    def __init__(self, run: RunInfo, name: str, place: Place) -> None:
+        self.name = name
+        self.place = place
+        """How far it is delivered."""
+        self.read = -1
+        """The last event that was read."""
+        self._path = Path(run.path, name)
+        self._reader: Reader | None = None
+
+    @property
+    def offset(self) -> int:
+        """How far it is read."""
+        return self.place.offset if self._reader is None else self._reader.offset
+
+    def __iter__(self) -> Iterator[Event]:
+        if self._reader is None and (self.name == FILE_NAME or self._path.is_file()):
+            self._reader = Reader(self._path, self.place.offset)
+        return iter(()) if self._reader is None else iter(self._reader)
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
 
 
 _OWN_ERRORS = (

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 
 from . import environment, folder
-from .errors import JournalError
+from .errors import JournalError, TrackhooksError
 from .event import FINAL, Event, RunInfo
-from .journal import Reader, Writer
+from .journal import Reader, Writer, path_of
 from .vocabulary import LOG
 
 _log = logging.getLogger("trackhooks")
 
 _STALE_S = 3600.0
 """A run of another machine that has written nothing for so long is lost."""
+_END = 1 << 16
+"""Bytes of a journal's end that are looked at first."""
 
 
 def alive(pid: int, created: float) -> bool:
@@ -30,18 +34,33 @@ def alive(pid: int, created: float) -> bool:
         return False
 
 
+def has_ended(path: str | Path) -> bool:
+    """Whether the run has its status; one whose folder was removed has ended, too."""
+    try:
+        return folder.read_info(path).status in FINAL
+    except TrackhooksError:
+        return True
+
+
 def end_if_dead(path: str | Path) -> RunInfo:
     """Gives a run that ended without saying so its status: `killed`, or `lost` where nobody can know.
+
+    A status that only `run.json` holds, since the disk was full, is told to the journal, too. What cannot be written
+    now is left to the next call.
 
     Raises:
         TrackhooksError: there is no run in this folder.
     """
     run = folder.read_info(path)
-    if run.status in FINAL:
-        return run
-    status = status_of_silent(run, lambda: _last_written(run))
-    if status:
-        _settle(run, status)
+    try:
+        if run.status not in FINAL:
+            status = status_of_silent(run, lambda: _last_written(run))
+            if status:
+                _settle(run, status)
+        elif _told(run) != run.status:
+            _settle(run, run.status)
+    except (JournalError, OSError) as error:
+        _log.info("%s", error, extra={"run": run.path})
     return run
 
 
@@ -62,32 +81,55 @@ def status_of_silent(run: RunInfo, last_written: Callable[[], float]) -> str:
 
 
 def _last_written(run: RunInfo) -> float:
-    last = 0.0
-    with Reader(run.path) as reader:
-        for event in reader:
-            last = event.time
-    return last
+    last = _last(run, lambda event: True)
+    return 0.0 if last is None else last.time
+
+
+def _told(run: RunInfo) -> str:
+    """The last status that the journal tells."""
+    last = _last(run, lambda event: event.status != "")
+    return "" if last is None else last.status
+
+
+def _last(run: RunInfo, wanted: Callable[[Event], bool]) -> Event | None:
+    """The last event of a kind, looked for in ever larger ends of the journal, since it may be long."""
+    size, end = path_of(run.path).stat().st_size, _END
+    while True:
+        with Reader(run.path, max(size - end, 0)) as reader:
+            found = deque(filter(wanted, reader), maxlen=1)
+        if found or end >= size:
+            return found.pop() if found else None
+        end *= 16
 
 
 def _settle(run: RunInfo, status: str) -> None:
-    """Writes the status where the dead process did not; someone who has resumed the run comes first."""
-    try:
-        writer = Writer(run.path)
-    except JournalError as error:
-        _log.info("%s", error)
-        return
-    try:
+    """Writes the status where it is missing; someone who has resumed the run comes first.
+
+    Raises:
+        JournalError: someone writes the journal.
+        OSError: the disk is full.
+    """
+    with closing(Writer(run.path)) as writer:
         last = writer.last
-        told = last is not None and last.status in FINAL
-        run.status = last.status if last is not None and told else status
-        run.ended = last.time if last is not None else time.time()
-        if not told:
+        if run.status not in FINAL:
+            _take_status(run, status, last)
+        if _told(run) != run.status:
             index, step, epoch = (last.index + 1, last.step, last.epoch) if last else (0, -1, -1)
-            writer.append(Event(LOG, index, time.time(), step, epoch, status=status, reason=REASONS[status]))
-            run.reason = REASONS[status]
+            reason = run.reason or ""
+            writer.append(
+                Event(LOG, index, run.ended or time.time(), step, epoch, status=run.status, reason=reason)
+            )
         folder.write_info(Path(run.path), run)
-    finally:
-        writer.close()
+
+
+def _take_status(run: RunInfo, status: str, last: Event | None) -> None:
+    """Of a run whose `run.json` has none: what the journal tells, or else this one."""
+    told = _last(run, lambda event: event.status != "")
+    if told is not None and told.status in FINAL:
+        run.status, run.reason, run.ended = told.status, told.reason or None, told.time
+        return
+    run.status, run.reason = status, REASONS[status]
+    run.ended = last.time if last is not None else time.time()
 
 
 REASONS = {

@@ -119,6 +119,8 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     """Which checkpoints the folder keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`."""
     options: dict[str, dict[str, Scalar]] = {}
     """The options of each tracker, secrets redacted."""
+    system: float | None = None
+    """How often the process and the machine are measured, in seconds; None for never."""
     environment: dict[str, Scalar] = {}
     version: str = ""
     """The version of trackhooks that made it."""

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from .cursor import Spec
 from .delivery import Feed
+from .ending import end_if_dead
+from .errors import TrackhooksError
 from .event import RunInfo
 from .keeping import Keeper
 from .redaction import redact_text
+from .sampling import Sampler
 from .tracker import Tracker
 
 _POLL_S, _IDLE_POLL_S = 0.1, 1.0
@@ -35,6 +38,7 @@ class Follower:
         self._feeds: dict[str, list[Feed]] = {}
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
+        self._sampler = Sampler()
 
     @property
     def runs(self) -> list[str]:
@@ -42,9 +46,17 @@ class Follower:
         return list(self._feeds)
 
     def follow(
-        self, run: RunInfo, sources: Sequence[tuple[Callable[[], Tracker], Spec | None, int | str | None]]
+        self,
+        run: RunInfo,
+        sources: Sequence[tuple[Callable[[], Tracker], Spec | None, int | str | None]],
+        measures: bool = True,
     ) -> None:
-        """Starts delivering a run; each source is how to make a tracker, its spec, and how often it is fed."""
+        """Starts delivering a run; each source is how to make a tracker, its spec, and how often it is fed.
+
+        With `measures`, the run's process is measured, too, as often as the run says.
+        """
+        if measures:
+            self._sampler.follow(run)
         keeper = Keeper(run)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for make, spec, every in sources:
@@ -94,7 +106,12 @@ class Follower:
             _log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=where)
 
     def end(self, run: str) -> None:
-        """Says that nothing more will be written to the journal of this run."""
+        """Says that nothing more will be written to the journal of this run; a status that it lacks is added."""
+        self._sampler.end(run)
+        try:
+            end_if_dead(run)
+        except TrackhooksError as error:  # its folder was removed, perhaps
+            _log.warning("%s", error, extra={"run": run})
         for feed in self._feeds.get(run, []):
             feed.ending = True
 
@@ -108,6 +125,7 @@ class Follower:
     def stop(self) -> None:
         """Ends the threads after their present step, delivered or not."""
         self._stop.set()
+        self._sampler.stop()
 
 
 def _backoff(failures: int) -> float:

@@ -34,6 +34,8 @@ except ImportError:  # Windows: one writer at a time is then the user's own care
     fcntl = None  # type: ignore[assignment]
 
 FILE_NAME: Final = "journal"
+SYSTEM: Final = "system"
+"""A run's other journal: the measurements of its process, which whoever delivers the run writes."""
 VERSION: Final = 1
 MAX_RECORD: Final = 16 * 1024 * 1024
 """Bytes of a payload; a larger record is stored as a file of its own under `files/records/`."""
@@ -98,19 +100,20 @@ class Writer:
 
     Args:
         run: the folder of a run; a journal that is there already goes on behind its last whole record.
+        name: the journal's file there.
 
     Raises:
         JournalError: another process or run writes this journal now, it cannot be written, it is no journal, or it
             is of a version that is not known here.
     """
 
-    def __init__(self, run: str | os.PathLike[str]) -> None:
+    def __init__(self, run: str | os.PathLike[str], name: str = FILE_NAME) -> None:
         self._fd = -1
         # Reentrant: a signal handler or a finalizer may append while its thread does so.
         self._mutex = threading.RLock()
         self._syncing = threading.RLock()
         self._folder = Path(run)
-        self._path = self._folder / FILE_NAME
+        self._path = self._folder / name
         self.last: Event | None = None
         """The last record of a journal that existed already."""
         _open_writers.add(self)  # before there is a file that a forked child could hold on to

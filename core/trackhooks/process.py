@@ -22,9 +22,8 @@ import msgspec
 import psutil
 
 from .cursor import FOLDER, Spec
-from .ending import alive, end_if_dead
-from .errors import TrackhooksError
-from .event import FINAL, RunInfo
+from .ending import alive, has_ended
+from .event import RunInfo
 from .folder import read_info
 from .following import Follower
 
@@ -147,14 +146,13 @@ def main() -> None:
     listener = threading.Thread(target=listen, name="trackhooks-orders", daemon=True)
     listener.start()
     while alive(first.parent, first.parent_created) and not (
-        told.wait(_WATCH_S) and all(map(_is_over, follower.runs))
+        told.wait(_WATCH_S) and all(map(has_ended, follower.runs))
     ):
         time.sleep(
             _WATCH_S if told.is_set() else 0
         )  # its input ends a moment before a killed process is gone
     listener.join(_LISTEN_S)  # a parent that was killed may have left orders in the pipe
     for path in follower.runs:
-        _end(path)
         follower.end(path)
     _become_foreground()
     follower.join()
@@ -207,17 +205,3 @@ def _obey(order: _Order, follower: Follower) -> None:
         follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
     if order.end:
         follower.end(order.end)
-
-
-def _is_over(path: str) -> bool:
-    try:
-        return read_info(path).status in FINAL
-    except TrackhooksError:  # its folder was removed, perhaps
-        return True
-
-
-def _end(path: str) -> None:
-    try:
-        end_if_dead(path)
-    except TrackhooksError as error:
-        _log.warning("%s", error, extra={"run": path})

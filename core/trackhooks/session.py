@@ -27,6 +27,7 @@ from .loops import keras, ultralytics
 from .loops.batches import Item
 from .loops.torch import Loop
 from .recording import Recording, status_of
+from .throttle import seconds
 from .tracker import Tracker, entry_points
 from .values import params as safe_params
 
@@ -50,6 +51,8 @@ class Settings(msgspec.Struct, kw_only=True):
     dir: Path
     keep: str = "best,last"
     delivery: str = "process"
+    system: float | None = None
+    """Seconds between two measurements; None for none."""
     strict: bool = False
     wants: frozenset[str] = frozenset()
 
@@ -71,6 +74,7 @@ def settings(
     every: int | str | None = None,
     keep: str = "best,last",
     delivery: str | None = None,
+    system: str | None = "10s",
     strict: bool = False,
     **options: Mapping[str, Any],
 ) -> Settings:
@@ -99,6 +103,7 @@ def settings(
         dir=home(dir),
         keep=keep,
         delivery=_mode(delivery),
+        system=None if system is None else seconds("system", system),
         strict=strict,
         wants=wants,
     )
@@ -141,7 +146,8 @@ def _specs(
 
 
 _OPTIONS = (
-    "project", "name", "params", "tags", "notes", "group", "dir", "every", "keep", "delivery", "strict", "resume",
+    "project", "name", "params", "tags", "notes", "group", "dir", "every", "keep", "delivery", "system", "strict",
+    "resume",
 )  # fmt: skip
 
 
@@ -362,6 +368,7 @@ def run(
     every: int | str | None = None,
     keep: str = "best,last",
     delivery: str | None = None,
+    system: str | None = "10s",
     strict: bool = False,
     resume: str | os.PathLike[str] | None = None,
     **options: Mapping[str, Any],
@@ -382,6 +389,8 @@ def run(
         keep: which checkpoints the run's folder keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`.
         delivery: `"process"`, `"inline"` (threads of this process) or `"off"` (record only, `trackhooks sync` later);
             by default that of `TRACKHOOKS_DELIVERY`, and `"process"` where it is not set.
+        system: how often processor, memory, disk, network and GPU are measured, as `system/…`; None for never, and
+            with `delivery="off"` nobody does.
         strict: raise what would be a warning otherwise: a value that is no number, a tracker that fails.
         resume: the folder of a run to go on with.
         **options: the options of a tracker by its name, as in `mlflow={"tracking_uri": …}`; it is then used, too.
@@ -398,7 +407,7 @@ def run(
     """
     chosen = settings(
         *trackers, project=project, name=name, params=params, tags=tags, notes=notes, group=group, dir=dir, every=every,
-        keep=keep, delivery=delivery, strict=strict, **options,
+        keep=keep, delivery=delivery, system=system, strict=strict, **options,
     )  # fmt: skip
     return open_run(chosen, None if resume is None else Path(resume))
 
@@ -409,7 +418,8 @@ def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | N
         return silent_run(chosen)
     info = recording.new_info(
         name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
-        trackers=chosen.tracker_names, parent=None if parent is None else parent.id,
+        trackers=chosen.tracker_names, system=chosen.system,
+        parent=None if parent is None else parent.id,
         options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
     )  # fmt: skip
     made = Run(*_folder_of(info, chosen, resume), CallbackList(), chosen)

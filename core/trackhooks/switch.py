@@ -84,7 +84,7 @@ def enable(*trackers: str | Tracker, **options: Any) -> None:
     Args:
         *trackers: as in `run`.
         **options: as in `run`, but for `resume`: `project`, `name`, `params`, `tags`, `notes`, `group`, `dir`,
-            `every`, `keep`, `delivery`, `strict`, and the options of a tracker by its name, as in
+            `every`, `keep`, `delivery`, `system`, `strict`, and the options of a tracker by its name, as in
             `mlflow={"tracking_uri": …}`.
 
     Raises:

@@ -8,6 +8,7 @@ from .errors import InvalidValueError
 from .event import Event
 
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
+_SHORTEST_S = 0.1
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 
 
@@ -43,10 +44,28 @@ class Throttle:
         return True
 
 
+def seconds(option: str, text: object) -> float:
+    """A time such as `"10s"`, in seconds.
+
+    Raises:
+        InvalidValueError: it is none, or less than 100 ms.
+    """
+    found = _in_seconds(text) if isinstance(text, str) else 0.0
+    if found < _SHORTEST_S:
+        raise InvalidValueError(
+            f"{option}={text!r}: a time from '100ms' on is needed, such as '10s', or None for never."
+        )
+    return found
+
+
 def _parse(text: str) -> float:
     if text.strip().isdecimal():
         raise InvalidValueError(
             f"every={text!r}: a time needs its unit, as in '{text.strip()}s'; steps are a number."
         )
+    return _in_seconds(text)
+
+
+def _in_seconds(text: str) -> float:
     found = _SECONDS.fullmatch(text)
     return float(found[1]) * _UNITS[found[2]] if found else 0.0

@@ -61,6 +61,8 @@ class Tracker:
     """The packages it imports → the extra that installs each (`{"mlflow": "trackhooks[mlflow]"}`)."""
     every: ClassVar[int | str] = 1
     """How often it takes the metrics of training batches by default: every N steps, or `"1s"`."""
+    system: ClassVar[bool] = True
+    """Whether it takes the measurements of the process and the machine, `system/…`, as metrics over their own steps."""
     wants: ClassVar[frozenset[str]] = frozenset()
     """The hooks it overrides which are journaled only when something asks for them; found when the class is made."""
 

@@ -7,6 +7,7 @@ The files lie in the run's own folder; each appears with its first row:
 | `epochs.csv` | an epoch | epoch, step, time, then every metric over epochs |
 | `batches.csv` | a training batch | step, epoch, batch, time, then its metrics |
 | `metrics.csv` | any other record: `test/…`, `predict/…`, outside of a loop | time, step, epoch, batch, hook, … |
+| `system.csv` | a measurement of the process and the machine | step (its number), time, then `system/…` |
 | `params.csv`, `run.csv` | a hyper-parameter; a fact of the run: its status, tags, environment | name, value |
 | `files.csv` | a checkpoint, an export, a picture or another file | time, step, epoch, kind, name, path, kept, … |
 | `texts.csv` | a text | time, step, epoch, name, text |
@@ -48,6 +49,7 @@ _PLACE = ("time", "step", "epoch")
 _COLUMNS: dict[str, tuple[str, ...]] = {
     "epochs.csv": ("epoch", "step", "time"),
     "batches.csv": ("step", "epoch", "batch", "time"),
+    "system.csv": ("step", "time"),
     "metrics.csv": (*_PLACE, "batch", "hook"),
     "files.csv": (
         *_PLACE, "kind", "name", "path", "kept", "format", "size", "sha256", "aliases", "parent", "duration",
@@ -124,11 +126,13 @@ class CSV(Tracker):
         self._new_params = True
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """A row of `batches.csv` or `metrics.csv`, or a part of the epoch's row."""
+        """A row of `batches.csv`, `system.csv` or `metrics.csv`, or a part of the epoch's row."""
         if axis == "epoch":
             self._add_to_epoch(metrics, event)
         elif event.hook == "on_train_batch_end":
             self._sheet("batches.csv").append((event.step, event.epoch, event.batch, event.time), metrics)
+        elif all(name.startswith("system/") for name in metrics):
+            self._sheet("system.csv").append((event.step, event.time), metrics)
         else:
             self._append("metrics.csv", event, event.batch, event.hook, others=metrics)
 

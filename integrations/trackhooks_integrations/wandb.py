@@ -17,6 +17,7 @@ Rules, and where they come from.
 
 - Rows are numbered by the records of the journal, so that W&B, which refuses a number that is not above the last,
   loses none. What comes again after a crash is recognised by the file that W&B wrote, or by the server's last step.
+- W&B measures the training's process and the machine by itself, so it gets no `system/…` from here.
 - NaN and ±Inf are kept; in config they are texts.
 - A metric called `step`, `epoch` or `_…`, as W&B's own are, is `logged/<name>`.
 - Without an account the run is offline, and one line in the log says so; nobody is asked for anything.
@@ -81,6 +82,7 @@ class WandB(Tracker):
 
     requires = {"wandb": "trackhooks[wandb]"}  # noqa: RUF012 - a ClassVar of the base
     every = "1s"
+    system = False
     _run: Any
     """W&B's own."""
 
