@@ -24,7 +24,10 @@ def callback_of(recording: Recording) -> Any:
     Raises:
         MissingPackageError: Keras has not been imported.
     """
-    return _methods.bridge_to(recording)
+    loop = _methods.loop_of(recording)
+    if loop.callback is None:
+        loop.callback = _methods.bridge_to(loop)
+    return loop.callback
 
 
 def callback_of_opener(opener: Opener) -> Any:

@@ -36,16 +36,15 @@ class Bridge:
         super().__init__()  # of `keras.callbacks.Callback`
         self.arguments: Mapping[str, Any] = {}
         """Those of the call, by name, where it was seen."""
-        self.fixed = loop is not None
-        """Whether it hears for one run only."""
+        self.known = loop
+        """The loop, where it hears for one run only."""
         self._choose = choose
-        self._known = loop
         self._modes: list[str] = []
         self._order = InOrder()
 
     def fresh(self) -> Bridge:
         """Another one, for a mode inside of this one's."""
-        return type(self)(self._choose, self._known)
+        return type(self)(self._choose, self.known)
 
     def __deepcopy__(self, memo: object) -> Bridge:
         """A tuner copies its callbacks for each trial; the run is the same."""
@@ -59,7 +58,7 @@ class Bridge:
     @property
     def async_safe(self) -> bool:
         """Asked by Keras: whether batches may end on other threads than the one that trains."""
-        return self._known is None or not self._known.listens_in_place
+        return self.known is None or not self.known.listens_in_place
 
     def join(self, model: Any, params: dict[str, Any]) -> None:
         """Is added to a list that the user has made."""

@@ -35,6 +35,8 @@ class Loop:
     def __init__(self, recording: Recording, release: Callable[[Loop], None]) -> None:
         self.recording = recording
         self.callbacks = recording.callbacks
+        self.callback: Any = None
+        """What the user gives to Keras, once it was asked for."""
         self._release = release
         self._state = recording.callbacks.state
         self._introduced: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()

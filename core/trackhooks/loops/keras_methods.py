@@ -65,9 +65,8 @@ class Methods:
             self.hold(found)
         return found
 
-    def bridge_to(self, recording: Recording) -> Bridge:
-        """A callback that records into this run."""
-        loop = self.loop_of(recording)
+    def bridge_to(self, loop: Loop) -> Bridge:
+        """A callback that records into the run of this loop."""
         return make(lambda *_: loop, loop)
 
     def opening(self, opener: Opener) -> Choose:
@@ -85,10 +84,8 @@ class Methods:
         bridge = call.bridge or self._new_run()
         if bridge is None:
             return call.unheard()
-        if bridge.busy and bridge.fixed:
-            warn(
-                f"{model.name}.fit(…) within a fit is not recorded: the run of its callback records the outer one."
-            )
+        if bridge.known is not None and bridge.known.recording.callbacks.state.training:
+            warn(f"{model.name}.fit(…) is not recorded: the run of its callback records a training around it.")
             return call.unheard()
         return call.heard_by(bridge.fresh() if bridge.busy else bridge)
 
@@ -107,7 +104,7 @@ class Methods:
 
     def _its_run(self, model: Any) -> Bridge | None:
         found = open_runs.training_here() or open_runs.of(model)
-        return self.bridge_to(found) if found is not None else None
+        return self.bridge_to(self.loop_of(found)) if found is not None else None
 
     # Those without
 

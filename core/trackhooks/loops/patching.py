@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping
+from types import CellType
 from typing import Any
 
 Around = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -47,26 +48,73 @@ class _Patch:
     """One method of one class, replaced."""
 
     def __init__(self, cls: type, name: str, around: Around) -> None:
-        self._cls, self._name = cls, name
-        self._own = vars(cls).get(name)
-        original = getattr(cls, name)
+        place = _within_decorator(getattr(cls, name))
+        self._place: _Cell | _Attribute = place or _Attribute(cls, name)
+        original = self._place.get()
 
         @functools.wraps(original)
         def method(self_: Any, /, *args: Any, **kwargs: Any) -> Any:
-            if self._active:
+            if self._active and isinstance(self_, cls):
                 return around(original, self_, args, kwargs)
             return original(self_, *args, **kwargs)
 
         self._active = True
-        self._method = method
-        setattr(cls, name, method)
+        self._original, self._method = original, method
+        self._place.put(method)
 
     def remove(self) -> None:
         """Where someone else has replaced the method since, theirs stays, and what they call here only passes on."""
         self._active = False
-        if vars(self._cls).get(self._name) is not self._method:
-            return
-        if self._own is None:
+        if self._place.get() is self._method:
+            self._place.restore(self._original)
+
+
+class _Attribute:
+    """Where a method stands: an attribute of its class, or of a base of it."""
+
+    def __init__(self, cls: type, name: str) -> None:
+        self._cls, self._name = cls, name
+        self._inherited = name not in vars(cls)
+
+    def get(self) -> Any:
+        return getattr(self._cls, self._name)
+
+    def put(self, method: Any) -> None:
+        setattr(self._cls, self._name, method)
+
+    def restore(self, method: Any) -> None:
+        if self._inherited:
             delattr(self._cls, self._name)
         else:
-            setattr(self._cls, self._name, self._own)
+            self.put(method)
+
+
+class _Cell:
+    """Where a decorated method stands: inside of its decorator.
+
+    The method of the class stays the same object. So one that has been looked up before is replaced as well, as in
+    `model.fit(callbacks=[run.keras])`, where `model.fit` is looked up first; and it does not matter who else replaces
+    the attribute, or when.
+    """
+
+    def __init__(self, cell: CellType) -> None:
+        self._cell = cell
+
+    def get(self) -> Any:
+        return self._cell.cell_contents
+
+    def put(self, method: Any) -> None:
+        self._cell.cell_contents = method
+
+    restore = put
+
+
+def _within_decorator(method: Any) -> _Cell | None:
+    """The innermost decorator's place for what it decorates; None where there is no decorator that `wraps`."""
+    found = None
+    while hasattr(method, "__wrapped__"):
+        inner = method.__wrapped__
+        cells = getattr(method, "__closure__", None) or ()
+        found = next((_Cell(cell) for cell in cells if _Cell(cell).get() is inner), None)
+        method = inner
+    return found
