@@ -844,7 +844,7 @@ def test_gradients_that_are_sparse_complex_or_missing_have_a_norm(run: Run) -> N
     for _ in run.epochs(1):
         for _ in run.train(range(1)):
             loss = table(torch.tensor([1, 1])).sum() + torch.view_as_real(z).sum()
-            loss.backward()  # type: ignore[no-untyped-call] # torch's
+            loss.backward()
             optimizer.step()
     assert metrics(run, "on_train_batch_end") == [{"gradients/norm": pytest.approx(math.sqrt(4 + 4 + 2))}]
 
@@ -894,7 +894,7 @@ def seeded_training(run: Run | None) -> tuple[list[torch.Tensor], tuple[Any, ...
     for _ in run.epochs(3) if run is not None else range(3):
         for (x,) in run.train(loader) if run is not None else loader:
             loss = (torch.nn.functional.dropout(model(x)) * random.random()).square().mean()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch's
             optimizer.step()
             optimizer.zero_grad()
             if run is not None:

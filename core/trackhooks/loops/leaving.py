@@ -3,6 +3,11 @@
 Python closes the generator in all of these cases, with the same `GeneratorExit`. The difference shows in the frame
 that drops it: after a `break` it stands at an instruction that drops the iterator, after an exception still at the
 one that raised.
+
+So it can only be told of a generator that nothing but the loop holds. One that a variable holds as well is dropped
+when the variable is, whatever happened before: after an exception this looks like a choice, and at the end of a
+function like an exception, and so does an explicit `close()`. What a callback raises while a generator is dropped,
+Python prints and ignores.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ def left_by_exception() -> bool:
     while frame is not None and _instruction(frame).startswith(_SUSPENDED):
         frame = (
             frame.f_back
-        )  # a generator around this one, such as a progress bar, which is being closed as well
+        )  # of a generator around this one, such as a progress bar: it is being closed, too
     return frame is not None and not _instruction(frame).startswith(_DROPPING)
 
 
