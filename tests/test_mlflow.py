@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
+from mlflow_server import Server
 
 from trackhooks.errors import InvalidValueError, UnknownNameError
 from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
@@ -25,43 +23,6 @@ from trackhooks_integrations.mlflow import MLflow
 from trackhooks_integrations.mlflow_names import legal
 
 LARGEST = 1.7976931348623157e308
-
-
-class Server:
-    """A real `mlflow server` on a free port of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = [
-            sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
-            "--artifacts-destination", str(self.folder / "artifacts"),
-        ]  # fmt: skip
-        log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(
-            command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-        )
-        log.close()
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
-            except OSError:
-                time.sleep(0.2)
-            else:
-                return
-        raise TimeoutError((self.folder / "log").read_text()[-2000:])
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, 9)
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")
