@@ -31,7 +31,9 @@ def train(lr: float) -> trackhooks.Run:
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     criterion = nn.CrossEntropyLoss()
 
-    with trackhooks.run(*TRACKERS, project="digits", name=f"lr={lr}", params={"lr": lr, "epochs": EPOCHS}) as run:
+    with trackhooks.run(
+        *TRACKERS, project="digits", name=f"lr={lr}", params={"lr": lr, "epochs": EPOCHS}
+    ) as run:
         run.watch(net, optimizer)
         for _epoch in run.epochs(EPOCHS):
             net.train()

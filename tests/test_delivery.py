@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ MODES = pytest.mark.parametrize("delivery", ["process", "inline"])
 @pytest.mark.filterwarnings("ignore:.*It is tried again:trackhooks.TrackhooksWarning")
 def test_an_outage_delays_no_other_tracker_and_loses_nothing(tmp_path: Path, delivery: str) -> None:
     down = tmp_path / "down"
-    options = {"lines:Lines": {"down": str(down)}}
+    options: dict[str, Any] = {"lines:Lines": {"down": str(down)}}
     with trackhooks.run("csv", dir=tmp_path, delivery=delivery, **options) as run:
         train(run, epochs=1)
         until(lambda: lines.steps(run.path))
@@ -181,7 +182,8 @@ def test_an_outage_delays_no_other_tracker_and_loses_nothing(tmp_path: Path, del
 def test_a_tracker_that_fails_is_reported_once_with_its_name_and_the_reason(tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()
-    run = trackhooks.run(dir=tmp_path, delivery="inline", name="r", **{"lines:Lines": {"down": str(down)}})
+    options: dict[str, Any] = {"lines:Lines": {"down": str(down)}}
+    run = trackhooks.run(dir=tmp_path, delivery="inline", name="r", **options)
     run.log(x=1)
     until(lambda: any(cursor.error for cursor in cursors(run.path)))
     with pytest.warns(
@@ -197,7 +199,7 @@ def test_a_tracker_that_fails_is_reported_once_with_its_name_and_the_reason(tmp_
 def test_a_strict_run_raises_what_a_tracker_could_not_do(tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()
-    options = {"lines:Lines": {"down": str(down)}}
+    options: dict[str, Any] = {"lines:Lines": {"down": str(down)}}
     run = trackhooks.run(dir=tmp_path, delivery="inline", strict=True, **options)
     run.log(x=1)
     until(lambda: any(cursor.error for cursor in cursors(run.path)))
@@ -212,7 +214,7 @@ def test_a_strict_run_raises_what_a_tracker_could_not_do(tmp_path: Path) -> None
 def test_an_event_that_a_tracker_cannot_take_is_skipped_and_all_others_arrive(
     tmp_path: Path, delivery: str
 ) -> None:
-    options = {"lines:Lines": {"poison": "bad"}}
+    options: dict[str, Any] = {"lines:Lines": {"poison": "bad"}}
     with trackhooks.run(dir=tmp_path, delivery=delivery, **options) as run:
         for step in range(20):
             run.log({"bad" if step == 7 else "good": step})
@@ -229,16 +231,25 @@ def test_a_delivery_process_that_dies_is_started_again_and_nothing_comes_twice(t
         for epoch in range(3):
             train(run, epochs=1, batches=200, first=epoch)
             run.flush()
-            until(lambda epoch=epoch: len(lines.steps(run.path)) >= 200 * epoch + 1)
+            until(partial(has_steps, run.path, 200 * epoch + 1))
             victim = psutil.Process(last_pid(run.path))
             victim.kill()
-            until(lambda victim=victim: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
+            until(partial(is_dead, victim))
     assert run.wait(DEADLINE_S)
     assert lines.steps(run.path) == list(range(600))
 
 
+def has_steps(run: Path, count: int) -> bool:
+    return len(lines.steps(run)) >= count
+
+
+def is_dead(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 def last_pid(run: Path) -> int:
-    return [line["pid"] for line in lines.read(run) if "pid" in line][-1]
+    pids: list[int] = [line["pid"] for line in lines.read(run) if "pid" in line]
+    return pids[-1]
 
 
 def test_recording_only_and_delivering_later(tmp_path: Path) -> None:
@@ -323,7 +334,8 @@ def test_what_lies_beside_the_script_is_not_taken_for_pythons_own_modules(tmp_pa
 
 def test_options_stand_neither_in_the_argument_list_nor_in_the_folder(tmp_path: Path) -> None:
     secret = "tell-" + "nobody"
-    with trackhooks.run(dir=tmp_path, **{"lines:Lines": {"token": secret}}) as run:
+    options: dict[str, Any] = {"lines:Lines": {"token": secret}}
+    with trackhooks.run(dir=tmp_path, **options) as run:
         run.log(x=1)
         until(lambda: lines.read(run.path))
         command = psutil.Process(last_pid(run.path)).cmdline()
