@@ -204,6 +204,31 @@ def raised_by_a_key() -> None:
         del globals()["nothing of this name"]
 
 
+class Refusing:
+    def __bool__(self) -> bool:
+        raise ValueError
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise ValueError
+
+
+def raised_by_a_condition() -> None:
+    for _ in items():
+        if Refusing():
+            break
+
+
+def raised_by_a_condition_of_while() -> None:
+    for _ in items():
+        while not Refusing():
+            break
+
+
+def raised_by_setting_an_attribute() -> None:
+    for item in items():
+        Refusing().item = item
+
+
 def raised_by_an_attribute() -> None:
     for item in items():
         item.nothing  # type: ignore[attr-defined] # noqa: B018

@@ -16,17 +16,21 @@ import dis
 import sys
 from types import FrameType
 
-_DROPPING = ("POP_", "END_FOR", "SWAP", "ROT_", "STORE_", "DELETE_", "RETURN_", "COPY", "NOP")
+# What drops a generator and cannot raise itself, in Python 3.10 to 3.14: STORE_SUBSCR or POP_JUMP_IF_TRUE could.
+_VARIABLES = ("FAST", "NAME", "GLOBAL", "DEREF")
+_DROPPING = (
+    "POP_TOP", "POP_BLOCK", "POP_EXCEPT", "POP_ITER", "END_FOR", "SWAP", "ROT_", "RETURN_", "COPY", "NOP",
+    *(f"STORE_{kind}" for kind in _VARIABLES), *(f"DELETE_{kind}" for kind in _VARIABLES),
+)  # fmt: skip
 _SUSPENDED = ("YIELD_VALUE", "RESUME", "SEND", "YIELD_FROM", "GEN_START")
 
 
 def left_by_exception() -> bool:
     """To be called where a generator has caught its `GeneratorExit`."""
     frame = sys._getframe(1).f_back
+    # A generator around this one, such as a progress bar, is being closed as well.
     while frame is not None and _instruction(frame).startswith(_SUSPENDED):
-        frame = (
-            frame.f_back
-        )  # of a generator around this one, such as a progress bar: it is being closed, too
+        frame = frame.f_back
     return frame is not None and not _instruction(frame).startswith(_DROPPING)
 
 
