@@ -46,18 +46,21 @@ class LoopState:
         """What is trained on."""
         self.val_data: Any = None
         self._in_batch = False
+        self._next_epoch = 0
 
     def note(
         self, hook: str, metrics: Mapping[str, Any], epoch: int | None = None, batch: int | None = None
     ) -> None:
-        """Follows the loop by the hooks that it fires."""
-        if epoch is not None:
-            self.epoch = epoch
+        """Follows the loop by the hooks that it fires; one that does not tell the epoch has its epochs counted."""
         if hook in _BATCH_HOOKS:
             self.note_batch(hook, metrics, batch)
             return
         if hook == "on_train_epoch_start":
+            self.epoch = self._next_epoch if epoch is None else epoch
+            self._next_epoch = self.epoch + 1
             self.metrics = {}
+        elif epoch is not None:
+            self.epoch = epoch
         if metrics:
             self.metrics = {**self.metrics, **metrics}
         for name, value in _FROM_THEN_ON.get(hook, {}).items():
@@ -80,7 +83,7 @@ _BATCH_HOOKS = _BATCH_STARTS | {
     "on_train_batch_end", "on_val_batch_end", "on_predict_postprocess_end", "on_predict_batch_end",
 }  # fmt: skip
 _FROM_THEN_ON: Mapping[str, Mapping[str, Any]] = {
-    "on_train_start": {"training": True, "stop": False},
+    "on_train_start": {"training": True, "stop": False, "_next_epoch": 0},
     "on_train_epoch_start": {"batch": -1},
     "on_val_start": {"batch": -1, "seen": 0},
     "on_predict_start": {"batch": -1, "seen": 0},

@@ -263,7 +263,10 @@ class CallbackList:
             raise _no_hook(event)
         if source is not None:
             metrics, epoch = _read(source, event, metrics, epoch)
-        found = dict(metrics) if metrics else {}
+            self._adopt_stop(source)
+        epoch = epoch if epoch is None else _index(event, epoch)
+        batch = batch if batch is None else _index(event, batch)
+        found = dict(_checked_logs(event, metrics)) if metrics else {}
         self.note(event, found, epoch, batch)
         try:
             if calls:
@@ -513,11 +516,15 @@ class CallbackList:
 def _flatten(callbacks: Any) -> Iterator[Any]:
     if callbacks is None:
         return
-    if not isinstance(callbacks, Iterable) or isinstance(callbacks, CallbackList):
+    if isinstance(callbacks, Iterable) and not isinstance(callbacks, str) and not _speaks_keras(callbacks):
+        for callback in callbacks:
+            yield from _flatten(callback)
+    else:
         yield callbacks
-        return
-    for callback in callbacks:
-        yield from _flatten(callback)
+
+
+def _speaks_keras(callback: Any) -> bool:
+    return not KERAS_METHODS.isdisjoint(dir(callback))
 
 
 def _check_event(event: str) -> None:
@@ -526,12 +533,14 @@ def _check_event(event: str) -> None:
 
 
 def _no_hook(event: str) -> UnknownNameError:
-    if event in FROM_KERAS:
+    keras = KERAS_ALIASES.get(event, event)
+    if keras in FROM_KERAS:
         return UnknownNameError(
             f"{event!r} is a hook of Keras; functions are registered by the names of Ultralytics:"
-            f" {FROM_KERAS[event]!r}. For Keras' names, append an object that has a method {event!r}."
+            f" {FROM_KERAS[keras]!r}. For Keras' names, append an object that has a method {event!r}."
         )
-    return unknown("hook", event, BY_NAME)
+    mixed = str(event).replace("_begin", "_start").replace("_test_", "_val_")
+    return unknown("hook", event, [mixed] if mixed in BY_NAME else BY_NAME)
 
 
 def _method(callback: Any, hook: str) -> Callable[..., None] | None:
@@ -565,6 +574,8 @@ def _flag(owner: Any, name: str) -> bool | None:
 
 def _index(hook: str, value: Any) -> int:
     """A NumPy integer, or the 0-d tensor that a TensorFlow dataset counts with, as an int."""
+    if type(value) is int:
+        return value
     try:
         return operator.index(value)
     except TypeError:
@@ -577,7 +588,9 @@ def _checked_logs(hook: str, logs: Any) -> Any:
     if logs is None:
         return {}
     if not isinstance(logs, Mapping):
-        raise InvalidValueError(f"{hook}: the logs are {logs!r}; a mapping from names to numbers is needed.")
+        raise InvalidValueError(
+            f"{hook}: the logs or metrics are {logs!r}; a mapping from names to numbers is needed."
+        )
     return logs
 
 
@@ -591,17 +604,17 @@ def _check_callback(callback: Any) -> None:
             f"{type(callback).__name__} is a tracker, which is fed from the journal. Pass it where the run is opened:"
             f" trackhooks.run({type(callback).__name__}())"
         )
-    names = [name for name in dir(callback) if name.startswith("on_")]
-    if not KERAS_METHODS.intersection(names):
+    if not _speaks_keras(callback):
         raise InvalidValueError(
             f"{callback!r} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
             " add_callback('on_fit_epoch_end', function)"
         )
-    _warn_of_misspelt(callback, names)
+    _warn_of_misspelt(callback)
 
 
-def _warn_of_misspelt(callback: Any, names: list[str]) -> None:
+def _warn_of_misspelt(callback: Any) -> None:
     """Only a warning: an object may serve other libraries as well."""
+    names = [name for name in dir(callback) if name.startswith("on_")]
     for name in names:
         close = difflib.get_close_matches(name, KERAS_METHODS, n=1, cutoff=0.9)
         if name not in KERAS_METHODS and close and close[0] not in names:
