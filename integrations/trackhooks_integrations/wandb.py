@@ -19,7 +19,8 @@ Rules, and where they come from.
   loses none. What comes again after a crash is recognised by the file that W&B wrote, or by the server's last step.
 - W&B measures the training's process and the machine by itself, so it gets no `system/…` from here.
 - NaN and ±Inf are kept; in config they are texts.
-- A metric called `step`, `epoch` or `_…`, as W&B's own are, is `logged/<name>`.
+- What is called `step`, `epoch` or `_…`, as W&B's own columns are, or nothing at all, is `logged/<name>`. A `*` is the
+  sign U+2217, which looks the same: to W&B the other means any name.
 - Without an account the run is offline, and one line in the log says so; nobody is asked for anything.
 - W&B's files lie in the run's folder, in `wandb/`, unless `WANDB_DIR` or the option says otherwise.
 - Checkpoints stay as the run's `keep` says. W&B keeps all that it gets, so it gets those that stayed when the run ends;
@@ -32,17 +33,12 @@ from __future__ import annotations
 
 import functools
 import html
-import logging
 import math
 import os
 import re
-import sys
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from trackhooks.errors import InvalidValueError, unknown
 from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
@@ -51,15 +47,11 @@ from trackhooks.tracker import Axis, State, Tracker
 from .checkpoints import Checkpoints
 from .files import folder_option
 from .wandb_log import MARK, TransactionLog
+from .wandb_opening import Opening, import_wandb
 
 _MODES = ("online", "offline", "shared", "disabled")
 _EXIT_CODES = {"finished": 0, "failed": 1}
-_FLUSH_S = 0.1
 _MOST_BINS = 512
-_log = logging.getLogger("trackhooks")
-
-_open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-"""By its folder, what this process has open in W&B, which takes a run only once: a new attempt goes on with it."""
 
 
 class WandB(Tracker):
@@ -101,29 +93,13 @@ class WandB(Tracker):
                 raise InvalidValueError(f"tracker 'wandb': {name}={value!r}: a text is needed.")
         if mode is not None and mode not in _MODES:
             raise unknown("mode", mode, _MODES, "tracker 'wandb': ")
-        self._entity, self._project, self._job_type = entity, project, job_type
-        self._given_mode, self._joined = mode, run_id
-        self._dir = folder_option("wandb", "dir", dir)
-
-    # Where
-
-    @functools.cached_property
-    def _mode(self) -> str:
-        """As W&B's settings have it; offline where W&B would ask for an account."""
-        wandb = _import()
-        mode: str = self._given_mode or wandb.setup().settings.mode
-        if mode == "online" and wandb.run is None and not wandb.login(prompt=False, verify=False):
-            _log.warning(
-                "wandb: no account here, so the run is kept offline. Later: wandb login; wandb sync <folder>"
-            )
-            return "offline"
-        return mode
+        self._opening = Opening(entity, project, job_type, mode, folder_option("wandb", "dir", dir))
+        self._joined = run_id
 
     @property
     def destination(self) -> str:
         """What it is delivered to: offline and online are two things, and so are projects."""
-        where = _import().setup().settings.base_url if self._mode in ("online", "shared") else self._mode
-        return f"{where}/{self._entity or ''}/{self._project or ''}"
+        return self._opening.destination
 
     @property
     def url(self) -> str | None:
@@ -136,15 +112,13 @@ class WandB(Tracker):
 
     def start(self, run: RunInfo, state: State) -> None:
         """Opens the run by the id of trackhooks."""
-        wandb = _import()
+        active = import_wandb().run
         self._checkpoints = Checkpoints(run.keep, state.get("checkpoints"))
         self._defined: set[str] = set()
         self._row: dict[str, Any] = {}
         self._last: int = state.get("last", -1)
-        self._joins = self._joined is not None and wandb.run is not None and wandb.run.id == self._joined
-        self._run = wandb.run if self._joins else _open.get(run.path)
-        if self._run is None:
-            self._run = _open[run.path] = wandb.init(**self._arguments(run), settings=self._settings(run))
+        self._joins = active is not None and active.id == self._joined
+        self._run = active if self._joins else self._opening.open(run)
         self._written = None
         if not self._joins and not self._run.disabled:
             self._written = TransactionLog(Path(self._run.settings.sync_file))
@@ -152,46 +126,6 @@ class WandB(Tracker):
         self._run.config.update({"environment": run.environment}, allow_val_change=True)
         self._run.define_metric("epoch", hidden=True)
         self._sync()
-
-    def _arguments(self, run: RunInfo) -> dict[str, Any]:
-        project = self._project or run.project
-        return {
-            "id": run.id,
-            "resume": "allow",
-            "reinit": "create_new",
-            "entity": self._entity,
-            "project": re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
-            "name": run.name,
-            "notes": run.notes,
-            "tags": run.tags or None,
-            "group": run.group or run.parent,
-            "job_type": self._job_type,
-            "mode": self._mode,
-            "dir": self._dir or (None if os.environ.get("WANDB_DIR") else run.path),
-        }
-
-    def _settings(self, run: RunInfo) -> Any:
-        """The training's program, host, commit and process, instead of this one's."""
-        import wandb
-
-        known = {
-            "program": run.environment.get("program"),
-            "program_relpath": run.environment.get("program"),
-            "host": run.environment.get("host"),
-            "git_commit": run.environment.get("git/commit"),
-            "git_remote_url": run.environment.get("git/remote"),
-        }
-        return wandb.Settings(
-            **{name: value for name, value in known.items() if value},
-            disable_git=True,  # what is checked out now may be another commit
-            console="off",
-            quiet=True,
-            symlink=False,
-            x_stats_pid=run.pid,
-            x_stats_track_process_tree=True,
-            x_disable_stats=not _is_alive(run),
-            x_transaction_log_flush_interval=_FLUSH_S,
-        )
 
     def _steps_in_files(self) -> Iterator[int]:
         """The last rows of what was written offline so far; online, the server knows."""
@@ -223,11 +157,11 @@ class WandB(Tracker):
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """A part of the event's row."""
         for name, value in metrics.items():
-            free = f"logged/{name}" if name in ("step", "epoch") or name.startswith("_") else name
-            if free not in self._defined:
-                self._defined.add(free)
-                self._run.define_metric(free, step_metric=axis)
-            self._row[free] = value
+            column = called(name)
+            if column not in self._defined:
+                self._defined.add(column)
+                self._run.define_metric(column, step_metric=axis)
+            self._row[column] = value
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
         """An artifact: a checkpoint when the run ends or at once, as `keep` says, anything else at once."""
@@ -272,8 +206,8 @@ class WandB(Tracker):
 
         if path is not None:
             picture = wandb.Image(str(path), caption=Path(file.path).stem)
-            known = self._row.get(file.name)
-            self._row[file.name] = (
+            known = self._row.get(called(file.name))
+            self._row[called(file.name)] = (
                 picture if known is None else [*(known if isinstance(known, list) else [known]), picture]
             )
 
@@ -281,13 +215,17 @@ class WandB(Tracker):
         """A text, as HTML that keeps its lines."""
         import wandb
 
-        self._row[text.name] = wandb.Html(f"<pre>{html.escape(text.text)}</pre>", data_is_not_path=True)
+        self._row[called(text.name)] = wandb.Html(
+            f"<pre>{html.escape(text.text)}</pre>", data_is_not_path=True
+        )
 
     def log_table(self, table: Table, event: Event) -> None:
         """A table."""
         import wandb
 
-        self._row[table.name] = wandb.Table(columns=table.columns, data=table.rows, allow_mixed_types=True)
+        self._row[called(table.name)] = wandb.Table(
+            columns=table.columns, data=table.rows, allow_mixed_types=True
+        )
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
         """A histogram; W&B takes 512 bins, so neighbours of more are joined."""
@@ -298,7 +236,7 @@ class WandB(Tracker):
             sum(histogram.counts[start : start + width]) for start in range(0, len(histogram.counts), width)
         ]
         edges = [*histogram.edges[:-1:width], histogram.edges[-1]]
-        self._row[histogram.name] = wandb.Histogram(np_histogram=(counts, edges))
+        self._row[called(histogram.name)] = wandb.Histogram(np_histogram=(counts, edges))
 
     def log_graph(self, graph: Graph, event: Event) -> None:
         """The model's graph."""
@@ -312,7 +250,7 @@ class WandB(Tracker):
         for node in graph.nodes:
             for source in filter(nodes.__contains__, node.inputs):
                 drawn.add_edge(nodes[source], nodes[node.name])
-        self._row[graph.name] = drawn
+        self._row[called(graph.name)] = drawn
 
     def _sync(self) -> None:
         mark = functools.partial(self._run.define_metric, MARK, hidden=True)
@@ -328,30 +266,18 @@ class WandB(Tracker):
 
     def finish(self, status: str, reason: str) -> None:
         """Ends the run with its exit code; one that was joined is left open."""
-        self._run.summary.update({"status": status} | ({"reason": reason} if reason else {}))
         if self._joins:
             return
-        _open.pop(self.run.path, None)
-        self._run.finish(_EXIT_CODES.get(status, 255))
+        self._run.summary.update({"status": status} | ({"reason": reason} if reason else {}))
+        self._opening.close(self.run, self._run, _EXIT_CODES.get(status, 255))
         if self._written is not None:
             self._written.wait_for_exit()
 
 
-def _import() -> Any:
-    """W&B, with a service of its own: the one of a training that uses W&B itself ends with that training."""
-    if "wandb" not in sys.modules:
-        os.environ.pop("WANDB_SERVICE", None)
-    import wandb
-
-    return wandb
-
-
-def _is_alive(run: RunInfo) -> bool:
-    """Whether the training's process is there to be measured."""
-    try:
-        return abs(psutil.Process(run.pid).create_time() - run.pid_created) < 1
-    except psutil.Error:
-        return False
+def called(name: str) -> str:
+    """The name in W&B, by the rule of this module."""
+    free = name.replace("*", "\u2217")
+    return f"logged/{free}" if free in ("", "step", "epoch") or free.startswith("_") else free
 
 
 def _as_json(value: Scalar) -> Scalar:

@@ -1,0 +1,131 @@
+"""`Opening`: how runs are opened in W&B: offline or online, once in a process, as the training's and not as ours."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from trackhooks.event import RunInfo
+
+_FLUSH_S = 0.1
+"""How often W&B writes what it was given; its own 15 seconds would be a long wait for a `flush`."""
+_log = logging.getLogger("trackhooks")
+
+_open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+"""By its folder, what this process has open in W&B, which takes a run only once: a new attempt goes on with it."""
+
+
+def import_wandb() -> Any:
+    """W&B, with a service of its own: that of a training which uses W&B itself would end with the training."""
+    if "wandb" not in sys.modules:
+        os.environ.pop("WANDB_SERVICE", None)
+    import wandb
+
+    return wandb
+
+
+class Opening:
+    """Opens runs.
+
+    Args:
+        entity: None for W&B's own settings, as everywhere here.
+        project: instead of the run's.
+        job_type: such as `"train"`.
+        mode: `"online"`, `"offline"`, `"shared"` or `"disabled"`.
+        folder: where W&B makes its `wandb`, instead of in the run's own folder.
+    """
+
+    def __init__(
+        self,
+        entity: str | None,
+        project: str | None,
+        job_type: str | None,
+        mode: str | None,
+        folder: Path | None,
+    ) -> None:
+        self._entity, self._project, self._job_type = entity, project, job_type
+        self._given_mode, self._folder = mode, folder
+
+    @functools.cached_property
+    def mode(self) -> str:
+        """As W&B's settings have it; offline where W&B would ask for an account."""
+        wandb = import_wandb()
+        mode: str = self._given_mode or wandb.setup().settings.mode
+        if mode == "online" and wandb.run is None and not wandb.login(prompt=False, verify=False):
+            _log.warning(
+                "wandb: no account here, so runs are kept offline. Later: wandb login; wandb sync <folder>"
+            )
+            return "offline"
+        return mode
+
+    @property
+    def destination(self) -> str:
+        """What it opens runs in: offline and online are two things, and so are projects."""
+        online = self.mode in ("online", "shared")
+        where = import_wandb().setup().settings.base_url if online else self.mode
+        return f"{where}/{self._entity or ''}/{self._project or ''}"
+
+    def open(self, run: RunInfo) -> Any:
+        """The W&B run with the id of this one, new or resumed, or left open by an attempt that failed."""
+        found = _open.get(run.path)
+        if found is None:
+            project = self._project or run.project
+            found = _open[run.path] = import_wandb().init(
+                id=run.id,
+                resume="allow",
+                reinit="create_new",  # any number of runs at once, none of them `wandb.run`
+                entity=self._entity,
+                project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
+                name=run.name,
+                notes=run.notes,
+                tags=run.tags or None,
+                group=run.group or run.parent,
+                job_type=self._job_type,
+                mode=self.mode,
+                dir=self._folder or (None if os.environ.get("WANDB_DIR") else run.path),
+                settings=_settings(run),
+            )
+        return found
+
+    def close(self, run: RunInfo, opened: Any, exit_code: int) -> None:
+        """Ends the W&B run."""
+        _open.pop(run.path, None)
+        opened.finish(exit_code)
+
+
+def _settings(run: RunInfo) -> Any:
+    """The training's program, host, commit and process, instead of this one's."""
+    known = {
+        "program": run.environment.get("program"),
+        "program_relpath": run.environment.get("program"),
+        "host": run.environment.get("host"),
+        "git_commit": run.environment.get("git/commit"),
+        "git_remote_url": run.environment.get("git/remote"),
+    }
+    return import_wandb().Settings(
+        **{name: value for name, value in known.items() if value},
+        disable_git=True,  # what is checked out now may be another commit
+        console="off",
+        quiet=True,
+        symlink=False,
+        x_stats_pid=run.pid,
+        x_stats_track_process_tree=True,
+        x_disable_stats=not _is_alive(run),
+        x_transaction_log_flush_interval=_FLUSH_S,
+    )
+
+
+def _is_alive(run: RunInfo) -> bool:
+    """Whether the training's process is there to be measured."""
+    try:
+        return abs(psutil.Process(run.pid).create_time() - run.pid_created) < 1
+    except psutil.Error:
+        return False
