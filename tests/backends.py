@@ -18,6 +18,7 @@ from typing import Any
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen
 from trackhooks_integrations.mlflow_names import legal
+from trackhooks_integrations.wandb import called
 
 Options = Mapping[str, Any]
 
@@ -273,7 +274,7 @@ def mlflow_files(client: Any, held: Any, folder: Path) -> dict[str, str]:
 def read_wandb(run: RunInfo, options: Options) -> Seen:
     logs = sorted(Path(run.path).glob(f"wandb/offline-run-*/run-{run.id}.wandb"))
     held = [(log.parent / "files", record) for log in logs for record in wandb_records(log)]
-    axes = {metric["name"]: metric.get("step_metric") for _, metric in of_kind(held, "metric")}
+    axes = {metric.get("name"): metric.get("step_metric") for _, metric in of_kind(held, "metric")}
     points = [
         (folder, name, row, value)
         for folder, found in of_kind(held, "history")
@@ -285,13 +286,14 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
         for folder, name, row, kind in points
         if name.endswith("._type")
     ]
+    artifacts = {artifact["name"]: artifact for _, artifact in of_kind(held, "artifact")}
     return Seen(
         status=wandb_status(held, logs[-1].parent / "files"),
         params={name: value for _, config in of_kind(held, "config") for name, value in config["update"].items()
-                if not name.startswith(("_wandb", "environment."))},
+                if not name.startswith(("_wandb", "environment"))},
         metrics=series((name, row[axes[name]], float(value)) for _, name, row, value in points if axes.get(name)
                        and name + "._type" not in row),
-        files={file["path"]: sha256(Path(file["local_path"])) for _, artifact in of_kind(held, "artifact")
+        files={file["path"]: sha256(Path(file["local_path"])) for artifact in artifacts.values()
                if artifact["type"] in ("model", "export", "file") for file in artifact["manifest"]["contents"]},
         images=series((name, row["step"], (row[f"{name}.width"], row[f"{name}.height"]))
                       for kind, name, _, row in media if kind == "image-file"),
@@ -304,8 +306,7 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
     )  # fmt: skip
 
 
-def called_in_wandb(name: str) -> str:
-    return f"logged/{name}" if name in ("step", "epoch") or name.startswith("_") else name
+called_in_wandb = called
 
 
 def of_kind(held: Iterable[tuple[Path, dict[str, Any]]], kind: str) -> list[tuple[Path, dict[str, Any]]]:

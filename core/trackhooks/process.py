@@ -51,6 +51,8 @@ class _Order(msgspec.Struct, omit_defaults=True):
     follow: str = ""
     """The folder of a run to deliver."""
     specs: list[Spec] = []
+    path: list[str] = []
+    """What the training can import from: more, perhaps, than when the process was started."""
     end: str = ""
     """The folder of a run to which nothing more will be written."""
 
@@ -83,7 +85,7 @@ class DeliveryProcess:
 
     def follow(self, run: RunInfo, specs: Sequence[Spec]) -> None:
         """Has a run delivered."""
-        self._send(_Order(follow=run.path, specs=list(specs)))
+        self._send(_Order(follow=run.path, specs=list(specs), path=sys.path))
 
     def end(self, run: RunInfo) -> None:
         """Says that nothing more will be written to this run's journal."""
@@ -201,6 +203,7 @@ def _become_foreground() -> None:
 
 def _obey(order: _Order, follower: Follower) -> None:
     if order.follow:
+        sys.path += [path for path in order.path if path not in sys.path]
         run = read_info(order.follow)
         follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
     if order.end:

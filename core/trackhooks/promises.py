@@ -121,7 +121,7 @@ def png(width: int, height: int) -> bytes:
 
 ODD_NAMES = (
     "metrics/mAP50(B)", "AR@100", "größe µ 🎉", "100%", "a.b:c", "a,b;c", 'the "best"', "a\nline", "/leading",
-    "closing/", "in//between", "=1+1", "<b>`x`</b>", "*", "x" * 300, "_private", "step", "epoch", "time", "loss",
+    "closing/", "in//between", "=1+1", "<b>`x`</b>", "a*b", "", "x" * 300, "_private", "step", "epoch", "time", "loss",
 )  # fmt: skip
 ALIKE_NAMES = (
     "*", "..", "a(b)", "a[b]", "a_b_", "A_B_", "a b ", "a/b/", "a//b", "a b", "x" * 300 + "y", "x" * 300 + "z",
@@ -254,7 +254,7 @@ class TrackerPromises:
             for value in (0.5, 0.25):
                 for _ in run.validate(range(2)):
                     run.log(loss=value)
-        assert trial.delivered(run.path).metrics["test/loss"] == [(2, 0.5), (3, 0.25)]
+        assert trial.delivered(run.path).metrics.get("test/loss") == [(2, 0.5), (3, 0.25)]
 
     def test_a_metric_that_appears_late_is_at_its_own_steps(self, trial: Trial) -> None:
         with trial.record() as run:
@@ -270,7 +270,7 @@ class TrackerPromises:
         with trial.record() as run:
             for step, value in enumerate((1.0, math.nan, 2.0)):
                 run.log(loss=value, step=step)
-        points = trial.delivered(run.path).metrics["loss"]
+        points = trial.delivered(run.path).metrics.get("loss", [])
         assert [(step, str(value)) for step, value in points] == [(0, "1.0"), (1, "nan"), (2, "2.0")]
 
     @needs("infinity")
@@ -278,7 +278,7 @@ class TrackerPromises:
         with trial.record() as run:
             for step, value in enumerate((math.inf, 1.0, -math.inf)):
                 run.log(loss=value, step=step)
-        assert trial.delivered(run.path).metrics["loss"] == [(0, math.inf), (1, 1.0), (2, -math.inf)]
+        assert trial.delivered(run.path).metrics.get("loss") == [(0, math.inf), (1, 1.0), (2, -math.inf)]
 
     @needs("doubles")
     def test_every_bit_of_a_number_is_kept(self, trial: Trial) -> None:
@@ -286,7 +286,7 @@ class TrackerPromises:
         with trial.record() as run:
             for step, value in enumerate(values):
                 run.log(loss=value, step=step)
-        assert trial.delivered(run.path).metrics["loss"] == list(enumerate(values))
+        assert trial.delivered(run.path).metrics.get("loss") == list(enumerate(values))
 
     def test_an_odd_name_is_kept_or_called_as_the_rule_says(self, trial: Trial) -> None:
         named = {name: position / 8 for position, name in enumerate(ODD_NAMES)}
@@ -308,7 +308,7 @@ class TrackerPromises:
         with trial.record() as run:
             for step in range(2500):
                 run.log(loss=step / 8, step=step)
-        assert trial.delivered(run.path).metrics["loss"] == [(step, step / 8) for step in range(2500)]
+        assert trial.delivered(run.path).metrics.get("loss") == [(step, step / 8) for step in range(2500)]
 
     # Parameters
 
@@ -407,7 +407,7 @@ class TrackerPromises:
             for step, values in enumerate([[0, 1, 1, 4], [2, 2, 2, 10]]):
                 run.log(loss=step)
                 run.log_histogram("weights", values, bins=4)
-        series = trial.delivered(run.path).histograms["weights"]
+        series = trial.delivered(run.path).histograms.get("weights", [])
         assert [(step, list(edges), list(counts)) for step, (edges, counts) in series] == [
             (0, [0, 1, 2, 3, 4], [1, 2, 0, 1]),
             (1, [2, 4, 6, 8, 10], [3, 0, 0, 1]),
@@ -443,7 +443,7 @@ class TrackerPromises:
         path = trial.home / "killed"
         (trial.deliver if delivery == "off" else trial.wait)(path)
         seen = trial.read(path)
-        assert seen.metrics["batch/loss"] == losses(2)["batch/loss"][:5]
+        assert seen.metrics.get("batch/loss") == losses(2)["batch/loss"][:5]
         assert seen.status == "killed"
 
     def test_a_run_that_goes_on_after_its_end_has_both_parts(self, trial: Trial) -> None:

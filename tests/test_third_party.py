@@ -1,0 +1,78 @@
+"""A tracker in a package of someone else: nothing of it is in ours, and it keeps every promise."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trackhooks import tracker
+from trackhooks.event import RunInfo
+from trackhooks.testing import Seen, TrackerPromises
+
+PACKAGE = Path(__file__).parent / "third_party"
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pip would leave it: a module and its metadata on the path."""
+    monkeypatch.syspath_prepend(PACKAGE)
+
+
+def test_it_is_found_by_its_entry_point() -> None:
+    assert tracker.find("labbook").__module__ == "labbook"
+    assert importlib.metadata.distribution("labbook").version == "1.0"
+
+
+def test_it_takes_less_than_forty_lines() -> None:
+    assert len((PACKAGE / "labbook.py").read_text().splitlines()) < 40
+
+
+def test_what_a_program_adds_to_its_path_reaches_a_delivery_process_that_runs_already(
+    tmp_path: Path, program: Callable[..., str]
+) -> None:
+    script = """
+        import sys, trackhooks
+        home, package = sys.argv[1:]
+        with trackhooks.run("csv", dir=home) as run:
+            run.log(x=1)
+        sys.path.insert(0, package)
+        with trackhooks.run("labbook", dir=home) as run:
+            run.log(x=1)
+        print(run.wait(100), run.url("labbook"))
+    """
+    assert program(script, tmp_path, PACKAGE) == "True None\n"
+
+
+class TestLabbook(TrackerPromises):
+    tracker = "labbook"
+    cannot = {  # noqa: RUF012 - a ClassVar of the base
+        "files": "it has no place for them",
+        "images": "it has no place for them",
+        "tables": "it has no place for them",
+        "histograms": "it has no place for them",
+    }
+
+    def read(self, run: RunInfo, options: Mapping[str, Any]) -> Seen:
+        with closing(sqlite3.connect(Path(run.path, "labbook.db"))) as db:
+            notes = db.execute("SELECT kind, name, x, value FROM notes ORDER BY x").fetchall()
+        of: dict[str, dict[str, list[tuple[int, Any]]]] = {
+            "status": {},
+            "param": {},
+            "metric": {},
+            "text": {},
+        }
+        for kind, name, x, value in notes:
+            of[kind].setdefault(name, []).append((x, json.loads(value)))
+        return Seen(
+            status=of["status"][""][0][1],
+            params={name: values[0][1] for name, values in of["param"].items()},
+            metrics=of["metric"],
+            texts=of["text"],
+        )
