@@ -53,7 +53,7 @@ class Listeners(list[Function]):
             yield from self.loop.hear(self.hook, source)
 
     def __eq__(self, other: object) -> bool:
-        """Never that of a list of functions: a training on several data sets is heard only where callbacks are added."""
+        """Never that of a list of functions: with several data sets only the callbacks that are added are heard."""
         return self is other
 
     __hash__ = None  # as of any list
