@@ -10,8 +10,8 @@
 | `system/gpu0_percent` | how much of the time the first GPU was busy, whoever used it |
 | `system/gpu0_memory_mib`, `system/gpu0_power_w`, `system/gpu0_temperature_c` | likewise |
 
-GPUs are those that NVML shows, by its own numbers; `pip install nvidia-ml-py` makes them visible. What the platform
-does not tell is left out.
+GPUs are those that NVML shows, by its own numbers; they need `pip install 'trackhooks[gpu]'`. What the platform does
+not tell is left out.
 """
 
 from __future__ import annotations
@@ -126,12 +126,15 @@ _GPU: dict[str, Callable[[Any, Any], float]] = {
 
 def _gpus() -> dict[str, float]:
     nvml = _nvml()
+    if nvml is None:
+        return {}
     found: dict[str, float] = {}
-    for number in range(nvml.nvmlDeviceGetCount() if nvml is not None else 0):
-        for name, ask in _GPU.items():
-            with suppress(nvml.NVMLError):  # not every GPU tells everything
-                gpu = nvml.nvmlDeviceGetHandleByIndex(number)
-                found[f"system/gpu{number}_{name}"] = float(ask(nvml, gpu))
+    with suppress(nvml.NVMLError):  # a GPU may be lost
+        for number in range(nvml.nvmlDeviceGetCount()):
+            gpu = nvml.nvmlDeviceGetHandleByIndex(number)
+            for name, ask in _GPU.items():
+                with suppress(nvml.NVMLError):  # not every GPU tells everything
+                    found[f"system/gpu{number}_{name}"] = float(ask(nvml, gpu))
     return found
 
 
