@@ -83,6 +83,7 @@ _BATCH_HOOKS = _BATCH_STARTS | {
     "on_train_batch_end", "on_val_batch_end", "on_predict_postprocess_end", "on_predict_batch_end",
 }  # fmt: skip
 _FROM_THEN_ON: Mapping[str, Mapping[str, Any]] = {
+    "on_pretrain_routine_start": {"stop": False},  # left by an earlier training
     "on_train_start": {"training": True, "stop": False, "_next_epoch": 0},
     "on_train_epoch_start": {"batch": -1},
     "on_val_start": {"batch": -1, "seen": 0},
@@ -264,9 +265,15 @@ class ForeignModelError(TrackhooksError, AttributeError):
     """A Keras callback asked a model that is not Keras' own for what only a Keras model has."""
 
 
+_OF_KERAS = ("stop_training", "get_weights")
+"""What a Keras model has, one that has never been trained the second only; a torch module has neither."""
+
+
 def model_for_keras(model: Any, state: LoopState) -> Any:
-    """The model as a Keras callback may have it: itself where `stop_training` can be set, and no torch module."""
-    if hasattr(model, "stop_training") or (hasattr(model, "__dict__") and not _is_torch_module(model)):
+    """The model as a Keras callback may have it: itself where it is Keras' own, or any but a torch module's."""
+    if any(hasattr(model, name) for name in _OF_KERAS):
+        return model
+    if hasattr(model, "__dict__") and not _is_torch_module(model):  # stop_training can be set
         return model
     state.model = model
     return ModelView(state)
