@@ -139,10 +139,10 @@ RECORDED_PARAMS = {
 }
 
 ENDS: Final = (
-    (None, "finished"),
-    (ValueError("no"), "failed"),
-    (SystemExit(3), "failed"),
-    (KeyboardInterrupt(), "killed"),
+    pytest.param(None, "finished", id="return"),
+    pytest.param(ValueError("no"), "failed", id="exception"),
+    pytest.param(SystemExit(3), "failed", id="sys.exit"),
+    pytest.param(KeyboardInterrupt(), "killed", id="Ctrl-C"),
 )
 
 INTERRUPTIONS: Final = (
@@ -416,7 +416,7 @@ class TrackerPromises:
     # Status
 
     @needs("status")
-    @pytest.mark.parametrize(("error", "status"), ENDS, ids=lambda value: type(value).__name__)
+    @pytest.mark.parametrize(("error", "status"), ENDS)
     def test_a_run_has_the_status_with_which_it_ended(
         self, trial: Trial, error: BaseException | None, status: str
     ) -> None:

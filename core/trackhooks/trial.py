@@ -29,8 +29,9 @@ from .keeping import Keeper
 from .session import Run, run
 from .tracker import Tracker
 
-_FEW = 4
-"""Events between two flushes of a delivery that is interrupted: the cursor is then some flushes behind."""
+_FEW = 6
+"""Events between two flushes of a delivery that is interrupted: its cursor is behind the first of them, which hold
+metrics, and the later flushes are ahead of it."""
 _DEADLINE_S = 300.0
 _POLL_S = 0.05
 

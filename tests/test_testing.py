@@ -1,0 +1,76 @@
+"""The conformance suite itself: a tracker that breaks a promise is found out, and the message shows by what."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trackhooks import InvalidValueError, UnknownNameError
+from trackhooks.testing import TrackerPromises
+
+TESTS = Path(__file__).parent
+BROKEN = {
+    "TestDoubling": "test_after_an_outage_everything_is_there_once[flush 5]",
+    "TestHoarding": "test_after_a_delivery_that_was_killed_everything_is_there_once[flush 5]",
+    "TestMixing": "test_two_runs_one_after_the_other_stay_apart",
+    "TestOneAxis": "test_metrics_of_batches_are_over_steps_and_those_of_epochs_over_epochs",
+    "TestFirstColumns": "test_a_metric_that_appears_late_is_at_its_own_steps",
+    "TestFinite": "test_nan_is_kept",
+    "TestShortening": "test_a_thousand_parameters_and_long_ones_are_kept",
+    "TestCheerful": "test_a_run_has_the_status_with_which_it_ended[exception]",
+    "TestModest": "test_nan_is_kept",
+}
+"""Each of the trackers of `faulty.py`, and the promise that it breaks."""
+
+
+@pytest.fixture(scope="module")
+def report() -> str:
+    """What pytest says of the broken promises, in a process of its own."""
+    ids = [f"{TESTS / 'faulty.py'}::{suite}::{promise}" for suite, promise in BROKEN.items()]
+    path = os.pathsep.join([str(TESTS), str(TESTS / "third_party")])
+    command = [sys.executable, "-m", "pytest", "-rA", "-q", "-p", "no:cacheprovider", *ids]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    return done.stdout
+
+
+def test_a_tracker_that_breaks_a_promise_fails_the_test_of_this_promise(report: str) -> None:
+    failed = re.findall(r"^FAILED .*faulty\.py::(\w+)::(.*?)(?: - .*)?$", report, re.MULTILINE)
+    assert dict(failed) == BROKEN, report
+
+
+def test_the_message_shows_the_values_of_both_sides(report: str) -> None:
+    assert re.search(r"assert \{'early'.* == \{'early'", report)
+
+
+def test_a_backend_that_can_what_it_is_said_not_to_fails(report: str) -> None:
+    assert "[XPASS(strict)] labbook cannot hold NaN as a metric: so it is said" in report
+
+
+def test_an_ability_that_does_not_exist_is_refused_with_the_nearest_that_does() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown ability 'image'\. Did you mean 'images'"):
+        type("TestMine", (TrackerPromises,), {"cannot": {"image": "no place"}})
+
+
+def test_a_backend_that_cannot_says_why() -> None:
+    with pytest.raises(InvalidValueError, match=r"cannot\['images'\]: say why"):
+        type("TestMine", (TrackerPromises,), {"cannot": {"images": ""}})
+
+
+def test_without_pytest_the_import_says_what_to_install(program: Callable[..., str]) -> None:
+    script = """
+        import sys, trackhooks
+        sys.modules["pytest"] = None
+        try:
+            import trackhooks.testing
+        except trackhooks.MissingPackageError as error:
+            print(error)
+    """
+    assert program(script).endswith("pip install pytest\n")
