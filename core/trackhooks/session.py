@@ -28,7 +28,7 @@ from .loops.batches import Item
 from .loops.torch import Loop
 from .recording import Recording, status_of
 from .throttle import seconds
-from .tracker import Tracker, entry_points
+from .tracker import Tracker, entry_points, find
 from .values import params as safe_params
 
 _EXIT_WAIT_S = 60.0
@@ -425,12 +425,30 @@ def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | N
     made = Run(*_folder_of(info, chosen, resume), CallbackList(), chosen)
     open_runs.add(made)
     _announce(made)
-    _deliverer().follow(made.info, chosen.specs, chosen.objects, chosen.delivery)
+    specs, objects = _joining(chosen, made.name)
+    _deliverer().follow(made.info, specs, [*chosen.objects, *objects], chosen.delivery)
     if resume is not None:
         made.tell("running")
     if chosen.params:
         made.log_params(chosen.params)
     return made
+
+
+def _joining(chosen: Settings, run: str) -> tuple[list[Spec], list[Tracker]]:
+    """The trackers by name, told what the program has active in their backends; and those that are then fed here."""
+    specs: list[Spec] = []
+    objects: list[Tracker] = []
+    for spec in chosen.specs:
+        active = find(spec.name).active()
+        if active:
+            spec = Spec(spec.name, {**active, **spec.options}, spec.every)
+            say(f"run {run} joins what is active in {spec.name}, and leaves it open")
+        made = spec.make()
+        if made.in_place:
+            objects.append(made)
+        else:
+            specs.append(spec)
+    return specs, objects
 
 
 def _stored_options(spec: Spec) -> dict[str, Scalar]:

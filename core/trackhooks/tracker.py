@@ -78,6 +78,20 @@ class Tracker:
         own = {hook.name for hook in HOOKS if not hook.journaled and hook.name in vars(cls)}
         cls.wants = cls.wants | own
 
+    @classmethod
+    def active(cls) -> Mapping[str, Any]:
+        """The options that join what the program has opened in this backend by itself, such as an MLflow run.
+
+        Asked in the training process when a run opens. The backend is not to be imported for it; options that the user
+        gave count more.
+        """
+        return {}
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it writes to an object of the training process, and so cannot be fed anywhere else."""
+        return False
+
     # The verbs
 
     @property

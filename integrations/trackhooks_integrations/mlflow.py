@@ -29,6 +29,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -83,6 +84,13 @@ class MLflow(Tracker):
         self._joined = run_id
         self._register = register
         self._id = self._experiment = ""
+
+    @classmethod
+    def active(cls) -> Mapping[str, Any]:
+        """The run of `mlflow.start_run()`, where the program has one."""
+        mlflow = sys.modules.get("mlflow")
+        run = mlflow.active_run() if mlflow is not None and hasattr(mlflow, "active_run") else None
+        return {} if run is None else {"run_id": run.info.run_id, "tracking_uri": mlflow.get_tracking_uri()}
 
     @property
     def destination(self) -> str:

@@ -36,6 +36,7 @@ import html
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,17 @@ class WandB(Tracker):
             raise unknown("mode", mode, _MODES, "tracker 'wandb': ")
         self._opening = Opening(entity, project, job_type, mode, folder_option("wandb", "dir", dir))
         self._joined = run_id
+
+    @classmethod
+    def active(cls) -> Mapping[str, Any]:
+        """The `wandb.run` of the program, where it has one."""
+        run = getattr(sys.modules.get("wandb"), "run", None)
+        return {} if run is None else {"run_id": run.id}
+
+    @property
+    def in_place(self) -> bool:
+        """An active `wandb.run` lives in the program's own process."""
+        return self._joined is not None
 
     @property
     def destination(self) -> str:

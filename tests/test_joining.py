@@ -1,0 +1,78 @@
+"""A run that the program has open in a backend by itself is joined, not replaced, and left open."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+pytestmark = pytest.mark.slow
+
+
+def program(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program of its own: what is active in a backend is active in a whole process."""
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(body))
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_an_active_mlflow_run_gets_the_metrics_and_goes_on(tmp_path: Path) -> None:
+    done = program(
+        tmp_path,
+        """
+        import mlflow
+        import trackhooks
+        mlflow.set_tracking_uri("sqlite:///own.db")
+        with mlflow.start_run(run_name="mine") as active:
+            mlflow.log_param("by_hand", 1)
+            with trackhooks.run("mlflow", params={"lr": 0.1}) as run:
+                run.log(loss=0.5)
+            assert run.wait(300)
+            assert mlflow.active_run().info.run_id == active.info.run_id
+            assert mlflow.get_run(active.info.run_id).info.status == "RUNNING"
+            mlflow.log_metric("afterwards", 2.0)
+        print(active.info.run_id)
+        """,
+    )
+    found = MlflowClient(f"sqlite:///{tmp_path / 'own.db'}").get_run(done.stdout.split()[-1])
+    assert found.info.run_name == "mine"
+    assert found.info.status == "FINISHED"
+    assert found.data.params == {"by_hand": "1", "lr": "0.1"}
+    assert {"loss": 0.5, "afterwards": 2.0}.items() <= found.data.metrics.items()
+    assert "joins what is active in mlflow, and leaves it open" in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_an_active_wandb_run_is_fed_in_place_and_goes_on(tmp_path: Path) -> None:
+    done = program(
+        tmp_path,
+        """
+        import os
+        os.environ["WANDB_MODE"] = "offline"
+        import wandb
+        import trackhooks
+        own = wandb.init(project="own", name="mine", settings=wandb.Settings(silent=True))
+        own.log({"by_hand": 1.0})
+        with trackhooks.run("wandb", params={"lr": 0.1}) as run:
+            run.log(loss=0.5)
+        assert run.wait(300)
+        assert wandb.run is own
+        assert own.config["lr"] == 0.1
+        own.log({"afterwards": 2.0})
+        print(dict(own.summary))
+        wandb.finish()
+        """,
+    )
+    assert "'by_hand': 1," in done.stdout
+    assert "'loss': 0.5" in done.stdout
+    assert "'afterwards': 2}" in done.stdout
+    assert "joins what is active in wandb, and leaves it open" in done.stderr
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
