@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import difflib
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TypeVar
 
 from .errors import unknown
@@ -21,15 +22,18 @@ def _default(method: _Method) -> _Method:
     return method
 
 
-def check_hook_names(cls: type, known: frozenset[str]) -> None:
-    """Raises where the class defines a method `on_…` that is no hook.
+def check_hook_names(owner: str, members: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Raises where a class defines a method `on_…` that is no hook, or one that is nearly called as another hook is.
 
     Raises:
         UnknownNameError: with the nearest name that is one.
     """
-    for name, member in vars(cls).items():
-        if name.startswith("on_") and callable(member) and name not in known:
-            raise unknown("hook", name, known, f"{cls.__name__}.{name}: ")
+    others = [name for name in known if not name.startswith("on_")]
+    for name, member in members.items():
+        if name in known or name.startswith("_") or not callable(member):
+            continue
+        if name.startswith("on_") or difflib.get_close_matches(name, others, n=1, cutoff=0.85):
+            raise unknown("hook", name, known, f"{owner}.{name}: ")
 
 
 class Callback:
@@ -49,7 +53,7 @@ class Callback:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check_hook_names(cls, KERAS_METHODS)
+        check_hook_names(cls.__name__, vars(cls), KERAS_METHODS)
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Stores the parameters of the loop."""

@@ -21,16 +21,17 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import itertools
 import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard
 
 from .callback import check_hook_names
 from .errors import InvalidValueError, MissingPackageError, UnknownNameError, unknown
 from .event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
-from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES, LOG
+from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
 
 ENTRY_POINTS = "trackhooks.trackers"
 """The entry point group by which trackers are found."""
@@ -39,7 +40,9 @@ Axis = Literal["step", "epoch"]
 State = dict[str, Any]
 """What a tracker needs to continue a run: plain JSON values."""
 
-_METHODS = frozenset(BY_NAME) | frozenset(FROM_KERAS) | frozenset(KERAS_ALIASES)
+_CANONICAL = {name: name for name in BY_NAME} | FROM_KERAS
+_CANONICAL |= {alias: FROM_KERAS[event] for alias, event in KERAS_ALIASES.items()}
+"""What a hook's method may be called → the hook."""
 
 
 class Tracker:
@@ -71,12 +74,14 @@ class Tracker:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check_hook_names(cls, _METHODS)
-        _translate_keras_names(cls)
+        own = _own_members(cls)
+        check_hook_names(cls.__name__, own, frozenset(_CANONICAL))
+        overridden = _overridden_hooks(cls, own)
+        for hook, name in overridden.items():
+            setattr(cls, hook, own[name])
         if "name" not in vars(cls):
             cls.name = cls.__name__.lower()
-        own = {hook.name for hook in HOOKS if not hook.journaled and hook.name in vars(cls)}
-        cls.wants = cls.wants | own
+        cls.wants = cls.wants | {hook for hook in overridden if not BY_NAME[hook].journaled}
 
     @classmethod
     def active(cls) -> Mapping[str, Any]:
@@ -149,7 +154,7 @@ class Tracker:
 
     def handle(self, event: Event) -> None:
         """Calls the method of the event's hook."""
-        method: Callable[[Event], None] = self.record if event.hook == LOG else getattr(self, event.hook)
+        method: Callable[[Event], None] = getattr(self, event.hook) if event.hook in BY_NAME else self.record
         method(event)
 
     def record(self, event: Event) -> None:
@@ -245,18 +250,33 @@ def _generate_hooks() -> None:
             setattr(Tracker, hook.keras, method)
 
 
-def _translate_keras_names(cls: type[Tracker]) -> None:
-    for keras, canonical in _KERAS_METHODS.items():
-        if keras not in vars(cls) or keras == canonical:
-            continue
-        if canonical in vars(cls):
+def _own_members(cls: type[Tracker]) -> dict[str, Any]:
+    """What the class defines, or takes from a base that is no tracker."""
+    bases = itertools.takewhile(lambda base: base is cls or not issubclass(base, Tracker), cls.__mro__)
+    own: dict[str, Any] = {}
+    for base in reversed(list(bases)):
+        own |= vars(base)
+    return own
+
+
+def _overridden_hooks(cls: type[Tracker], own: Mapping[str, Any]) -> dict[str, str]:
+    """The hooks for which there is a method, each with the name that the method has.
+
+    Raises:
+        UnknownNameError: there are two for one hook.
+    """
+    found: dict[str, str] = {}
+    for name in own:
+        hook = _CANONICAL.get(name)
+        if hook in found and own[found[hook]] is not own[name]:
             raise UnknownNameError(
-                f"{cls.__name__} defines both {keras!r} and {canonical!r}, which are one hook. Keep one of them."
+                f"{cls.__name__} defines both {found[hook]!r} and {name!r}, which are one hook. Keep one of them."
             )
-        setattr(cls, canonical, vars(cls)[keras])
+        if hook is not None:
+            found[hook] = name
+    return found
 
 
-_KERAS_METHODS = FROM_KERAS | {alias: FROM_KERAS[keras] for alias, keras in KERAS_ALIASES.items()}
 _generate_hooks()
 
 
@@ -285,10 +305,19 @@ def find(name: str) -> type[Tracker]:
     """
     if ":" in name:
         return _from_path(name)
-    entry = _own_entry_points().get(name) or entry_points().get(name)
+    entry = _entry_point(name)
     if entry is None:
         raise unknown("tracker", name, entry_points())
     return _checked(entry.load(), name)
+
+
+def exists(name: str) -> bool:
+    """Whether `find` would look somewhere: an entry point of this name, or `"module:Class"`."""
+    return ":" in name or _entry_point(name) is not None
+
+
+def _entry_point(name: str) -> importlib.metadata.EntryPoint | None:
+    return _own_entry_points().get(name) or entry_points().get(name)
 
 
 def _own_entry_points() -> dict[str, importlib.metadata.EntryPoint]:
@@ -308,6 +337,8 @@ def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 def _from_path(path: str) -> type[Tracker]:
     module_name, _, class_name = path.partition(":")
+    if not module_name.strip(".") or not class_name or module_name.startswith("."):
+        raise UnknownNameError(f"unknown tracker {path!r}: 'module:Class' is needed.")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -315,12 +346,17 @@ def _from_path(path: str) -> type[Tracker]:
             raise
         raise UnknownNameError(f"unknown tracker {path!r}: there is no module {error.name!r}.") from error
     if not hasattr(module, class_name):
-        raise unknown("class", class_name, vars(module), f"tracker {path!r}: ")
+        trackers = [name for name, value in vars(module).items() if _is_tracker(value)]
+        raise unknown("class", class_name, trackers, f"tracker {path!r}: ")
     return _checked(getattr(module, class_name), path)
 
 
+def _is_tracker(cls: object) -> TypeGuard[type[Tracker]]:
+    return isinstance(cls, type) and issubclass(cls, Tracker)
+
+
 def _checked(cls: object, name: str) -> type[Tracker]:
-    if not (isinstance(cls, type) and issubclass(cls, Tracker)):
+    if not _is_tracker(cls):
         raise InvalidValueError(f"tracker {name!r} is {cls!r}, not a subclass of trackhooks.Tracker.")
     return cls
 
