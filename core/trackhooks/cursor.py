@@ -87,6 +87,11 @@ class Cursor(Place, omit_defaults=True, kw_only=True):
     """Without options that may be secret: only what `sync` needs to find the tracker again."""
     updated: float = 0.0
 
+    @property
+    def left_out(self) -> int:
+        """How many events of both journals the tracker could not take."""
+        return len(self.skipped) + len(self.system.skipped)
+
     def is_of(self, name: str) -> bool:
         """Whether this is the tracker that the user named so."""
         return self.tracker == name or (self.spec is not None and self.spec.name == name)

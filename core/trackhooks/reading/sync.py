@@ -72,7 +72,7 @@ def sync(
 
 def _outcome(run: RunInfo, name: str, running: bool, before: list[Cursor], error: str) -> Delivery:
     after = cursors(run.path, name)
-    skipped = sum(len(cursor.skipped) for cursor in after) - sum(len(cursor.skipped) for cursor in before)
+    skipped = sum(cursor.left_out for cursor in after) - sum(cursor.left_out for cursor in before)
     if skipped and not error:
         error = f"delivered, but for {counted(skipped, 'record')} that it could not take: trackhooks doctor {run.path}"
     return Delivery(
