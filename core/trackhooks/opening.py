@@ -96,8 +96,8 @@ class Opener:
                     opened.close(*opened.status_at_exit(None))
 
     def _close_forgotten(self) -> None:
-        """What belongs to models that are gone gets no more records."""
-        for opened in self._opened:
-            if not opened.models and not opened.callbacks.state.training:
+        """What belongs to models that are gone gets no more records, whoever opened it."""
+        for opened in open_runs.every():
+            if opened.automatic and not opened.models and not opened.callbacks.state.training:
                 opened.close(*opened.status_at_exit(None))
         self._opened = [opened for opened in self._opened if opened.records]
