@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -16,6 +17,9 @@ import trackhooks
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # no test judges by time
+# Before anyone imports Ultralytics: no look for updates or weights, and no settings of whoever runs the tests.
+_ultralytics = tempfile.TemporaryDirectory(prefix="ultralytics-")
+os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": _ultralytics.name}
 os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes TensorFlow, which is not installed
 
 

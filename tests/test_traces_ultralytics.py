@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yolo import SIZE, VERSION, YOLO, Shapes
+from ultralytics import YOLO
+from yolo import SIZE, VERSION, Shapes
 
 import trackhooks
 from trackhooks.vocabulary import BY_NAME
@@ -80,6 +81,7 @@ def validate_another(shapes: Shapes, trainer: Any) -> None:
 
 def train_twice(shapes: Shapes, model: Any, listener: Any) -> None:
     shapes.train(model)
+    model.overrides.setdefault("model", str(model.trainer.best))  # 8.3 forgets it, and then fails by itself
     shapes.train(model)
 
 

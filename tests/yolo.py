@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
 from pathlib import Path
 from typing import Any
 
-# Before the import: no look for updates or weights, and no settings of the person who runs the tests.
-os.environ.setdefault("YOLO_OFFLINE", "1")
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-_home = tempfile.TemporaryDirectory(prefix="ultralytics-")
-os.environ.setdefault("YOLO_CONFIG_DIR", _home.name)
-
-from PIL import Image, ImageDraw  # noqa: E402
-from ultralytics import YOLO, __version__, settings  # noqa: E402
+from PIL import Image, ImageDraw
+from ultralytics import YOLO, __version__, settings
 
 VERSION = tuple(int(part) for part in __version__.split(".")[:3])
 SIZE = 32
@@ -29,7 +21,6 @@ _BACKBONE = "backbone: [[-1, 1, Conv, [16, 3, 2]], [-1, 1, Conv, [16, 3, 2]], [-
 _HEADS = {
     "detect": "head: [[[2], 1, Detect, [nc]]]\n",
     "classify": "head: [[-1, 1, Classify, [nc]]]\n",
-    "segment": "head: [[[2], 1, Segment, [nc, 8, 16]]]\n",
 }
 # In 8.3 its own MLflow integration ends a training with a recent MLflow.
 settings.update({"mlflow": False, "sync": False})

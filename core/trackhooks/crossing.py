@@ -243,7 +243,7 @@ class ModelView:
         state: LoopState = object.__getattribute__(self, "_state")
         if name.startswith("__"):
             raise AttributeError(name)
-        if state.model is not None and hasattr(state.model, name):
+        if state.model is not None and name not in _KERAS_OWN and hasattr(state.model, name):
             return getattr(state.model, name)
         raise ForeignModelError(
             f"{state.loop} has no Keras model, so there is no model.{name}: a Keras callback that needs the weights or"
@@ -259,6 +259,12 @@ class ModelView:
             object.__setattr__(self, name, value)
         else:
             setattr(model, name, value)
+
+
+_KERAS_OWN = frozenset(
+    {"compile", "get_weights", "load_weights", "optimizer", "save", "save_weights", "set_weights", "to_json"}
+)
+"""What another model may have under the same name, meaning something else: the `save` of a YOLO model is a list."""
 
 
 class ForeignModelError(TrackhooksError, AttributeError):
