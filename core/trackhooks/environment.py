@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import getpass
 import importlib.metadata
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from .event import Scalar
 from .redaction import redact_command, redact_text
+from .values import scalar
 
 _PACKAGES = (
     "torch", "torchvision", "keras", "tensorflow", "jax", "ultralytics", "numpy", "sklearn", "pandas", "transformers",
@@ -24,18 +24,27 @@ _GIT_TIMEOUT_S = 2.0
 
 def capture() -> dict[str, Scalar]:
     """The environment by name; nothing is imported for it, and secrets on the command line are redacted."""
-    return {
+    directory = _directory()
+    found = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": host(),
         "user": _user(),
         "program": program(),
         "command": " ".join(redact_command(sys.orig_argv[1:] or sys.argv)),
-        "directory": str(Path.cwd()),
+        "directory": directory,
         "cpus": os.cpu_count(),
-        **git(str(Path.cwd())),
+        **(git(directory) if directory else {}),
         **{f"package/{name}": version for name, version in _versions().items()},
     }
+    return {name: scalar(value) for name, value in found.items()}  # a file name may hold what is no text
+
+
+def _directory() -> str | None:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # it has been deleted
+        return None
 
 
 def host() -> str:
@@ -74,22 +83,24 @@ def own_version() -> str:
         return "unknown"
 
 
-@functools.cache
 def git(directory: str) -> dict[str, Scalar]:
     """`git/commit`, `git/branch`, `git/dirty` and `git/remote` of the directory's repository; empty without one."""
     status = _run_git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     if status is None:
         return {}
-    heads = dict(
-        line[2:].split(" ", 1) for line in status.splitlines() if line.startswith("# ") and " " in line[2:]
-    )
+    lines = status.splitlines()
+    heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# ") and " " in line[2:])
     remote = _run_git(directory, "config", "--get", "remote.origin.url")
-    found: dict[str, Scalar] = {
-        "git/commit": heads.get("branch.oid"),
-        "git/branch": heads.get("branch.head"),
-        "git/dirty": any(not line.startswith("#") for line in status.splitlines()),
+    return {
+        "git/commit": _unless(heads.get("branch.oid"), "(initial)"),
+        "git/branch": _unless(heads.get("branch.head"), "(detached)"),
+        "git/dirty": any(not line.startswith("#") for line in lines),
+        **({"git/remote": redact_text(remote.strip())} if remote else {}),
     }
-    return found | ({"git/remote": redact_text(remote.strip())} if remote else {})
+
+
+def _unless(value: str | None, placeholder: str) -> str | None:
+    return None if value == placeholder else value
 
 
 def _run_git(directory: str, *words: str) -> str | None:

@@ -13,6 +13,9 @@ from .event import File, Histogram, Table
 from .values import scalar
 
 _CHANNELS = (1, 3, 4)
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
+"""How PNG can hold a picture, in Pillow's words."""
 
 
 def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
@@ -21,6 +24,8 @@ def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
     Raises:
         InvalidValueError: there is no such file.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidValueError(f"{path!r} is no path of a file.")
     found = Path(path).absolute()
     try:
         stat = found.stat()
@@ -55,17 +60,29 @@ def png(image: Any) -> bytes:
     if hasattr(image, "savefig"):
         return figure_png(image)
     path = Path(image) if isinstance(image, (str, os.PathLike)) else None
-    if path is not None and path.suffix.lower() == ".png" and path.is_file():
-        return path.read_bytes()
+    if path is not None and (own := _own_png(path)):
+        return own
     pillow = _pillow()
-    if path is not None:
-        image = _open(pillow, path)
-    elif not isinstance(image, pillow.Image):
-        image = pillow.fromarray(_pixels(image))
+    if path is None and not isinstance(image, pillow.Image):
+        return _saved(pillow.fromarray(_pixels(image)))
+    try:
+        return _saved(image if path is None else pillow.open(path))
+    except (OSError, ValueError) as error:  # no picture, or one that ends early
+        raise InvalidValueError(f"{str(path or image)!r} is no picture that can be read: {error}") from error
+
+
+def _own_png(path: Path) -> bytes:
+    """The file where it is a PNG already, and nothing where it is not: then no Pillow is needed."""
+    try:
+        data = path.read_bytes() if path.suffix.lower() == ".png" else b""
+    except OSError:
+        return b""  # said by who opens it next
+    return data if data.startswith(_SIGNATURE) else b""
+
+
+def _saved(picture: Any) -> bytes:
     buffer = io.BytesIO()
-    (image if image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I") else image.convert("RGB")).save(
-        buffer, "PNG"
-    )
+    (picture if picture.mode in _MODES else picture.convert("RGB")).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -79,18 +96,13 @@ def _pillow() -> Any:
     return Image
 
 
-def _open(pillow: Any, path: Path) -> Any:
-    try:
-        return pillow.open(path)
-    except OSError as error:
-        raise InvalidValueError(f"{str(path)!r} is no picture that can be read: {error}") from error
-
-
 def _pixels(image: Any) -> Any:
     """An array as Pillow takes it: uint8, H×W or H×W×C."""
-    import numpy
-
-    array = numpy.asarray(_on_host(image))
+    numpy = _numpy("a picture")
+    try:
+        array = numpy.asarray(_on_host(image))
+    except ValueError as error:  # rows of different lengths
+        raise InvalidValueError(f"a {type(image).__name__} is no picture: {error}") from error
     if array.ndim == 3 and array.shape[0] in _CHANNELS and array.shape[2] not in _CHANNELS:
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[2] == 1:
@@ -132,32 +144,46 @@ def figure_png(figure: Any) -> bytes:
 
 
 def table(name: str, data: Any, columns: Sequence[str] | None = None) -> Table:
-    """A table from rows with `columns`, a list of dicts, a dict of columns, or a pandas DataFrame.
+    """A table from rows with `columns`, a list of dicts, a dict of columns, or a pandas or polars DataFrame.
 
     Raises:
         InvalidValueError: the rows and the columns do not fit each other.
     """
-    if hasattr(data, "to_dict") and hasattr(data, "columns"):
-        columns, data = list(data.columns), data.to_numpy().tolist()
-    elif isinstance(data, Mapping):
-        lengths = {len(values) for values in data.values()}
-        if len(lengths) > 1:
-            raise InvalidValueError(f"table {name!r}: its columns have different lengths: {sorted(lengths)}.")
-        columns, data = list(data), list(zip(*data.values(), strict=True))
-    else:
-        data = list(data)
-        if data and all(isinstance(row, Mapping) for row in data):
-            columns = list(columns) if columns else list(dict.fromkeys(key for row in data for key in row))
-            data = [[row.get(column) for column in columns] for row in data]
-    if not columns:
+    try:
+        names, rows = _columns_and_rows(data, columns)
+        cells = [[scalar(cell) for cell in _row(row)] for row in rows]
+    except TypeError as error:
+        raise InvalidValueError(f"table {name!r}: {error}. Rows with columns=[…] are needed.") from error
+    if not names:
         raise InvalidValueError(f"table {name!r}: rows need columns=[…].")
-    rows = [[scalar(cell) for cell in row] for row in data]
-    wrong = [i for i, row in enumerate(rows) if len(row) != len(columns)]
-    if wrong:
-        raise InvalidValueError(
-            f"table {name!r}: row {wrong[0]} has {len(rows[wrong[0]])} cells for {len(columns)} columns."
-        )
-    return Table(name, [str(column) for column in columns], rows)
+    for number, row in enumerate(cells):
+        if len(row) != len(names):
+            raise InvalidValueError(
+                f"table {name!r}: row {number} has {len(row)} cells for {len(names)} columns."
+            )
+    return Table(name, [str(column) for column in names], cells)
+
+
+def _columns_and_rows(data: Any, columns: Sequence[str] | None) -> tuple[Sequence[Any], Iterable[Any]]:
+    if hasattr(data, "to_dict") and hasattr(data, "columns"):
+        return list(data.columns), data.to_numpy().tolist()
+    if isinstance(data, Mapping):
+        lengths = {str(name): len(values) for name, values in data.items()}
+        if len(set(lengths.values())) > 1:
+            raise TypeError(f"its columns have different lengths: {lengths}")
+        return list(data), zip(*data.values(), strict=True)
+    rows = list(data)
+    if rows and all(isinstance(row, Mapping) for row in rows):
+        names = list(columns or dict.fromkeys(name for row in rows for name in row))
+        return names, [[row.get(name) for name in names] for row in rows]
+    return list(columns or ()), rows
+
+
+def _row(row: Any) -> Iterable[Any]:
+    if isinstance(row, (str, bytes, Mapping)):
+        raise TypeError(f"{row!r} is no row of cells")
+    cells: Iterable[Any] = iter(row)
+    return cells
 
 
 def histogram(name: str, values: Any, bins: int = 64) -> Histogram:
@@ -170,34 +196,39 @@ def histogram(name: str, values: Any, bins: int = 64) -> Histogram:
     Raises:
         InvalidValueError: there is no finite value, or `bins` is no positive integer.
     """
-    if not isinstance(bins, int) or bins < 1:
+    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
         raise InvalidValueError(f"histogram {name!r}: bins={bins!r}; a positive integer is needed.")
-    numbers = _finite(values)
-    if not numbers.size:
-        raise InvalidValueError(f"histogram {name!r}: there is no finite value.")
-    import numpy
-
-    counts, edges = numpy.histogram(numbers, bins=bins)
+    numpy = _numpy("a histogram")
+    try:
+        numbers = _finite(numpy, values)
+        if not numbers.size:
+            raise InvalidValueError(f"histogram {name!r}: there is no finite value.")
+        counts, edges = numpy.histogram(numbers, bins=bins)
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InvalidValueError):
+            raise
+        raise InvalidValueError(
+            f"histogram {name!r}: {error}. An array or a list of numbers is needed."
+        ) from error
     return Histogram(name, edges.tolist(), counts.astype(float).tolist())
 
 
-def _finite(values: Any) -> Any:
+def _numpy(needed_for: str) -> Any:
     try:
         import numpy
     except ImportError as error:
         raise MissingPackageError(
-            "a histogram needs numpy, which is not installed. Run: pip install numpy"
+            f"{needed_for} needs numpy, which is not installed. Run: pip install numpy"
         ) from error
+    return numpy
+
+
+def _finite(numpy: Any, values: Any) -> Any:
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{values!r} holds no numbers")
     given = _on_host(values)
-    array = numpy.asarray(
-        given if hasattr(given, "shape") else list(_iterable(given)), dtype="float64"
-    ).ravel()
-    return array[numpy.isfinite(array)]
-
-
-def _iterable(values: Any) -> Iterable[Any]:
-    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
-        raise InvalidValueError(
-            f"{values!r} are no values for a histogram: an array or a list of numbers is."
-        )
-    return values
+    array = numpy.asarray(given if hasattr(given, "shape") else list(given))
+    if array.dtype.kind == "c":
+        raise TypeError("complex numbers have no order")
+    flat = array.astype("float64").ravel()
+    return flat[numpy.isfinite(flat)]

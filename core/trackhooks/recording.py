@@ -639,8 +639,15 @@ def new_info(**more: Any) -> RunInfo:
         boot=environment.boot_id(),
         environment=captured,
         version=environment.own_version(),
-        **more,
+        **{field: _storable(value) for field, value in more.items()},
     )
+
+
+def _storable(value: Any) -> Any:
+    """Texts as JSON can hold them: half a surrogate pair, of a path that is no UTF-8, as its escape."""
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return values.scalar(value) if isinstance(value, str) else value
 
 
 def create(directory: Path, name: str | None, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
