@@ -16,7 +16,7 @@ export KERAS_BACKEND ?= torch
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo.stamp  ## train twice, compare the two runs, and print how to look at them
+demo: $(VENV)/demo.stamp  ## train twice, compare the runs, and print the command of each dashboard
 	$(BIN)/python examples/quickstart.py
 	@echo "The commands are in $(BIN); to have them on the path: source $(BIN)/activate"
 
@@ -57,7 +57,7 @@ clean:  ## remove the environment and what was built
 
 $(VENV)/demo.stamp: requirements/demo.txt requirements/constraints.txt pyproject.toml | $(BIN)/pip
 	@echo "==> Installing what the demo needs into $(VENV); the first time takes minutes (torch alone is some GB)"
-	$(INSTALL) --requirement requirements/demo.txt --editable ".[tensorboard]"
+	$(INSTALL) --requirement requirements/demo.txt --editable ".[all]"
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/demo.txt requirements/dev.txt requirements/constraints.txt pyproject.toml | $(BIN)/pip

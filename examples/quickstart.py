@@ -11,7 +11,12 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import trackhooks
 
-TRACKERS = ("csv", "tensorboard")
+TRACKERS = (
+    "csv",
+    "tensorboard",
+    "mlflow",
+    "wandb",
+)  # W&B asks for nothing: without an account it stays offline
 EPOCHS = 10
 
 
@@ -32,7 +37,11 @@ def train(lr: float) -> trackhooks.Run:
     criterion = nn.CrossEntropyLoss()
 
     with trackhooks.run(
-        *TRACKERS, project="digits", name=f"lr={lr}", params={"lr": lr, "epochs": EPOCHS}
+        *TRACKERS,
+        project="digits",
+        name=f"lr={lr}",
+        params={"lr": lr, "epochs": EPOCHS},
+        wandb={"dir": "runs"},  # the files of both runs in one folder, where W&B's dashboard compares them
     ) as run:
         run.watch(net, optimizer)
         for _epoch in run.epochs(EPOCHS):
@@ -59,4 +68,10 @@ def train(lr: float) -> trackhooks.Run:
 if __name__ == "__main__":
     runs = [train(lr) for lr in (0.01, 0.1)]
     print(trackhooks.compare([run.path for run in runs]))
-    print(f"Open TensorBoard on both: tensorboard --logdir {runs[0].path.parent}")
+
+    print("\nThe dashboards get both runs now; with MLflow that takes some seconds.")
+    for run in runs:
+        run.wait(60)
+    print("Then see for yourself:")
+    for tracker in TRACKERS:
+        print(f"  {tracker:12} {runs[-1].url(tracker)}")

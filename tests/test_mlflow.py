@@ -286,11 +286,14 @@ def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, u
     assert "mlflow.source.name" not in found.data.tags
 
 
-def test_the_address_is_the_runs_page_on_a_server(tmp_path: Path, server: Server, store: str) -> None:
+def test_the_address_is_the_runs_page_on_a_server_and_else_the_command_that_shows_the_file(
+    tmp_path: Path, server: Server, store: str
+) -> None:
     feed = feeding(server.uri, run_info(tmp_path / "page"))
     info = stored(feed).info
     assert feed.tracker.url == f"{server.uri}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
-    assert feeding(store, run_info(tmp_path / "file")).tracker.url is None
+    of_a_file = feeding(store, run_info(tmp_path / "file")).tracker.url
+    assert of_a_file == f"mlflow server --backend-store-uri {store}"
 
 
 # Models

@@ -263,7 +263,7 @@ def test_without_an_account_the_run_is_offline_and_the_log_says_so_once(
     feed = Feeding(WandB, run).give(batch(0, 0, loss=1.0)).finish()
     assert feed.tracker.destination.startswith("offline/")
     assert [record.getMessage()[:23] for record in caplog.records] == ["wandb: no account here,"]
-    assert feed.tracker.url == str(files(run)[0].parent)
+    assert feed.tracker.url == f"wandb leet {files(run)[0].parents[1]}"
 
 
 def test_w_and_bs_own_variables_are_obeyed(run: RunInfo, tmp_path: Path, program: Callable[..., str]) -> None:
@@ -283,10 +283,30 @@ def test_w_and_bs_own_variables_are_obeyed(run: RunInfo, tmp_path: Path, program
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     url = program(script, run.path, Path(__file__).parent, elsewhere).splitlines()[-1]
-    assert Path(url).parent.parent == elsewhere
-    (path,) = Path(url).glob("*.wandb")
+    assert url == f"wandb leet {elsewhere / 'wandb'}"
+    (path,) = elsewhere.glob("wandb/offline-run-*/*.wandb")
     found = json.loads(inspect(path, "--summary"))
     assert (found["project"], found["entity"]) == ("theirs", "lab")
+
+
+def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Callable[..., str]) -> None:
+    script = """
+        import os, sys
+        sys.path[:0] = sys.argv[2:3]
+        os.environ.update(WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_INIT_TIMEOUT="5")
+        from pathlib import Path
+        from feeding import Feeding, run_info
+        from trackhooks_integrations.wandb import WandB
+
+        for attempt in range(2):
+            try:
+                Feeding(WandB, run_info(Path(sys.argv[1])))
+            except OSError as error:
+                print("OSError", error)
+    """
+    printed = program(script, run.path, Path(__file__).parent)
+    assert printed.count("OSError") == 2
+    assert printed.count("Connection refused") == 2
 
 
 def test_an_active_run_is_joined_and_left_open(tmp_path: Path, program: Callable[..., str]) -> None:

@@ -99,7 +99,7 @@ class MLflow(Tracker):
 
     @property
     def url(self) -> str | None:
-        """The run's page; None where no server shows the store yet: `mlflow server --backend-store-uri …`."""
+        """The run's page; of a SQLite file, the command that shows it."""
         return self._store.page(self._experiment, self._id) if self._id else None
 
     def start(self, run: RunInfo, state: State) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,12 +54,12 @@ class Store:
         """Without a password."""
 
     def page(self, experiment: str, run_id: str) -> str | None:
-        """The run's page; None where no server shows the store yet."""
-        return (
-            f"{self.address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
-            if self.uri.startswith("http")
-            else None
-        )
+        """The run's page; of a SQLite file, the command that shows it; None for another store without a server."""
+        if self.database:
+            return shlex.join(["mlflow", "server", "--backend-store-uri", self.uri])
+        if self.uri.startswith("http"):
+            return f"{self.address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+        return None
 
     def open(self, run: RunInfo, run_id: str | None) -> Any:
         """Connects, and returns the MLflow run: the one with that id, or the one of `run`, made where there is none.

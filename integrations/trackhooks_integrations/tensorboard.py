@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ class TensorBoard(Tracker):
     @property
     def url(self) -> str | None:
         """The command that shows the run beside its neighbours."""
-        return f"tensorboard --logdir {self._home.parent}"
+        return shlex.join(["tensorboard", "--logdir", str(self._home.parent)])
 
     @property
     def _home(self) -> Path:

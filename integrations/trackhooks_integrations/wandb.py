@@ -36,6 +36,7 @@ import html
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ class WandB(Tracker):
     Raises:
         InvalidValueError: an option is no text, or `dir` no folder.
         UnknownNameError: `mode` is none of these.
+        OSError: from `start`, where the server does not answer.
         wandb.Error: from the verbs.
         TimeoutError: from `flush` and `finish`, where W&B does not write what it was given.
     """
@@ -115,10 +117,14 @@ class WandB(Tracker):
 
     @property
     def url(self) -> str | None:
-        """The run's page; offline, the folder for `wandb sync` and `wandb leet`."""
+        """The run's page; offline, the command that shows the run beside its neighbours in the terminal."""
         if not hasattr(self, "_run"):
             return None
-        return str(self._run.settings.sync_dir) if self._run.offline else self._run.url
+        return (
+            shlex.join(["wandb", "leet", self._run.settings.wandb_dir])
+            if self._run.offline
+            else self._run.url
+        )
 
     # The verbs
 
