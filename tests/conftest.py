@@ -31,6 +31,21 @@ def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
 
 
 @pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)]
+    if (
+        not sys.platform.startswith("linux")
+        or subprocess.run(mount, check=False, capture_output=True).returncode
+    ):
+        pytest.skip("a small disk cannot be mounted here: that takes Linux and root")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.fixture
 def program() -> Callable[..., str]:
     """Runs a Python program in a process of its own: (source, *arguments) → what it printed."""
 

@@ -567,21 +567,6 @@ def test_a_fork_while_another_thread_appends_harms_neither(tmp_path: Path, progr
 # Disks
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 64 KiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)]
-    if (
-        not sys.platform.startswith("linux")
-        or subprocess.run(mount, check=False, capture_output=True).returncode
-    ):
-        pytest.skip("a small disk cannot be mounted here: that takes Linux and root")
-    yield path
-    subprocess.run(["umount", str(path)], check=True)
-
-
 def append_until_full(writer: journal.Writer, first: int) -> int:
     """Appends until the disk is full; the index of the record that found no room."""
     for index in range(first, 100_000):
