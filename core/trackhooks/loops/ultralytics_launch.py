@@ -10,15 +10,12 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import folder, journal
 from ..errors import JournalError, warn
 from ..hooks import CallbackList
 from ..recording import Recording
-
-if TYPE_CHECKING:
-    from .ultralytics_loop import Loop
 
 Baggage = tuple[str, bool, frozenset[str], list[tuple[str | None, bytes]]]
 """The run's folder; whether it is strict; the hooks that it wants; and its callbacks, pickled one by one."""
@@ -46,10 +43,10 @@ def _packed(hook: str | None, listener: Any) -> bytes | None:
         return None
 
 
-def go_on(path: str, strict: bool, wants: frozenset[str], packed: list[tuple[str | None, bytes]]) -> Loop:
-    """The loop that hears a training of this process."""
-    from .ultralytics_loop import Loop
-
+def unpacked(
+    path: str, strict: bool, wants: frozenset[str], packed: list[tuple[str | None, bytes]]
+) -> Recording:
+    """The run as this process goes on with it."""
     callbacks = CallbackList()
     for hook, data in packed:
         listener = pickle.loads(data)
@@ -57,9 +54,7 @@ def go_on(path: str, strict: bool, wants: frozenset[str], packed: list[tuple[str
             callbacks.append(listener)
         else:
             callbacks.add_callback(hook, listener)
-    loop = Loop()
-    loop.serve(Recording(folder.read_info(path), _writer(path), callbacks, wants, strict))
-    return loop
+    return Recording(folder.read_info(path), _writer(path), callbacks, wants, strict)
 
 
 def _writer(path: str) -> journal.Writer | None:

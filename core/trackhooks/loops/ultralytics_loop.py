@@ -12,7 +12,7 @@ import copy
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from ..errors import JournalError, warn
 from ..event import FINAL
@@ -21,9 +21,6 @@ from ..recording import Recording, status_of
 from ..vocabulary import BY_NAME
 from . import ultralytics_launch
 from .ultralytics_parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
-
-if TYPE_CHECKING:
-    from ..session import Run
 
 MARKER = ".trackhooks"
 """A file that Ultralytics' folder of a training gets: the folder of the run, for a training that resumes it."""
@@ -35,6 +32,13 @@ _NOT_AS_EXPECTED = (AttributeError, LookupError, TypeError, ValueError)
 """What an object raises that is not made as those of the versions known here: a trainer of the user's own, say."""
 _OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wb": "wandb"}
 """Ultralytics' modules that log by themselves → our tracker of the same backend."""
+
+
+class Parent(Protocol):
+    """A run that can have parts: what `Run` adds to a recording."""
+
+    def child(self, name: str) -> Recording:
+        """Opens a run that is a part of this one."""
 
 
 class Listeners(list[Function]):
@@ -226,7 +230,7 @@ class Loop:
         self.launches = False
         self._new_training()
         if self._apart:
-            self._recording = cast("Run", self._run).child(f"{self._run.name}-{Path(trainer.save_dir).name}")
+            self._recording = cast(Parent, self._run).child(f"{self._run.name}-{Path(trainer.save_dir).name}")
         self._warn_of_own_loggers(trainer, self._run.info.trackers)
 
     def _warn_of_own_loggers(self, trainer: Any, trackers: list[str]) -> None:
@@ -312,7 +316,7 @@ class Loop:
         """The processes of a training record into the same folder, the first of them."""
         assert self._run is not None
         self._run.lend()
-        return ultralytics_launch.go_on, ultralytics_launch.baggage(self._run)
+        return _go_on, ultralytics_launch.baggage(self._run)
 
 
 _BEFORE = {"on_pretrain_routine_start": Loop._open_training, "on_train_start": Loop._start_training}
@@ -329,3 +333,10 @@ def _give_back(callbacks: Callbacks, hook: str, original: list[Function]) -> Non
 def _is_called(module: str, callbacks: Callbacks) -> bool:
     functions = [function for functions in callbacks.values() for function in list.__iter__(functions)]
     return any(getattr(function, "__module__", None) == module for function in functions)
+
+
+def _go_on(*baggage: Any) -> Loop:
+    """The loop that hears a training in a process that was launched for it."""
+    loop = Loop()
+    loop.serve(ultralytics_launch.unpacked(*baggage))
+    return loop
