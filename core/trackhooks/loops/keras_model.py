@@ -33,6 +33,7 @@ def parameters(model: Any, params: Mapping[str, Any], arguments: Mapping[str, An
         arguments: of `fit`, by name, as far as they are known.
     """
     compiled = _compiled(model)
+    several = compiled.get("steps_per_execution", 1)
     found = {
         "epochs": params.get("epochs"),
         "steps": params.get("steps"),
@@ -42,7 +43,7 @@ def parameters(model: Any, params: Mapping[str, Any], arguments: Mapping[str, An
         "loss_weights": compiled.get("loss_weights"),
         "metrics": _named(compiled.get("metrics")),
         "weighted_metrics": _named(compiled.get("weighted_metrics")),
-        "steps_per_execution": compiled.get("steps_per_execution", 1) if compiled else None,
+        "steps_per_execution": None if several == 1 else several,
         "precision": getattr(getattr(model, "dtype_policy", None), "name", None),
         **{name: arguments.get(name) for name in _ASKED_FOR},
     }
@@ -106,6 +107,8 @@ def _optimizer(optimizer: Any) -> dict[str, Any]:
         return {}
     config = {name: value for name, value in optimizer.get_config().items() if value is not None}
     rate = config.pop("learning_rate", None)
+    if not config.get("use_ema"):
+        config = {name: value for name, value in config.items() if "ema" not in name.split("_")}
     return {**config, "name": type(optimizer).__name__, **_rate(rate)}
 
 
