@@ -24,7 +24,7 @@ _GIT_TIMEOUT_S = 2.0
 
 def capture() -> dict[str, Scalar]:
     """The environment by name; nothing is imported for it, and secrets on the command line are redacted."""
-    directory = _directory()
+    here = directory()
     found = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -32,18 +32,19 @@ def capture() -> dict[str, Scalar]:
         "user": _user(),
         "program": program(),
         "command": " ".join(redact_command(sys.orig_argv[1:] or sys.argv)),
-        "directory": directory,
+        "directory": here,
         "cpus": os.cpu_count(),
-        **(git(directory) if directory else {}),
+        **(git(here) if here else {}),
         **{f"package/{name}": version for name, version in _versions().items()},
     }
     return {name: scalar(value) for name, value in found.items()}  # a file name may hold what is no text
 
 
-def _directory() -> str | None:
+def directory() -> str | None:
+    """The working directory; None where it has been deleted."""
     try:
         return str(Path.cwd())
-    except FileNotFoundError:  # it has been deleted
+    except FileNotFoundError:
         return None
 
 
@@ -83,14 +84,14 @@ def own_version() -> str:
         return "unknown"
 
 
-def git(directory: str) -> dict[str, Scalar]:
+def git(where: str) -> dict[str, Scalar]:
     """`git/commit`, `git/branch`, `git/dirty` and `git/remote` of the directory's repository; empty without one."""
-    status = _run_git(directory, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    status = _run_git(where, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     if status is None:
         return {}
     lines = status.splitlines()
     heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# ") and " " in line[2:])
-    remote = _run_git(directory, "config", "--get", "remote.origin.url")
+    remote = _run_git(where, "config", "--get", "remote.origin.url")
     return {
         "git/commit": _unless(heads.get("branch.oid"), "(initial)"),
         "git/branch": _unless(heads.get("branch.head"), "(detached)"),
@@ -103,11 +104,11 @@ def _unless(value: str | None, placeholder: str) -> str | None:
     return None if value == placeholder else value
 
 
-def _run_git(directory: str, *words: str) -> str | None:
+def _run_git(where: str, *words: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", "--no-optional-locks", *words],
-            cwd=directory,
+            cwd=where,
             capture_output=True,
             timeout=_GIT_TIMEOUT_S,
             check=False,

@@ -76,8 +76,9 @@ def _candidates(parent: Path, name: str | None) -> Iterator[str]:
 
 def as_file_name(name: str) -> str:
     """The name with what no file system takes replaced by `-`; `lr=0.1` stays as it is."""
-    clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", name).strip(" .-")
-    return clean.encode(errors="ignore")[:120].decode(errors="ignore") or "run"
+    text = name.encode(errors="ignore").decode()  # without half a surrogate pair, of a path that is no UTF-8
+    clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", text).strip(" .-")
+    return clean.encode()[:120].decode(errors="ignore") or "run"
 
 
 def write_info(folder: Path, info: RunInfo) -> None:

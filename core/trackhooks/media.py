@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .values import scalar
 
 _CHANNELS = (1, 3, 4)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"})
+_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """How PNG can hold a picture, in Pillow's words."""
 
 
@@ -66,7 +67,8 @@ def png(image: Any) -> bytes:
     if path is None and not isinstance(image, pillow.Image):
         return _saved(pillow.fromarray(_pixels(image)))
     try:
-        return _saved(image if path is None else pillow.open(path))
+        with nullcontext(image) if path is None else pillow.open(path) as picture:
+            return _saved(picture)
     except (OSError, ValueError) as error:  # no picture, or one that ends early
         raise InvalidValueError(f"{str(path or image)!r} is no picture that can be read: {error}") from error
 
@@ -203,7 +205,8 @@ def histogram(name: str, values: Any, bins: int = 64) -> Histogram:
         numbers = _finite(numpy, values)
         if not numbers.size:
             raise InvalidValueError(f"histogram {name!r}: there is no finite value.")
-        counts, edges = numpy.histogram(numbers, bins=bins)
+        with numpy.errstate(over="ignore", invalid="ignore"):  # of a range that is too wide: an error says so
+            counts, edges = numpy.histogram(numbers, bins=bins)
     except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InvalidValueError):
             raise

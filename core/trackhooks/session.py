@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import copy
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from . import open_runs, recording
+from . import environment, open_runs, recording
 from .cursor import Spec, check_spec, cursors
 from .deliverer import Deliverer, say
 from .errors import InvalidValueError, unknown
@@ -28,7 +29,7 @@ from .loops.batches import Item
 from .loops.torch import Loop
 from .recording import Recording, status_of
 from .throttle import seconds
-from .tracker import Tracker, entry_points, find
+from .tracker import Tracker, entry_points, exists, find
 from .values import params as safe_params
 
 _EXIT_WAIT_S = 60.0
@@ -129,7 +130,7 @@ def _specs(
     names: list[str], options: Mapping[str, Any], every: int | str | None
 ) -> tuple[list[Spec], list[Tracker]]:
     for name, given in options.items():
-        if ":" not in name and name not in entry_points():
+        if not exists(name):
             raise unknown("option or tracker", name, [*entry_points(), *_OPTIONS])
         if not isinstance(given, Mapping):
             raise InvalidValueError(
@@ -179,6 +180,7 @@ class Run(Recording):
     ) -> None:
         super().__init__(info, writer, callbacks, chosen.wants, chosen.strict)
         self._settings = chosen
+        self._spare = [copy.copy(made) for made in chosen.objects]
         # The list's own method: what calls a function must be what the loop calls, since functions look at frames.
         self.run_callbacks = callbacks.run_callbacks
         self._loop = Loop(self)
@@ -224,8 +226,11 @@ class Run(Recording):
         ultralytics.attach(self, model)
 
     def child(self, name: str) -> Run:
-        """Opens a run that is a part of this one, with the same trackers and settings."""
-        return open_run(msgspec.structs.replace(self._settings, name=name, params={}), parent=self)
+        """Opens a run that is a part of this one, with the same settings; each has trackers of its own."""
+        trackers = [copy.copy(made) for made in self._spare]
+        return open_run(
+            msgspec.structs.replace(self._settings, name=name, params={}, objects=trackers), parent=self
+        )
 
     # A loop of your own
 
@@ -464,7 +469,8 @@ def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[Ru
 
 
 def _announce(made: Run) -> None:
-    path = os.path.relpath(made.path) if made.path.is_relative_to(Path.cwd()) else str(made.path)
+    here = environment.directory()
+    path = os.path.relpath(made.path) if here and made.path.is_relative_to(here) else str(made.path)
     say(f"run {made.name} → {path} ({', '.join(made.info.trackers)})")
 
 
@@ -480,8 +486,9 @@ def silent_run(chosen: Settings) -> Run:
     """A run that calls its callbacks and records nothing."""
     name = as_file_name(chosen.name or "silent")
     info = RunInfo(
-        id=f"silent-{os.getpid()}-{time.monotonic_ns()}", name=name, path=str((chosen.dir / name).absolute())
-    )
+        id=f"silent-{os.getpid()}-{time.monotonic_ns()}", name=name, path=str((chosen.dir / name).absolute()),
+        trackers=chosen.tracker_names,
+    )  # fmt: skip
     return Run(info, None, CallbackList(), chosen)
 
 
