@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import hashlib
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -758,3 +760,118 @@ def test_trainings_on_several_data_sets_are_runs_of_their_own(shapes: Shapes, tm
     assert sorted(made.status for made in parts) == ["failed", "finished", "finished"]
     assert {made.info.parent for made in parts} == {run.id}
     assert run.status == "finished"
+
+
+# Several processes
+
+
+def processes_only(hook: str, path: Path) -> Callable[[Any], None]:
+    def note(trainer: Any) -> None:
+        import os
+
+        with path.open("a") as file:
+            file.write(f"{hook} {os.environ.get('RANK')}\n")
+
+    return note
+
+
+@pytest.mark.slow
+def test_a_training_in_two_processes_is_recorded_once(
+    shapes: Shapes, run: trackhooks.Run, tmp_path: Path
+) -> None:
+    if VERSION < (8, 4, 140):
+        pytest.skip(f"Ultralytics {VERSION} hands no callbacks over to its processes")
+    from yolo_processes import TwoProcesses
+
+    heard = tmp_path / "heard"
+    model = shapes.model()
+    run.log(before=1)
+    run.attach(model)
+    run.add_callback("on_fit_epoch_end", processes_only("on_fit_epoch_end", heard))
+    run.add_callback("on_train_end", processes_only("on_train_end", heard))
+    shapes.train(model, trainer=TwoProcesses, epochs=2)
+    run.log(after=1)
+
+    batches = events(run, "on_train_batch_end")
+    assert [batch.step for batch in batches] == list(range(len(batches)))
+    assert [found.epoch for found in events(run, "on_fit_epoch_end")] == [0, 1]
+    assert [found.index for found in events(run)] == list(range(len(events(run))))
+    assert [found.status for found in events(run) if found.status] == ["finished"]
+    assert run.status == "finished"
+    # Every process calls the run's functions, as it calls those of a model.
+    calls = heard.read_text().split("\n")
+    assert calls.count("on_fit_epoch_end 0") == calls.count("on_fit_epoch_end 1") == 2
+    assert calls.count("on_train_end 0") == 1
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_in_a_process_fails_the_run(shapes: Shapes, run: trackhooks.Run) -> None:
+    if VERSION < (8, 4, 140):
+        pytest.skip(f"Ultralytics {VERSION} hands no callbacks over to its processes")
+    from yolo_processes import TwoProcesses
+
+    def fail(trainer: Any) -> None:
+        raise RuntimeError("enough")
+
+    model = shapes.model()
+    run.attach(model)
+    run.add_callback("on_train_epoch_end", fail)
+    with pytest.raises(subprocess.CalledProcessError):
+        shapes.train(model, trainer=TwoProcesses)
+    assert run.status == "failed"
+    assert "enough" in str(run.info.reason)
+
+
+@pytest.mark.slow
+def test_a_callback_that_cannot_be_pickled_stays_behind(shapes: Shapes, run: trackhooks.Run) -> None:
+    if VERSION < (8, 4, 140):
+        pytest.skip(f"Ultralytics {VERSION} hands no callbacks over to its processes")
+    from yolo_processes import TwoProcesses
+
+    lock, model = threading.Lock(), shapes.model()
+
+    def hold(trainer: Any) -> None:
+        with lock:
+            pass
+
+    run.attach(model)
+    run.add_callback("on_train_end", hold)
+    with pytest.warns(trackhooks.TrackhooksWarning, match="is not called in the processes of this training"):
+        shapes.train(model, trainer=TwoProcesses)
+    assert run.status == "finished"
+
+
+# Other loggers
+
+
+@pytest.mark.slow
+def test_ultralytics_own_logging_to_the_same_place_is_told_once(
+    shapes: Shapes, tmp_path: Path, program: Callable[..., str]
+) -> None:
+    """In a process of its own: under pytest Ultralytics switches its own loggers off."""
+    told = program(
+        """
+        import os, sys, warnings
+        os.environ.pop("PYTEST_CURRENT_TEST", None)
+        sys.path.insert(0, sys.argv[1])
+        import trackhooks
+        from pathlib import Path
+        from yolo import Shapes, settings
+        settings.update({"tensorboard": True})
+        warnings.simplefilter("always")
+        shapes = Shapes(Path(sys.argv[2]))
+        with warnings.catch_warnings(record=True) as caught:
+            for _ in range(2):
+                with trackhooks.run("tensorboard", dir=sys.argv[2] + "/runs", delivery="off") as run:
+                    model = shapes.model()
+                    run.attach(model)
+                    shapes.train(model)
+        settings.update({"tensorboard": False})
+        print(*[warning.message for warning in caught if warning.category is trackhooks.TrackhooksWarning], sep="\\n")
+        """,
+        Path(__file__).parent,
+        tmp_path,
+    )
+    expected = "tensorboard logs this training by itself as well, with Ultralytics' integration"
+    assert told.count(expected) == 1
+    assert "ultralytics.settings.update({'tensorboard': False})" in told

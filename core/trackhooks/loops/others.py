@@ -20,12 +20,15 @@ def tell(recording: Recording, train: Any, callbacks: Sequence[Any]) -> None:
         callbacks: what the method was given: those of a package that is also a tracker listen.
     """
     packages = {*_wrappers(train), *(_package(type(callback).__module__) for callback in callbacks)}
-    for name in sorted(packages.intersection(recording.info.trackers) - _told):
-        _told.add(name)
-        warn(
-            f"{name} logs this training by itself as well, with an integration of its own (a callback, an autolog):"
-            " it will stand there twice. Switch one of the two off."
-        )
+    for name in sorted(packages.intersection(recording.info.trackers)):
+        tell_of(name, "with an integration of its own (a callback, an autolog)", "Switch one of the two off.")
+
+
+def tell_of(tracker: str, by: str, remedy: str) -> None:
+    """Warns, once a tracker, that its backend gets this training from someone else as well."""
+    if tracker not in _told:
+        _told.add(tracker)
+        warn(f"{tracker} logs this training by itself as well, {by}: it will stand there twice. {remedy}")
 
 
 def _wrappers(function: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ training are heard, though a trainer copies its callbacks at the start; and a co
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -19,7 +19,7 @@ from ..event import FINAL
 from ..hooks import Function
 from ..recording import Recording, status_of
 from ..vocabulary import BY_NAME
-from . import ultralytics_launch
+from . import others, ultralytics_launch
 from .ultralytics_parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
 
 MARKER = ".trackhooks"
@@ -30,8 +30,8 @@ Callbacks = MutableMapping[str, list[Function]]
 
 _NOT_AS_EXPECTED = (AttributeError, LookupError, TypeError, ValueError)
 """What an object raises that is not made as those of the versions known here: a trainer of the user's own, say."""
-_OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wb": "wandb"}
-"""Ultralytics' modules that log by themselves → our tracker of the same backend."""
+_OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wb"}
+"""Its settings that switch its own logging on, which are also our trackers' names → its modules."""
 
 
 class Parent(Protocol):
@@ -86,9 +86,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._run: Recording | None = None
-        """Whose callbacks hear; None while nobody's do."""
         self._recording: Recording | None = None
-        """Where it is recorded: the run, or one that is a part of it."""
         self._pictures = Pictures()
         self._prediction = Prediction()
         self._export = Export()
@@ -111,9 +109,15 @@ class Loop:
 
     @property
     def run(self) -> Recording:
-        """The run that it hears for."""
+        """The run whose callbacks hear."""
         assert self._run is not None
         return self._run
+
+    @property
+    def recording(self) -> Recording:
+        """Where it is recorded: the run, or one that is a part of it."""
+        assert self._recording is not None
+        return self._recording
 
     # Being called by Ultralytics
 
@@ -156,8 +160,6 @@ class Loop:
         """Takes an event, and yields each function that Ultralytics has to call."""
         if self._run is None:
             return
-        if hook in _BEFORE:
-            _BEFORE[hook](self, source)
         told = self._told(hook, source)
         callbacks = self._run.callbacks
         callbacks.note(hook, told.metrics, told.epoch, told.batch)
@@ -171,8 +173,10 @@ class Loop:
                 self._close_training(told)
 
     def _told(self, hook: str, source: Any) -> Told:
-        tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
         try:
+            if hook in _BEFORE:
+                _BEFORE[hook](self, source)
+            tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
             return Told() if tell is None else tell(source)
         except _NOT_AS_EXPECTED as error:
             self._warn_once(
@@ -188,9 +192,8 @@ class Loop:
             warn(message)
 
     def _record(self, hook: str, told: Told) -> None:
-        assert self._recording is not None
         metrics = {**told.metrics, **told.besides}
-        self._recording.heard(hook, metrics, told.epoch, told.batch, **told.more)
+        self.recording.heard(hook, metrics, told.epoch, told.batch, **told.more)
 
     # Trainings
 
@@ -201,9 +204,8 @@ class Loop:
         Args:
             apart: whether each training that the call makes is a run of its own.
         """
-        assert self._run is not None
         self.launches, self._apart, self._settled = True, apart, False
-        run, failed = self._run, None
+        run, failed = self.run, None
         try:
             yield
         except BaseException as error:
@@ -214,6 +216,7 @@ class Loop:
             self._close_part("failed", "the training did not start")
             if not self._settled:
                 run.settle(*status_of(failed))
+            run.callbacks.forget_model()
             self.launches = self._apart = False
 
     def _take_back(self, run: Recording) -> None:
@@ -225,33 +228,20 @@ class Loop:
             warn(f"run {run.name!r}: nothing more is recorded of it. {error}")
 
     def _open_training(self, trainer: Any) -> None:
-        assert self._run is not None
         self._close_part("failed", "the training did not start")
         self.launches = False
         self._new_training()
         if self._apart:
-            self._recording = cast(Parent, self._run).child(f"{self._run.name}-{Path(trainer.save_dir).name}")
-        self._warn_of_own_loggers(trainer, self._run.info.trackers)
-
-    def _warn_of_own_loggers(self, trainer: Any, trackers: list[str]) -> None:
-        for module, tracker in _OWN_LOGGERS.items():
-            if tracker in trackers and _is_called(f"ultralytics.utils.callbacks.{module}", trainer.callbacks):
-                setting = "wandb" if module == "wb" else module
-                self._warn_once(
-                    tracker,
-                    f"Ultralytics logs to {tracker} by itself as well, so this training will be there twice."
-                    f" To switch that off: ultralytics.settings.update({{{setting!r}: False}})",
-                )
+            self._recording = cast(Parent, self.run).child(f"{self.run.name}-{Path(trainer.save_dir).name}")
+        tell_of_own_loggers(trainer.callbacks, self.run.info.trackers)
 
     def _start_training(self, trainer: Any) -> None:
         """A training that resumes goes on behind the batches that its checkpoint has seen."""
-        assert self._run is not None
-        assert self._recording is not None
         batches = len(trainer.train_loader)
-        self._recording.step = max(self._recording.step, trainer.start_epoch * batches - 1)
+        self.recording.step = max(self.recording.step, trainer.start_epoch * batches - 1)
         self._leave_marker(trainer)
-        self._run.callbacks.set_model(unwrapped(trainer.model))
-        self._run.callbacks.set_params(
+        self.run.callbacks.set_model(unwrapped(trainer.model))
+        self.run.callbacks.set_params(
             {
                 "verbose": int(bool(trainer.args.verbose)),
                 "epochs": trainer.epochs,
@@ -261,17 +251,16 @@ class Loop:
         )
 
     def _leave_marker(self, trainer: Any) -> None:
-        assert self._recording is not None
-        if self._recording.records:
+        if self.recording.records:
             with suppress(OSError):  # a training that resumes then opens a run of its own
                 marker = Path(trainer.save_dir) / MARKER
-                marker.write_text(f"{self._recording.path.absolute()}\n", encoding="utf-8")
+                marker.write_text(f"{self.recording.path.absolute()}\n", encoding="utf-8")
 
     def _close_training(self, told: Told) -> None:
         if self._apart:
-            self._close_part(told.more["status"], told.more["reason"])
+            self._close_part(told.more.get("status", "finished"), told.more.get("reason", ""))
         else:
-            self._settled = True
+            self._settled = "status" in told.more
 
     def _close_part(self, status: str, reason: str) -> None:
         """Closes the run of one training where each has one of its own."""
@@ -290,10 +279,9 @@ class Loop:
 
     def record_failed_export(self, format: str, error: BaseException) -> None:  # noqa: A002
         """Records why an export has failed; it does not change the run's status, which is that of its training."""
-        assert self._recording is not None
         self._export.running = False
         _, reason = status_of(error)
-        self._recording.log_text("export", f"The export to {format} failed: {reason}")
+        self.recording.log_text("export", f"The export to {format} failed: {reason}")
 
     def record_left_prediction(self) -> None:
         """Records what was predicted where a stream was left before its end: no hook fires then."""
@@ -302,21 +290,18 @@ class Loop:
 
     def record_table(self, name: str, table: Any) -> None:
         """Records a table."""
-        assert self._recording is not None
-        self._recording.log_table(name, table)
+        self.recording.log_table(name, table)
 
     def _record_late_pictures(self) -> None:
         """Ultralytics draws some plots in threads of its own."""
-        assert self._recording is not None
-        self._recording.note_files(self._pictures.late())
+        self.recording.note_files(self._pictures.late())
 
     # Going along to another process
 
     def __reduce__(self) -> Any:
         """The processes of a training record into the same folder, the first of them."""
-        assert self._run is not None
-        self._run.lend()
-        return _go_on, ultralytics_launch.baggage(self._run)
+        self.run.lend()
+        return _go_on, ultralytics_launch.baggage(self.run)
 
 
 _BEFORE = {"on_pretrain_routine_start": Loop._open_training, "on_train_start": Loop._start_training}
@@ -330,9 +315,17 @@ def _give_back(callbacks: Callbacks, hook: str, original: list[Function]) -> Non
         callbacks[hook] = original
 
 
-def _is_called(module: str, callbacks: Callbacks) -> bool:
-    functions = [function for functions in callbacks.values() for function in list.__iter__(functions)]
-    return any(getattr(function, "__module__", None) == module for function in functions)
+def tell_of_own_loggers(callbacks: Callbacks, trackers: Sequence[str]) -> None:
+    """Warns where Ultralytics logs to one of these trackers itself."""
+    modules = {
+        getattr(function, "__module__", None)
+        for functions in callbacks.values()
+        for function in list.__iter__(functions)
+    }
+    for setting, module in _OWN_LOGGERS.items():
+        if setting in trackers and f"ultralytics.utils.callbacks.{module}" in modules:
+            remedy = f"To switch that off: ultralytics.settings.update({{{setting!r}: False}})"
+            others.tell_of(setting, "with Ultralytics' integration", remedy)
 
 
 def _go_on(*baggage: Any) -> Loop:
