@@ -36,7 +36,7 @@ def loop_in_torch(run: trackhooks.Run, losses: list[float], net: nn.Module | Non
                 net(torch.tensor(X[start : start + 10])), torch.tensor(Y[start : start + 10])
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch's
             optimizer.step()
             run.log(loss=loss if not math.isnan(losses[epoch]) else math.nan)
         for _ in run.validate(range(1)):
@@ -77,7 +77,7 @@ def test_a_csv_of_keras_is_written_from_a_loop_in_pytorch(run: trackhooks.Run, t
 
 
 def test_a_lambda_of_keras_hears_every_event_of_a_loop_in_pytorch(run: trackhooks.Run) -> None:
-    heard = []
+    heard: list[Any] = []
     run.callbacks.append(
         keras.callbacks.LambdaCallback(
             on_train_begin=lambda logs: heard.append(("begin", dict(logs))),

@@ -382,6 +382,19 @@ def test_on_again_with_other_options_holds_for_the_runs_from_then_on(tmp_path: P
     assert [info.name for info in infos(tmp_path)] == ["first", "second"]
 
 
+def test_a_training_resumes_its_run_although_enable_was_called_again(tmp_path: Path) -> None:
+    """As when the cell of a notebook is run again."""
+    model = sequential()
+    for first, last in ((0, 1), (1, 2)):
+        trackhooks.enable(dir=tmp_path, delivery="off")
+        fit(model, initial_epoch=first, epochs=last)
+    trackhooks.disable()
+    model.evaluate(X, Y, verbose=0)
+    (path,) = runs(tmp_path)
+    assert names(path).count("on_fit_epoch_end") == 2
+    assert names(path)[-1] == "teardown"
+
+
 def test_on_again_after_off(tmp_path: Path) -> None:
     for _ in range(2):
         trackhooks.enable(dir=tmp_path, delivery="off")

@@ -6,6 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -503,36 +504,36 @@ def test_the_record_is_in_order_whichever_thread_ends_a_batch(run: trackhooks.Ru
 
 
 def test_what_follows_a_batch_waits_for_it() -> None:
-    order, made = InOrder(), []
+    order, made = InOrder(), list[int]()
     for batch in range(3):
         order.announce(batch)
-    order.add(lambda: made.append("behind"))
+    order.add(partial(made.append, 100))
     for batch in (2, 0, 1):
-        order.end(batch, lambda batch=batch: made.append(batch))
-    assert made == [0, 1, 2, "behind"]
+        order.end(batch, partial(made.append, batch))
+    assert made == [0, 1, 2, 100]
 
 
 def test_a_batch_that_never_ends_holds_nothing_up_for_good() -> None:
     """JAX announces a batch before it sees that the data are at their end."""
-    order, made = InOrder(), []
+    order, made = InOrder(), list[int]()
     order.announce(0)
     order.announce(1)
-    order.end(0, lambda: made.append(0))
-    order.add(lambda: made.append("behind"))
+    order.end(0, partial(made.append, 0))
+    order.add(partial(made.append, 100))
     assert made == [0]
     order.finish()
-    assert made == [0, "behind"]
+    assert made == [0, 100]
 
 
 def test_many_threads_end_batches_in_order() -> None:
-    order, made = InOrder(), []
+    order, made = InOrder(), list[int]()
     for batch in range(200):
         order.announce(batch)
 
     def end(batches: range) -> None:
         for batch in batches:
             time.sleep(0)
-            order.end(batch, lambda batch=batch: made.append(batch))
+            order.end(batch, partial(made.append, batch))
 
     threads = [threading.Thread(target=end, args=(range(199 - start, -1, -4),)) for start in range(4)]
     for thread in threads:
@@ -603,6 +604,15 @@ def test_it_needs_keras_to_be_imported(program: Callable[..., str], tmp_path: Pa
         "a Keras callback is asked for before Keras is imported. Put `import keras` above it"
     )
     assert said.endswith("False\n")
+
+
+def test_two_runs_may_hear_one_fit(run: trackhooks.Run, tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path / "more", delivery="off") as other:
+        raises = Do("on_epoch_end", lambda model: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            sequential().fit(X, Y, batch_size=4, verbose=0, callbacks=[raises, run.keras, other.keras])
+        assert run.status == other.status == "failed"
+        assert [len(events(heard, "on_train_batch_end")) for heard in (run, other)] == [5, 5]
 
 
 # keras_callback

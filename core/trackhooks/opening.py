@@ -88,6 +88,11 @@ class Opener:
             warn(f"{error} Nothing is recorded.")
             return silent_run(self._chosen)
 
+    def take_over(self, other: Opener) -> None:
+        """From now on the runs of the other are this one's to continue and to close."""
+        with self._mutex:
+            self._opened += other._opened
+
     def close(self) -> None:
         """Closes its runs, but for those that are training now: they end with the process."""
         with self._mutex:

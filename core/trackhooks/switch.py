@@ -42,6 +42,8 @@ class Switch:
 
     def turn_on(self, opener: Opener) -> None:
         """From now on, into runs of this opener."""
+        if self._opener is not None:
+            opener.take_over(self._opener)
         self._uninstall()
         self._opener = opener
         for loop in self._loops:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ..callback import Logs
@@ -34,10 +35,9 @@ class Bridge:
 
     def __init__(self, choose: Choose, loop: Loop | None = None) -> None:
         super().__init__()  # of `keras.callbacks.Callback`
-        self.arguments: Mapping[str, Any] = {}
-        """Those of the call, by name, where it was seen."""
         self.known = loop
         """The loop, where it hears for one run only."""
+        self._arguments: Mapping[str, Any] = {}
         self._choose = choose
         self._modes: list[str] = []
         self._order = InOrder()
@@ -64,8 +64,19 @@ class Bridge:
         """Is added to a list that the user has made."""
         self._model, self.params = model, params
 
-    def failed(self, error: BaseException) -> None:
-        """An exception left the mode."""
+    @contextmanager
+    def hearing(self, arguments: Mapping[str, Any]) -> Iterator[None]:
+        """Around the call whose hooks it hears, with the arguments of that call."""
+        self._arguments = arguments
+        try:
+            yield
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            self._arguments = {}
+
+    def _fail(self, error: BaseException) -> None:
         trained, began = "train" in self._modes, self.busy
         self._modes.clear()
         self._order.clear()
@@ -75,7 +86,7 @@ class Bridge:
     def _start(self, mode: str) -> None:
         if not self._modes:
             resumes = bool(
-                self.arguments.get("initial_epoch") or getattr(self._model, "_initial_epoch", None)
+                self._arguments.get("initial_epoch") or getattr(self._model, "_initial_epoch", None)
             )
             self._loop = self._choose(self._model, mode == "train", resumes)
         self._modes.append(mode)
@@ -91,7 +102,7 @@ class Bridge:
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Chooses the run."""
         self._start("train")
-        self._add(self._loop.train_begin, self._model, self.params, self.arguments, logs)
+        self._add(self._loop.train_begin, self._model, self.params, self._arguments, logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Is handed on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -81,30 +81,29 @@ class Methods:
         call = Call.of(original, model, args, kwargs)
         if call is None:
             return original(model, *args, **kwargs)
-        bridge = call.bridge or self._new_run()
-        if bridge is None:
-            return call.unheard()
-        if bridge.known is not None and bridge.known.recording.callbacks.state.training:
-            warn(f"{model.name}.fit(…) is not recorded: the run of its callback records a training around it.")
-            return call.unheard()
-        return call.heard_by(bridge.fresh() if bridge.busy else bridge)
+        bridges = call.bridges or self._new_run()
+        if any(
+            bridge.known is not None and bridge.known.recording.callbacks.state.training for bridge in bridges
+        ):
+            warn(
+                f"{model.name}.fit(…) is not recorded: the run of its callback records a training around it."
+            )
+            bridges = []
+        return call.heard_by(bridges)
 
     def _alone(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
         """`evaluate` and `predict`; with a list of Keras' own it is the validation of a `fit`, which is heard there."""
         call = Call.of(original, model, args, kwargs)
         if call is None or call.has_own_list:
             return original(model, *args, **kwargs)
-        bridge = call.bridge or self._its_run(model) or self._new_run()
-        if bridge is None:
-            return call.unheard()
-        return call.heard_by(bridge.fresh() if bridge.busy else bridge)
+        return call.heard_by(call.bridges or self._its_run(model) or self._new_run())
 
-    def _new_run(self) -> Bridge | None:
-        return make(self.opening(self.opener)) if self.opener is not None else None
+    def _new_run(self) -> list[Bridge]:
+        return [make(self.opening(self.opener))] if self.opener is not None else []
 
-    def _its_run(self, model: Any) -> Bridge | None:
+    def _its_run(self, model: Any) -> list[Bridge]:
         found = open_runs.training_here() or open_runs.of(model)
-        return self.bridge_to(self.loop_of(found)) if found is not None else None
+        return [self.bridge_to(self.loop_of(found))] if found is not None else []
 
     # Those without
 
@@ -173,44 +172,43 @@ class Call:
         return flatten(given.callbacks if self.has_own_list else given)
 
     @property
-    def bridge(self) -> Bridge | None:
-        """Ours, where one was given."""
-        return next((found for found in self._callbacks if isinstance(found, Bridge)), None)
+    def bridges(self) -> list[Bridge]:
+        """Ours, as they were given."""
+        return [found for found in self._callbacks if isinstance(found, Bridge)]
 
     def unheard(self) -> Any:
-        """Makes the call, without a callback of ours."""
-        if self.bridge is not None:
-            self._set_callbacks([])
+        """Makes the call as it is."""
         return self._original(*self._bound.args, **self._bound.kwargs)
 
-    def _set_callbacks(self, ours: list[Bridge]) -> None:
-        others = [callback for callback in self._callbacks if not isinstance(callback, Bridge)]
-        self._bound.arguments["callbacks"] = [*others, *ours]
-
-    def heard_by(self, bridge: Bridge) -> Any:
-        """Makes the call with this bridge among its callbacks, behind those of the user."""
-        bridge.arguments = dict(self._bound.arguments)
-        with self._among_callbacks(bridge):
-            try:
-                return self._original(*self._bound.args, **self._bound.kwargs)
-            except BaseException as error:
-                bridge.failed(error)
-                raise
-            finally:
-                bridge.arguments = {}
+    def heard_by(self, bridges: Sequence[Bridge]) -> Any:
+        """Makes the call with these among its callbacks, behind those of the user, and with no others of ours."""
+        ready = [bridge.fresh() if bridge.busy else bridge for bridge in bridges]
+        with self._among_callbacks(ready), ExitStack() as stack:
+            for bridge in ready:
+                stack.enter_context(bridge.hearing(dict(self._bound.arguments)))
+            return self.unheard()
 
     @contextmanager
-    def _among_callbacks(self, bridge: Bridge) -> Iterator[None]:
-        own = self.value("callbacks") if self.has_own_list else None
-        if any(callback is bridge for callback in self._callbacks):
+    def _among_callbacks(self, bridges: Sequence[Bridge]) -> Iterator[None]:
+        if bridges == self.bridges:
             yield
-        elif own is None:
-            self._set_callbacks([bridge])
-            yield
-        else:
-            own.callbacks.append(bridge)
-            bridge.join(own.model, own.params)
-            try:
+        elif self.has_own_list:
+            with _joined(self.value("callbacks"), bridges):
                 yield
-            finally:
-                own.callbacks.remove(bridge)
+        else:
+            others = [callback for callback in self._callbacks if not isinstance(callback, Bridge)]
+            self._bound.arguments["callbacks"] = [*others, *bridges]
+            yield
+
+
+@contextmanager
+def _joined(own: Any, bridges: Sequence[Bridge]) -> Iterator[None]:
+    """A list of Keras' own that the user has made hears more, for one call."""
+    given = list(own.callbacks)
+    own.callbacks += bridges
+    for bridge in bridges:
+        bridge.join(own.model, own.params)
+    try:
+        yield
+    finally:
+        own.callbacks = given
