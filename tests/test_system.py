@@ -45,6 +45,12 @@ def is_closed(run: Path) -> bool:
     return bool(found) and all(cursor.status for cursor in found)
 
 
+def run_program(folder: Path, source: str) -> None:
+    """Runs a training of its own, and waits for its delivery."""
+    env = {**os.environ, "PYTHONPATH": str(TESTS)}
+    subprocess.run([sys.executable, "-c", source], cwd=folder, check=True, env=env, timeout=DEADLINE_S)
+
+
 def measured(run: Path) -> list[Event]:
     path = run / journal.SYSTEM
     return journal.read(path) if path.exists() else []
@@ -82,10 +88,7 @@ BY_A_CHILD = f"""
 
 @pytest.mark.parametrize("work", [BY_ITSELF, BY_A_CHILD], ids=["by itself", "by a child"])
 def test_what_a_training_and_its_children_use_is_measured(tmp_path: Path, work: str) -> None:
-    body = TRAINING.format(work=work.strip())
-    subprocess.run(
-        [sys.executable, "-c", body], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(TESTS)}
-    )
+    run_program(tmp_path, TRAINING.format(work=work.strip()))
     run = tmp_path / "runs" / "r"
     events = measured(run)
     assert (
@@ -142,24 +145,26 @@ def test_it_can_be_switched_off(tmp_path: Path, settings: dict[str, Any]) -> Non
     assert not (run.path / journal.SYSTEM).exists()
 
 
-def kill_delivery(run: Path) -> None:
-    """Kills the delivery process of a run that has got some more samples."""
-    seen = len(lines.samples(run))
-    until(lambda: len(lines.samples(run)) > seen + 2)
-    process = psutil.Process([line["pid"] for line in lines.read(run) if "pid" in line][-1])
-    process.kill()
-    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+KILLS = """
+import os, signal, time, lines, trackhooks
+def wait_for_samples(count):
+    while len(lines.samples(run.path)) < count: time.sleep(0.02)
+with trackhooks.run("lines:Lines", name="r", system="100ms") as run:
+    for _ in range(3):
+        wait_for_samples(len(lines.samples(run.path)) + 3)
+        pid = [line["pid"] for line in lines.read(run.path) if "pid" in line][-1]
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        run.log(x=1)
+        assert run.wait(120)  # starts it again
+"""
 
 
 def test_each_sample_arrives_once_when_the_delivery_process_dies(tmp_path: Path) -> None:
-    with trackhooks.run("lines:Lines", dir=tmp_path, system="100ms") as run:
-        for _ in range(3):
-            kill_delivery(run.path)
-            run.log(x=1)
-            assert run.wait(DEADLINE_S)  # starts it again
-    until(lambda: is_closed(run.path))
-    assert len(measured(run.path)) > 9
-    assert lines.samples(run.path) == list(range(len(measured(run.path))))
+    run_program(tmp_path, KILLS)
+    run = tmp_path / "runs" / "r"
+    assert len(measured(run)) > 9
+    assert lines.samples(run) == list(range(len(measured(run))))
 
 
 def test_a_run_that_goes_on_counts_on(tmp_path: Path) -> None:
@@ -167,7 +172,7 @@ def test_a_run_that_goes_on_counts_on(tmp_path: Path) -> None:
         first.log(x=1)
     with trackhooks.run("lines:Lines", resume=first.path, delivery="inline") as second:
         second.log(x=2)
-    until(lambda: is_closed(first.path))
+    assert second.wait(DEADLINE_S)
     assert lines.samples(first.path) == [event.step for event in measured(first.path)] == [0, 1]
 
 

@@ -122,10 +122,11 @@ class Deliverer:
             )
 
     def wait(self, run: RunInfo, names: Sequence[str], timeout: float | None) -> bool:
-        """Waits until all that is written so far is delivered; False where the time was too short."""
+        """Waits until all that is written so far is delivered, a status included; False where time was too short."""
         until = None if timeout is None else time.monotonic() + timeout
         size = _size(run)
-        while not all(any(_reached(cursor, size) for cursor in cursors(run.path, name)) for name in names):
+        is_enough = _is_done if run.status in FINAL else _reached
+        while not all(any(is_enough(cursor, size) for cursor in cursors(run.path, name)) for name in names):
             if until is not None and time.monotonic() > until:
                 return False
             time.sleep(_POLL_S)
