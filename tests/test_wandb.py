@@ -277,7 +277,7 @@ def test_w_and_bs_own_variables_are_obeyed(run: RunInfo, tmp_path: Path, program
 
         made = WandB()
         assert "wandb" not in sys.modules
-        feed = Feeding(lambda: made, run_info(Path(sys.argv[1]))).give(batch(0, 0, loss=1.0)).finish()
+        Feeding(lambda: made, run_info(Path(sys.argv[1]))).give(batch(0, 0, loss=1.0)).finish()
         print(made.url)
     """
     elsewhere = tmp_path / "elsewhere"

@@ -88,7 +88,7 @@ class MLflow(Tracker):
     @classmethod
     def active(cls) -> Mapping[str, Any]:
         """The run of `mlflow.start_run()`, where the program has one."""
-        mlflow = sys.modules.get("mlflow")
+        mlflow: Any = sys.modules.get("mlflow")
         run = mlflow.active_run() if mlflow is not None and hasattr(mlflow, "active_run") else None
         return {} if run is None else {"run_id": run.info.run_id, "tracking_uri": mlflow.get_tracking_uri()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -17,6 +18,7 @@ from trackhooks.event import RunInfo
 
 _FLUSH_S = 0.1
 """How often W&B writes what it was given; its own 15 seconds would be a long wait for a `flush`."""
+_TIMEOUT_S = 5.0
 _log = logging.getLogger("trackhooks")
 
 _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
@@ -74,9 +76,15 @@ class Opening:
         return f"{where}/{self._entity or ''}/{self._project or ''}"
 
     def open(self, run: RunInfo) -> Any:
-        """The W&B run with the id of this one, new or resumed, or left open by an attempt that failed."""
+        """The W&B run with the id of this one, new or resumed, or left open by an attempt that failed.
+
+        Raises:
+            OSError: the server does not answer.
+            wandb.Error: W&B cannot open it.
+        """
         found = _open.get(run.path)
         if found is None:
+            self._reach_server()
             project = self._project or run.project
             found = _open[run.path] = import_wandb().init(
                 id=run.id,
@@ -94,6 +102,20 @@ class Opening:
                 settings=_settings(run),
             )
         return found
+
+    def _reach_server(self) -> None:
+        """Asks the server for anything: a failing `init` would leave the run's id taken until the process ends.
+
+        Raises:
+            OSError: it does not answer.
+        """
+        import requests  # W&B's own means
+
+        if self.mode in ("online", "shared"):
+            with contextlib.suppress(
+                requests.exceptions.SSLError
+            ):  # it answers, and W&B may be told to trust it
+                requests.head(import_wandb().setup().settings.base_url, timeout=_TIMEOUT_S)
 
     def close(self, run: RunInfo, opened: Any, exit_code: int) -> None:
         """Ends the W&B run."""
