@@ -148,7 +148,7 @@ def read_tensorboard(run: RunInfo, options: Options) -> Seen:
         params=params,
         metrics={tag: [(event.step, event.value) for event in held.Scalars(tag)] for tag in tags["scalars"]},
         files={
-            tag[len("files/") :]: dict(parsed(points[-1][1], "file"))["sha256"]
+            tag[len("files/") :]: facts(points[-1][1])["sha256"]
             for tag, points in markdown.items()
             if tag.startswith("files/")
         },
@@ -190,8 +190,10 @@ def markdown_rows(text: str) -> Iterable[dict[str, str]]:
     return (dict(zip(lines[0], cells, strict=True)) for cells in lines[2:])
 
 
-def parsed(text: str, key: str) -> Iterable[tuple[str, str]]:
-    return ((row.pop(key), *row.values()) for row in markdown_rows(text))
+def facts(text: str) -> dict[str, str]:
+    """The table that describes a file: a row is a fact and its value."""
+    rows = list(markdown_rows(text))
+    return {row["file"]: cell for row in rows for column, cell in row.items() if column != "file"}
 
 
 def bins(tensor: Any) -> tuple[list[float], list[float]]:
@@ -243,11 +245,14 @@ called_in_mlflow = legal
 
 
 def mlflow_artifacts(folder: Path) -> list[tuple[str, int, Path]]:
-    """`<name>/step-7.txt` → name, step, path."""
-    return sorted(
-        (str(path.parent.relative_to(folder)), int(path.stem.removeprefix("step-")), path)
-        for path in folder.glob("**/step-*")
-    )
+    """`<name>/step-7.txt` and `<name>.txt`, which has no step → name, step, path."""
+    found = []
+    for path in folder.glob("**/*.*"):
+        at_step = path.stem.startswith("step-")
+        name = path.parent if at_step else path.with_suffix("")
+        step = int(path.stem.removeprefix("step-")) if at_step else -1
+        found.append((str(name.relative_to(folder)), step, path))
+    return sorted(found)
 
 
 def table_rows(path: Path) -> list[dict[str, Any]]:

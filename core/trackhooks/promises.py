@@ -391,7 +391,7 @@ class TrackerPromises:
 
     @needs("tables")
     def test_tables_are_kept(self, trial: Trial) -> None:
-        rows = [["cat", 3, 0.5], ["größe, \"x\" | 'y'", 4, 1e-3], ["", None, -1]]
+        rows: list[list[Any]] = [["cat", 3, 0.5], ["größe, \"x\" | 'y'", 4, 1e-3], ["", None, -1]]
         columns = ["class", "count of it", "score|%"]
         with trial.record() as run:
             for step in range(2):

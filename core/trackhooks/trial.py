@@ -115,10 +115,8 @@ class Trial:
 
     def record(self, name: str = "run", delivery: str = "off", **settings: Any) -> Run:
         """Opens a run for the tracker; recorded only, unless `delivery` says otherwise."""
-        options = {**self.spec.options, "every": self.spec.every}
-        return run(
-            dir=self.home, name=name, delivery=delivery, system=None, **settings, **{self.spec.name: options}
-        )
+        settings[self.spec.name] = {**self.spec.options, "every": self.spec.every}
+        return run(dir=self.home, name=name, delivery=delivery, system=None, **settings)
 
     # Delivering
 
