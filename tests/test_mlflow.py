@@ -286,6 +286,15 @@ def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, u
     assert "mlflow.source.name" not in found.data.tags
 
 
+def test_runs_that_join_one_run_keep_their_checkpoints_apart(tmp_path: Path, store: str) -> None:
+    theirs = client(store).create_run(client(store).create_experiment(f"two {tmp_path}")).info
+    for name in ("a", "b"):
+        feed = feeding(store, run_info(tmp_path / name), run_id=theirs.run_id)
+        feed.give(saved(feed, 0, 0, "last.pt", name.encode(), "last")).finish()
+    found = reader(feed).search_logged_models([theirs.experiment_id])
+    assert sorted(model.tags["sha256"] for model in found) == ["sha-of-a", "sha-of-b"]
+
+
 def test_the_address_is_the_runs_page_on_a_server_and_else_the_command_that_shows_the_file(
     tmp_path: Path, server: Server, store: str
 ) -> None:

@@ -15,6 +15,7 @@ Rules, and where they come from.
 
 - What MLflow takes in no name becomes `_`: `metrics/mAP50(B)` is `metrics/mAP50_B_`. A checksum ends a name that is
   above 250 characters, or that would be the same as another of the run. The log says so once a name.
+- A metric that is logged over steps and over epochs is two: the later use of the name is `<name> epoch` or `step`.
 - A parameter cannot change in MLflow: its later value is the tag `changed/<name>`. Of a value above 6000 characters
   the start is the parameter, and the whole an artifact, `params/<name>.txt`.
 - A metric's row is its name, step, time and value: delivered twice, it is the same row (`sqlalchemy_store.py`). Rows
@@ -107,6 +108,7 @@ class MLflow(Tracker):
         self._rows: list[Any] = []
         self._metric_names = Names(state.get("metrics", ()))
         self._param_names = Names(state.get("params", ()))
+        self._axes: dict[str, str] = dict(state.get("axes", {}))
         self._epoch_rows: dict[str, list[Any]] = state.get("epoch", {})
         self._time = run.created
         found = self._store.open(run, self._joined or state.get("id"))
@@ -114,7 +116,7 @@ class MLflow(Tracker):
         self._id, self._experiment = found.info.run_id, found.info.experiment_id
         self._params: dict[str, str] = dict(found.data.params)
         self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))
-        self._models = Models(self._client, found, Checkpoints(run.keep, state.get("checkpoints")))
+        self._models = Models(self._client, found, run.id, Checkpoints(run.keep, state.get("checkpoints")))
         if self._joined is None and run.status not in FINAL:
             self._client.update_run(self._id, "RUNNING", run.name)
         self._tag(_about(run) if self._joined else _about(run) | _source(run))
@@ -184,7 +186,9 @@ class MLflow(Tracker):
                     time = known[2]
                 else:
                     self._epoch_rows[name] = row
-            yield Metric(self._metric_names[name], value, time, step, model_id=model)
+            alone = self._axes.setdefault(name, axis) == axis
+            column = self._metric_names[name if alone else f"{name} {axis}"]
+            yield Metric(column, value, time, step, model_id=model)
 
     def _send(self) -> None:
         self._client.log_batch(self._id, metrics=self._rows[:_ROWS])
@@ -256,6 +260,7 @@ class MLflow(Tracker):
             "id": self._id,
             "metrics": list(self._metric_names),
             "params": list(self._param_names),
+            "axes": dict(self._axes),
             "epoch": self._epoch_rows,
             "checkpoints": self._models.checkpoints.state(),
         }

@@ -20,11 +20,13 @@ class Models:
     Args:
         client: the `MlflowClient`.
         run: the MLflow run.
+        id_: the run's id in trackhooks: several runs may have joined one of MLflow.
         checkpoints: those that it has.
     """
 
-    def __init__(self, client: Any, run: Any, checkpoints: Checkpoints) -> None:
+    def __init__(self, client: Any, run: Any, id_: str, checkpoints: Checkpoints) -> None:
         self.checkpoints = checkpoints
+        self._id = id_
         self._client = client
         self._run: str = run.info.run_id
         self._experiment: str = run.info.experiment_id
@@ -61,7 +63,7 @@ class Models:
         self._add_output(version.id, event)
 
     def _find(self, event: Event, file: File) -> str | None:
-        query = f"source_run_id = '{self._run}' AND tags.`trackhooks.event` = '{event.index}'"
+        query = f"tags.`trackhooks.id` = '{self._id}' AND tags.`trackhooks.event` = '{event.index}'"
         found = self._client.search_logged_models([self._experiment], query)
         return next((model.model_id for model in found if model.tags.get("path") == file.path), None)
 
@@ -75,9 +77,10 @@ class Models:
         file = version.file
         parents = [held.id for held in self.checkpoints.held if held.file.path == file.parent]
         about = {
-            "trackhooks.event": event.index, "path": file.path, "format": file.format, "bytes": file.size,
-            "sha256": file.sha256, "step": event.step, "epoch": event.epoch, "aliases": ", ".join(version.aliases),
-            "parent": parents[-1] if parents else file.parent, "seconds": file.duration,
+            "trackhooks.id": self._id, "trackhooks.event": event.index, "step": event.step, "epoch": event.epoch,
+            "path": file.path, "format": file.format, "bytes": file.size, "sha256": file.sha256,
+            "aliases": ", ".join(version.aliases), "parent": parents[-1] if parents else file.parent,
+            "seconds": file.duration,
         }  # fmt: skip
         return {name: str(value) for name, value in about.items() if value is not None}
 
