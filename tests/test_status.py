@@ -174,7 +174,8 @@ def test_a_process_that_could_not_say_anything_was_killed(
 
 @pytest.mark.parametrize("where", WITH)
 def test_a_signal_that_is_handled_ends_as_its_handler_says(tmp_path: Path, where: str) -> None:
-    end = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\nos.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()"
+    handled = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+    end = handled + "os.kill(os.getpid(), signal.SIGTERM)\nsignal.pause()"
     assert ended(tmp_path, EVERYWHERE[where], end) == (143, "failed", "sys.exit(143)")
 
 
