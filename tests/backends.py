@@ -52,14 +52,14 @@ def read_csv(run: RunInfo, options: Options) -> Seen:
     folder = home(run, options.get("dir"))
     files = rows(folder / "files.csv")
     pictures = [row for row in files if row["kind"] == "image"]
+    batches = curves(folder / "metrics.csv", "step", ("time", "epoch", "batch", "hook")) | curves(
+        folder / "batches.csv", "step", ("epoch", "batch", "time")
+    )
+    epochs = curves(folder / "epochs.csv", "epoch", ("step", "time"))
     return Seen(
         status=pairs(folder / "run.csv")["status"],
         params=pairs(folder / "params.csv"),
-        metrics={
-            **curves(folder / "metrics.csv", "step", ("time", "epoch", "batch", "hook")),
-            **curves(folder / "batches.csv", "step", ("epoch", "batch", "time")),
-            **curves(folder / "epochs.csv", "epoch", ("step", "time")),
-        },
+        metrics=batches | {f"{name} (epoch)" if name in batches else name: curve for name, curve in epochs.items()},
         files={row["name"]: row["sha256"] for row in files if row["kind"] != "image"},
         images=series((row["name"], int(row["step"]), png_size(Path(run.path, row["kept"]))) for row in pictures),
         texts=series((row["name"], int(row["step"]), row["text"]) for row in rows(folder / "texts.csv")),

@@ -62,17 +62,15 @@ class TestLabbook(TrackerPromises):
     def read(self, run: RunInfo, options: Mapping[str, Any]) -> Seen:
         with closing(sqlite3.connect(Path(run.path, "labbook.db"))) as db:
             notes = db.execute("SELECT kind, name, x, value FROM notes ORDER BY x").fetchall()
-        of: dict[str, dict[str, list[tuple[int, Any]]]] = {
-            "status": {},
-            "param": {},
-            "metric": {},
-            "text": {},
-        }
+        of = {kind: dict[str, Any]() for kind in ("status", "param", "step", "epoch", "text")}
         for kind, name, x, value in notes:
             of[kind].setdefault(name, []).append((x, json.loads(value)))
+        epochs = {
+            f"{name} (epoch)" if name in of["step"] else name: points for name, points in of["epoch"].items()
+        }
         return Seen(
             status=of["status"][""][0][1],
             params={name: values[0][1] for name, values in of["param"].items()},
-            metrics=of["metric"],
+            metrics=of["step"] | epochs,
             texts=of["text"],
         )

@@ -405,6 +405,7 @@ def test_pictures_tables_histograms_texts_and_the_graph_are_media_of_the_row(fee
         Table("confusion", ["truth", "truth", "score"], [["cat", 1, 0.5], [2, None, math.nan]]),
         Histogram("weights", [float(edge) for edge in range(1002)], [1.0] * 1001),
         Text("notes", "a < b\n  c"),
+        Text("model", "a summary"),
         Graph("model", [Node("conv", "Conv2d", ["outside"]), Node("relu", "ReLU", ["conv"])]),
     ]
     feed.give(at_epoch("on_val_end", 0, 0, {"val/loss": 1.0}, files=pictures, media=media)).finish()
@@ -420,7 +421,7 @@ def test_pictures_tables_histograms_texts_and_the_graph_are_media_of_the_row(fee
     )
     assert len(item["weights.bins"]) == 502
     assert "<pre>a &lt; b\n  c</pre>" in (folder / item["notes.path"]).read_text()
-    assert json.loads((folder / item["model.path"]).read_text())["edges"] == [["conv", "relu"]]
+    assert json.loads((folder / item["model/graph.path"]).read_text())["edges"] == [["conv", "relu"]]
 
 
 def test_a_copy_of_the_folder_is_taken_by_wandb_sync(feed: Feeding, tmp_path: Path) -> None:

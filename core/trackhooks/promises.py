@@ -235,6 +235,18 @@ class TrackerPromises:
         assert among(seen.metrics, losses(3)) == losses(3)
         assert repeated(seen.metrics) == {}
 
+    def test_a_metric_over_both_axes_is_two_curves(self, trial: Trial) -> None:
+        with trial.record() as run:
+            for epoch in run.epochs(2):
+                for batch in run.train(range(3)):
+                    run.log(
+                        {"train/loss": (3 * epoch + batch + 1) / 8}
+                    )  # a value of the batch, and of the epoch
+        trial.deliver(run.path)
+        curves = [list(points) for points in trial.read_as_called(run.path).metrics.values()]
+        assert losses(2)["batch/loss"] in curves
+        assert losses(2)["train/loss"] in curves
+
     def test_what_is_logged_without_a_loop_has_steps_of_its_own_or_those_that_are_given(
         self, trial: Trial
     ) -> None:

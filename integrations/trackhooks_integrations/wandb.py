@@ -10,7 +10,7 @@
 | metrics of batches and other steps | drawn over `step` |
 | metrics of epochs | drawn over `epoch` |
 | final and best metrics (`best/…`), the status | summary |
-| pictures, tables, histograms, texts, the graph | media of the row, under their names |
+| pictures, tables, histograms, texts | media of the row, under their names; the graph under `<name>/graph` |
 | checkpoints, exports, other files | artifacts `run-<id>-<file>`, with aliases; an export uses its checkpoint |
 
 Rules, and where they come from.
@@ -21,6 +21,7 @@ Rules, and where they come from.
 - NaN and ±Inf are kept; in config they are texts.
 - What is called `step`, `epoch` or `_…`, as W&B's own columns are, or nothing at all, is `logged/<name>`. A `*` is the
   sign U+2217, which looks the same: to W&B the other means any name.
+- A metric that is logged over steps and over epochs is two: the later use of the name is `<name> (epoch)` or `(step)`.
 - Without an account the run is offline, and one line in the log says so; nobody is asked for anything.
 - W&B's files lie in the run's folder, in `wandb/`, unless `WANDB_DIR` or the option says otherwise.
 - Checkpoints stay as the run's `keep` says. W&B keeps all that it gets, so it gets those that stayed when the run ends;
@@ -132,6 +133,7 @@ class WandB(Tracker):
         """Opens the run by the id of trackhooks."""
         active = import_wandb().run
         self._checkpoints = Checkpoints(run.keep, state.get("checkpoints"))
+        self._axes: dict[str, str] = dict(state.get("axes", {}))
         self._defined: set[str] = set()
         self._row: dict[str, Any] = {}
         self._last: int = state.get("last", -1)
@@ -176,6 +178,8 @@ class WandB(Tracker):
         """A part of the event's row."""
         for name, value in metrics.items():
             column = called(name)
+            if self._axes.setdefault(column, axis) != axis:
+                column = f"{column} ({axis})"
             if column not in self._defined:
                 self._defined.add(column)
                 self._run.define_metric(column, step_metric=axis)
@@ -268,7 +272,7 @@ class WandB(Tracker):
         for node in graph.nodes:
             for source in filter(nodes.__contains__, node.inputs):
                 drawn.add_edge(nodes[source], nodes[node.name])
-        self._row[called(graph.name)] = drawn
+        self._row[f"{called(graph.name)}/graph"] = drawn  # a summary is a text of the same name
 
     def _sync(self) -> None:
         mark = functools.partial(self._run.define_metric, MARK, hidden=True)
@@ -280,7 +284,7 @@ class WandB(Tracker):
     def flush(self) -> State:
         """Waits until W&B has written what it was given."""
         self._sync()
-        return {"last": self._last, "checkpoints": self._checkpoints.state()}
+        return {"last": self._last, "axes": dict(self._axes), "checkpoints": self._checkpoints.state()}
 
     def finish(self, status: str, reason: str) -> None:
         """Ends the run with its exit code; one that was joined is left open."""

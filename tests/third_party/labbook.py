@@ -22,7 +22,7 @@ class Labbook(Tracker):
 
     def log_metrics(self, metrics: Any, axis: str, event: Any) -> None:
         for name, value in metrics.items():
-            self.note("metric", name, getattr(event, axis), value)
+            self.note(axis, name, getattr(event, axis), value)
 
     def log_text(self, text: Any, event: Any) -> None:
         self.note("text", text.name, event.step, text.text)
