@@ -234,7 +234,7 @@ def test_a_delivery_process_that_dies_is_started_again_and_nothing_comes_twice(t
             until(partial(has_steps, run.path, 200 * epoch + 1))
             victim = last_pid(run.path)
             os.kill(victim, signal.SIGKILL)
-            os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)  # a zombie's threads may live a little longer
+            os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)  # its last thread, too
     assert run.wait(DEADLINE_S)
     assert lines.steps(run.path) == list(range(600))
 
