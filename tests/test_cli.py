@@ -96,7 +96,7 @@ def in_terminal(columns: int, *arguments: str, **environment: str) -> str:
 
 def test_without_a_command_the_commands_are_listed_in_their_order() -> None:
     shown = call().output
-    places = [shown.index(f"\n  {name} ") for name in ("runs", "compare", "sync", "doctor")]
+    places = [shown.index(f"\n  {name} ") for name in ("exec", "runs", "compare", "sync", "doctor")]
     assert places == sorted(places)
 
 
@@ -116,7 +116,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(given: str, nearest: st
 
 
 def test_an_unknown_command_that_is_near_to_none_is_answered_with_all() -> None:
-    assert error("qqq", code=2).startswith("Error: unknown command 'qqq'. There are runs, compare,")
+    assert error("qqq", code=2).startswith("Error: unknown command 'qqq'. There are exec, runs, compare,")
 
 
 @pytest.mark.parametrize("name", main.commands)

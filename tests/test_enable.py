@@ -485,14 +485,8 @@ def test_it_works_under_pytest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [("train.py",), ("-m", "train")], ids=["script", "module"])
 def test_exec_records_a_program_that_knows_nothing_of_it(words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT + "\nprint(sys.argv[1:], __name__)")
-    said = run_python(
-        f"""
-        from trackhooks.executing import execute
-        words = {list(words)!r}
-        execute([words[-1], "--epochs", "2"], "csv", module=words[0] == "-m", delivery="off")
-        """,
-        cwd=tmp_path,
-    )
+    command = "from trackhooks.reading.cli import main; main(prog_name='trackhooks')"
+    said = run_python("", "-c", command, "exec", "--to", "csv", *words, "--epochs", "2", cwd=tmp_path)
     assert said == "['--epochs', '2'] __main__\n"
     (info,) = infos(tmp_path / "runs")
     assert (info.status, info.trackers) == ("finished", ["csv"])

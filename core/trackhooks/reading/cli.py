@@ -1,4 +1,4 @@
-"""The command line: `trackhooks runs`, `compare`, `sync`, `doctor`.
+"""The command line: `trackhooks exec`, `runs`, `compare`, `sync`, `doctor`.
 
 What is asked for goes to the standard output; messages and progress go to the standard error. The exit code is 1 when
 something failed, and 2 when the command was not understood.
@@ -101,6 +101,26 @@ def _replace_what_cannot_be_written(stream: TextIO | Any) -> None:
 
 _as_json = click.option("--json", "form", flag_value="json", help="As JSON.")
 _as_csv = click.option("--csv", "form", flag_value="csv", help="As CSV, a row for each run.")
+
+
+@main.command(
+    name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option(
+    "--to", metavar="TRACKERS", default="", help="Record to these, as in csv,mlflow or module:Class."
+)
+@click.option("-m", "module", is_flag=True, help="PROGRAM is the name of a module, as in python -m.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGUMENTS]…")
+def execute(to: str, module: bool, command: Sequence[str]) -> None:
+    """Runs a program and records what it trains.
+
+    The program need not know of trackhooks: every training, evaluation and prediction of Keras and Ultralytics in it
+    is recorded, to the trackers of --to, or those of TRACKHOOKS, or csv. It gets the arguments behind its name, and
+    ends with its own exit code.
+    """
+    from ..executing import execute as run
+
+    run(command, *(name.strip() for name in to.split(",") if name.strip()), module=module)
 
 
 @main.command()
