@@ -11,12 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 
 import trackhooks
 
-TRACKERS = (
-    "csv",
-    "tensorboard",
-    "mlflow",
-    "wandb",
-)  # W&B asks for nothing: without an account it stays offline
+TRACKERS = ("csv", "tensorboard", "mlflow", "wandb")  # W&B needs no account: without one it stays offline
 EPOCHS = 10
 
 

@@ -1,0 +1,98 @@
+"""Writes the table of docs/topics/stored.md: every hook, what it stores, and where each tracker shows it.
+
+python docs/stored_page.py            # writes it
+python docs/stored_page.py --check    # fails where the page differs, and writes nothing
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from trackhooks.vocabulary import HOOKS
+
+PAGE = Path(__file__).parent / "topics" / "stored.md"
+TRACKERS = {"csv": "CSV", "tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "W&B"}
+
+PLACES: dict[str, tuple[str, str, str, str]] = {
+    "params": ("`params.csv`", "HParams", "Parameters", "config"),
+    "summary": ("`texts.csv`, `graph.csv`", "Text, Graphs", "Artifacts: `texts/`, `graphs/`", "media: HTML, graph"),
+    "batch": ("`batches.csv`", "Scalars over the step", "Metrics over the step", "charts over `step`"),
+    "epoch": ("`epochs.csv`", "Scalars over the epoch", "Metrics over the epoch", "charts over `epoch`"),
+    "other": ("`metrics.csv`", "Scalars over the step", "Metrics over the step", "charts over `step`"),
+    "histograms": ("`histograms.csv`", "Histograms", "Artifacts: `histograms/`", "histograms"),
+    "images": ("`files.csv`", "Images", "the image grid", "media: images"),
+    "model": ("`files.csv`", "Text: `files/…`", "Models: a LoggedModel", "an artifact `model`"),
+    "export": ("`files.csv`", "Text: `files/…`", "Models, with `parent`", "an artifact `export`"),
+    "status": ("`run.csv`", "HParams", "the run's status and tags", "state, summary"),
+    "running": ("`run.csv`", "", "the run's status", "state"),
+}  # fmt: skip
+"""What can be stored → where it is in CSV, TensorBoard, MLflow and W&B, in this order."""
+
+STORED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "on_pretrain_routine_start": ("hyper-parameters, secrets redacted", ("params",)),
+    "on_pretrain_routine_end": ("the model's summary and graph, the optimizer's settings", ("params", "summary")),
+    "on_train_start": ("the status running", ("running",)),
+    "on_train_epoch_start": ("the epoch's begin, in the journal", ()),
+    "on_train_batch_start": ("nothing; the time of a step begins", ()),
+    "optimizer_step": ("on request, see `run.watch`: the gradient norm, histograms", ("histograms",)),
+    "on_before_zero_grad": ("nothing", ()),
+    "on_train_batch_end": ("the metrics of the batch", ("batch",)),
+    "on_train_epoch_end": ("the training's metrics, learning rates, speed", ("epoch",)),
+    "on_fit_epoch_end": ("all metrics of the epoch; after the last, `best/…`", ("epoch",)),
+    "on_model_save": ("the checkpoint: hash, size, aliases, metrics of that moment", ("model",)),
+    "on_train_end": ("final and best metrics", ("epoch",)),
+    "on_params_update": ("the moment, in the journal", ()),
+    "teardown": ("the status: finished, failed, killed", ("status",)),
+    "on_val_start": ("the moment, in the journal", ()),
+    "on_val_batch_start": ("nothing", ()),
+    "on_val_batch_end": ("nothing by itself; what the loop logs", ()),
+    "on_val_end": ("validation metrics, speed, plots; outside of a training as `test/…`", ("epoch", "other", "images")),
+    "on_predict_start": ("the moment, in the journal", ()),
+    "on_predict_batch_start": ("nothing", ()),
+    "on_predict_postprocess_end": ("nothing", ()),
+    "on_predict_batch_end": ("nothing by itself", ()),
+    "on_predict_end": ("count, samples a second, times, as `predict/…`", ("other",)),
+    "on_export_start": ("the moment, in the journal", ()),
+    "on_export_end": ("the exported file: format, size, duration, its checkpoint", ("export",)),
+}  # fmt: skip
+"""Hook → what it stores, and which of `PLACES` hold it."""
+
+
+def table() -> str:
+    """The table, with a row for each hook of the vocabulary and a column for each bundled tracker."""
+    headings = ("Hook", "Stored", *TRACKERS.values())
+    return "".join((line(headings), line(["---"] * len(headings)), *map(row, [hook.name for hook in HOOKS])))
+
+
+def row(hook: str) -> str:
+    """What one hook stores."""
+    what, kinds = STORED[hook]
+    cells = (
+        "; ".join(filter(None, (PLACES[kind][column] for kind in kinds))) or "–"
+        for column in range(len(TRACKERS))
+    )
+    return line((f"`{hook}`", what, *cells))
+
+
+def line(cells: tuple[str, ...] | list[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    """Writes or checks the page."""
+    written = PAGE.read_text(encoding="utf-8")
+    between = re.compile(
+        r"(?<=<!-- table, written by docs/stored_page.py -->\n).*?(?=<!-- end -->)", re.DOTALL
+    )
+    page = between.sub(lambda _: table(), written, count=1)
+    if "--check" not in sys.argv:
+        PAGE.write_text(page, encoding="utf-8")
+    elif page != written:
+        sys.exit(f"{PAGE.name} is not up to date. Run: python docs/stored_page.py")
+
+
+if __name__ == "__main__":
+    main()
