@@ -580,6 +580,11 @@ def test_a_loop_of_ones_own_may_drive_it_with_the_list_of_keras(run: trackhooks.
     assert [event.step for event in events(run, "on_train_batch_end")] == [0, 1]
 
 
+def test_it_cannot_hear_itself(run: trackhooks.Run) -> None:
+    with pytest.raises(trackhooks.InvalidValueError, match="cannot be called by it"):
+        run.callbacks.append(run.keras)
+
+
 def test_a_fit_within_a_fit_of_the_same_run_is_left_out_with_a_warning(run: trackhooks.Run) -> None:
     trains = Do("on_epoch_end", lambda _: sequential().fit(X, Y, verbose=0, callbacks=[run.keras]))
     with pytest.warns(trackhooks.TrackhooksWarning, match="records a training around it"):

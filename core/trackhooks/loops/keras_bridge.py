@@ -10,6 +10,7 @@ from typing import Any
 
 from ..callback import Logs
 from ..errors import MissingPackageError
+from ..hooks import CallbackList
 from . import keras_model
 from .keras_loop import Loop
 from .ordering import InOrder
@@ -37,6 +38,8 @@ class Bridge:
         super().__init__()  # of `keras.callbacks.Callback`
         self.known = loop
         """The loop, where it hears for one run only."""
+        if loop is not None:
+            self._loop = loop
         self._arguments: Mapping[str, Any] = {}
         self._choose = choose
         self._modes: list[str] = []
@@ -49,6 +52,11 @@ class Bridge:
     def __deepcopy__(self, memo: object) -> Bridge:
         """A tuner copies its callbacks for each trial; the run is the same."""
         return self
+
+    @property
+    def feeds(self) -> CallbackList | None:
+        """The list that it calls."""
+        return None if self.known is None else self.known.callbacks
 
     @property
     def busy(self) -> bool:
