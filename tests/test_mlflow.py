@@ -274,7 +274,9 @@ def test_a_run_that_goes_on_is_running_again_and_the_same(feed: Feeding) -> None
 
 
 def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, uri: str) -> None:
-    theirs = client(uri).create_run(client(uri).create_experiment(f"theirs {tmp_path}"), run_name="theirs")
+    theirs = client(uri).create_run(
+        client(uri).create_experiment(f"theirs {tmp_path}", tmp_path.as_uri()), run_name="theirs"
+    )
     run = run_info(tmp_path / "ours", tags=["more"], environment={"program": "ours.py"})
     feed = feeding(uri, run, run_id=theirs.info.run_id).give(batch(0, 0, loss=1.0)).finish()
     feed.crash().give(batch(1, 1, loss=2.0)).finish()
@@ -287,7 +289,9 @@ def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, u
 
 
 def test_runs_that_join_one_run_keep_their_checkpoints_apart(tmp_path: Path, store: str) -> None:
-    theirs = client(store).create_run(client(store).create_experiment(f"two {tmp_path}")).info
+    theirs = (
+        client(store).create_run(client(store).create_experiment(f"two {tmp_path}", tmp_path.as_uri())).info
+    )
     for name in ("a", "b"):
         feed = feeding(store, run_info(tmp_path / name), run_id=theirs.run_id)
         feed.give(saved(feed, 0, 0, "last.pt", name.encode(), "last")).finish()
