@@ -601,7 +601,7 @@ def test_a_list_within_a_list_hears_as_an_object_does(callbacks: CallbackList) -
     callbacks.on_epoch_end(2)
     assert callbacks.stop_training
     assert list(CallbackList([inner])) == [inner]
-    with pytest.raises(InvalidValueError, match="itself"):
+    with pytest.raises(InvalidValueError, match="cannot be called by it"):
         inner.append(inner)
 
 

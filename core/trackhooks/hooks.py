@@ -269,7 +269,7 @@ class CallbackList:
             self._adopt_stop(source)
         epoch = epoch if epoch is None else _index(event, epoch)
         batch = batch if batch is None else _index(event, batch)
-        found = dict(_checked_logs(event, metrics)) if metrics else {}
+        found = _named_by_texts(_checked_logs(event, metrics)) if metrics else {}
         self.note(event, found, epoch, batch)
         try:
             if calls:
@@ -375,7 +375,7 @@ class CallbackList:
             self.recorder.heard(hook, metrics, epoch, None)
 
     def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
-        """As `_fire`, for the hooks of every batch: the hot path."""
+        """As `fire`, for the hooks of every batch: the hot path."""
         if type(batch) is not int:
             batch = _index(hook, batch)
         if type(logs) is not dict:
@@ -597,6 +597,14 @@ def _index(hook: str, value: Any) -> int:
         raise InvalidValueError(
             f"{hook}: the index of the epoch or batch is {value!r}; a whole number is needed."
         ) from None
+
+
+def _named_by_texts(metrics: Mapping[Any, Any]) -> dict[str, Any]:
+    found = dict(metrics)
+    for name in found:
+        if type(name) is not str:
+            return {str(name): value for name, value in found.items()}
+    return found
 
 
 def _checked_logs(hook: str, logs: Any) -> Any:

@@ -12,6 +12,7 @@ skipped up to the next marker that starts a whole one, and reported.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import struct
 import threading
@@ -61,7 +62,12 @@ def path_of(run: str | os.PathLike[str]) -> Path:
 
 def _frame(payload: bytes) -> bytes:
     size = len(payload)
-    return _pack(_MARKER, size, _crc32(payload, _crc32(_pack_length(size)))) + payload
+    return _pack(_MARKER, size, _crc32(payload, _crc32_of_length(size))) + payload
+
+
+@functools.lru_cache(maxsize=4096)
+def _crc32_of_length(size: int) -> int:
+    return _crc32(_pack_length(size))
 
 
 def _encode_anything(event: Event) -> bytes:
@@ -166,19 +172,23 @@ class Writer:
         Raises:
             OSError: the record could not be written whole (a full disk); the journal is as it was before.
         """
+        with self._mutex:
+            self.write(event)
+
+    def write(self, event: Event) -> None:
+        """As `append`, for who sees to it by a mutex of its own that nobody else writes or closes at the same time."""
         try:
             payload = _encode(event)
         except (TypeError, ValueError, OverflowError):
             payload = _encode_anything(event)
-        with self._mutex:
-            if self._fd < 0:
-                return
-            if len(payload) > MAX_RECORD:
-                payload = _encode(self._overflow(event, payload))
-            record = _frame(payload)
-            written = os.write(self._fd, record)
-            if written != len(record):
-                self._mend(record, written)
+        if self._fd < 0:
+            return
+        if len(payload) > MAX_RECORD:
+            payload = _encode(self._overflow(event, payload))
+        record = _frame(payload)
+        written = os.write(self._fd, record)
+        if written != len(record):
+            self._mend(record, written)
 
     def _mend(self, record: bytes, written: int) -> None:
         """A short write, mostly of a full disk: the rest is tried, and if that fails, the whole is cut off."""

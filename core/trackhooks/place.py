@@ -33,7 +33,7 @@ class Place:
     def hear(self, hook: str, epoch: int | None) -> None:
         """Follows a hook that ends no training batch."""
         if hook == "on_train_batch_start":
-            self._in_batch = True
+            self.start_batch()
         elif hook == "on_train_epoch_start":
             self._start_epoch(epoch)
         elif epoch is not None:
@@ -48,6 +48,10 @@ class Place:
         self._in_first_epoch = self._in_batch = False
         self.before_epoch = self.step
         self.epoch = self.epoch + 1 if epoch is None else epoch + self._epochs_before
+
+    def start_batch(self) -> None:
+        """What is logged from now on stands at the step of the batch that starts."""
+        self._in_batch = True
 
     def end_batch(self, batch: int | None) -> int:
         """The step of the batch that ends; a loop that ends batches in several threads may tell a later one first."""

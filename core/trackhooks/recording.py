@@ -185,8 +185,17 @@ class Recording:
             batch: from 0 in each epoch, where the event tells it.
             **more: what else is stored: `params`, `files`, `media`, `status`, `reason`.
         """
-        if hook == "on_train_batch_end":
-            self._end_batch(metrics, batch, more)
+        if hook == "on_train_batch_end":  # the hot path
+            if self._events is not None:
+                with self._mutex:
+                    step = self.place.end_batch(batch)
+                    self._events.write(
+                        hook, metrics, step, self.place.epoch, -1 if batch is None else batch, more
+                    )
+            return
+        if hook not in self._journaled:
+            if hook == "on_train_batch_start":
+                self.place.start_batch()
             return
         if hook in _EDGES:
             more |= self._cross_edge(hook)
@@ -195,21 +204,9 @@ class Recording:
         with self._mutex:
             self.place.hear(hook, epoch)
             metrics = self._at_hook(hook, metrics, more)
-            if hook in self._journaled:
-                self._append(hook, metrics, self.place.step, -1 if batch is None else batch, more)
+            self._append(hook, metrics, self.place.step, -1 if batch is None else batch, more)
         if hook == "on_fit_epoch_end":
             self._end_epoch()
-
-    def _end_batch(self, metrics: Mapping[str, Any], batch: int | None, more: dict[str, Any]) -> None:
-        """The hot path."""
-        if self._events is None:
-            return
-        with self._mutex:
-            place = self.place
-            step = place.end_batch(batch)
-            self._events.write(
-                "on_train_batch_end", metrics, step, place.epoch, -1 if batch is None else batch, more
-            )
 
     def _cross_edge(self, hook: str) -> dict[str, str]:
         """A training starts or is cleaned up; a run that had its status already goes on."""
@@ -299,7 +296,7 @@ class Recording:
             raise InvalidValueError(
                 f"run.log({metrics!r}): a mapping from names to numbers is needed, or run.log(loss=…)."
             )
-        found = {**metrics, **named} if metrics else named
+        found = {**{str(name): value for name, value in metrics.items()}, **named} if metrics else named
         if step is None and epoch is None and self._collects_here():
             self.collector.collect(found, weight)  # type: ignore[union-attr] # it does
         elif found:
@@ -549,7 +546,7 @@ class Recording:
         if self._events is not None:
             with self._mutex:
                 self._events.fetch()
-            self._events.close()
+                self._events.close()
 
     def lend(self) -> None:
         """Lets go of the journal, so that another process can go on with the run, until `take_back`."""

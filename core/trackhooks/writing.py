@@ -60,7 +60,7 @@ class EventWriter:
         Args:
             more: further fields of the event.
         """
-        numbers = metrics if _all_floats(metrics) else self.numbers(metrics)
+        numbers = metrics if all_floats(metrics) else self.numbers(metrics)
         event = Event(hook, self.index, time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
         if more:
             for field, value in more.items():
@@ -68,8 +68,11 @@ class EventWriter:
         self.index += 1
         if self._held or (numbers is not metrics and any(_snapshots(numbers))):
             self._hold(event)
-        else:
-            self._append(event)
+            return
+        try:
+            self.journal.write(event)
+        except OSError as error:
+            self._lose(error)
 
     def numbers(self, metrics: Mapping[str, Any]) -> dict[str, Number]:
         """The numbers among the metrics; of each that is none, a warning says so once."""
@@ -102,16 +105,16 @@ class EventWriter:
         fetched = iter(values.to_host(value for event in held for value in _snapshots(event.metrics)))
         for event in held:
             event.metrics = _filled(event.metrics, fetched)
-            self._append(event)
+            try:
+                self.journal.write(event)
+            except OSError as error:
+                self._lose(error)
 
     # The disk
 
-    def _append(self, event: Event) -> None:
-        try:
-            self.journal.append(event)
-        except OSError as error:
-            self.lost += 1
-            self._warn(error)
+    def _lose(self, error: OSError) -> None:
+        self.lost += 1
+        self._warn(error)
 
     def sync(self) -> None:
         """Makes all that was written survive a crash of the machine."""
@@ -149,8 +152,9 @@ def _filled(numbers: Mapping[str, Any], fetched: Iterator[float]) -> dict[str, f
     return {name: next(fetched) if isinstance(value, Snapshot) else value for name, value in numbers.items()}
 
 
-def _all_floats(metrics: Mapping[Any, Any]) -> bool:
-    for name, value in metrics.items():  # noqa: SIM110 — in the hot path a generator costs more than the check
-        if type(value) is not float or type(name) is not str:
+def all_floats(metrics: Mapping[Any, Any]) -> bool:
+    """Whether nothing needs to be converted."""
+    for value in metrics.values():  # noqa: SIM110 — in the hot path a generator costs more than the check
+        if type(value) is not float:
             return False
     return True

@@ -42,16 +42,16 @@ def samples(batch: Any) -> int:
     """
     fields = _fields(batch)
     for field in fields:
-        size = samples(field) if isinstance(field, Mapping) else _first_dimension(field)
+        size = _first_dimension(field) or (samples(field) if isinstance(field, Mapping) else 0)
         if size:
             return size
     return next((len(field) for field in fields if isinstance(field, (list, tuple))), 0)
 
 
 def _fields(batch: Any) -> Collection[Any]:
-    if isinstance(batch, Mapping):
-        return batch.values()
-    return batch if isinstance(batch, (list, tuple)) else (batch,)
+    if isinstance(batch, (list, tuple)):
+        return batch
+    return batch.values() if isinstance(batch, Mapping) else (batch,)
 
 
 def _first_dimension(array: Any) -> int:

@@ -21,7 +21,7 @@ from ..callback import ProgressBar
 from ..errors import InvalidValueError
 from ..recording import Recording
 from ..values import Snapshot
-from ..writing import on_host
+from ..writing import Number, all_floats, on_host
 from .batches import Item, Pass, length, samples
 from .leaving import left_by_exception
 from .means import Scope, TrainScope
@@ -38,6 +38,7 @@ class _Part(NamedTuple):
     before_end: str | None = None
 
 
+_NO_METRICS: Mapping[str, Number] = {}
 _TRAIN = _Part("train", "on_train_batch_start", "on_train_batch_end")
 _VAL = _Part("val", "on_val_batch_start", "on_val_batch_end")
 _PREDICT = _Part(
@@ -315,15 +316,16 @@ class Loop:
             raise InvalidValueError(
                 f"run.log(…, weight={weight!r}): a number that is not negative is needed."
             )
-        self._scope.collect(self._recording.numbers(metrics), weight)
+        numbers = metrics if all_floats(metrics) else self._recording.numbers(metrics)
+        self._scope.collect(numbers, weight)
 
     def _fire(self, hook: str, metrics: Mapping[str, Any] | None = None, **more: Any) -> None:
         self._callbacks.run_callbacks(hook, None, metrics, **more)
 
-    def _fire_batch(self, hook: str, batch: int, metrics: Mapping[str, Any] | None = None) -> None:
+    def _fire_batch(self, hook: str, batch: int, metrics: Mapping[str, Number] = _NO_METRICS) -> None:
         if metrics and self._callbacks.hears(hook):
             metrics = on_host(metrics)
-        self._callbacks.run_callbacks(hook, None, metrics, batch=batch)
+        self._callbacks.fire_batch(hook, metrics, batch)
 
 
 def _number(weight: Any) -> float:
