@@ -7,6 +7,7 @@ import csv
 import hashlib
 import subprocess
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -838,6 +839,24 @@ def test_a_callback_that_cannot_be_pickled_stays_behind(shapes: Shapes, run: tra
     run.add_callback("on_train_end", hold)
     with pytest.warns(trackhooks.TrackhooksWarning, match="is not called in the processes of this training"):
         shapes.train(model, trainer=TwoProcesses)
+    assert run.status == "finished"
+
+
+def test_a_training_that_fires_no_hooks_says_so(shapes: Shapes, run: trackhooks.Run) -> None:
+    """As on several GPUs with Ultralytics 8.3."""
+
+    class Silent(trainer_class()):  # type: ignore[misc]
+        def run_callbacks(self, event: str) -> None: ...
+
+        def get_validator(self) -> Any:
+            validator = super().get_validator()
+            validator.callbacks = defaultdict(list)
+            return validator
+
+    model = shapes.model()
+    run.attach(model)
+    with pytest.warns(trackhooks.TrackhooksWarning, match="nothing of this training was heard"):
+        shapes.train(model, trainer=Silent)
     assert run.status == "finished"
 
 

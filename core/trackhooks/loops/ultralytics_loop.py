@@ -32,6 +32,10 @@ _NOT_AS_EXPECTED = (AttributeError, LookupError, TypeError, ValueError)
 """What an object raises that is not made as those of the versions known here: a trainer of the user's own, say."""
 _OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wb"}
 """Its settings that switch its own logging on, which are also our trackers' names → its modules."""
+_UNHEARD = (
+    "Ultralytics before 8.4.140 trains on several GPUs in processes that have no callbacks but its own."
+    " To record it: pip install -U ultralytics"
+)
 
 
 class Parent(Protocol):
@@ -212,20 +216,24 @@ class Loop:
             failed = error
             raise
         finally:
-            self._take_back(run)
+            went_elsewhere = self._take_back(run)
+            if self.launches and not went_elsewhere and failed is None:
+                warn(f"run {run.name!r}: nothing of this training was heard; {_UNHEARD}")
             self._close_part("failed", "the training did not start")
             if not self._settled:
                 run.settle(*status_of(failed))
             run.callbacks.forget_model()
             self.launches = self._apart = False
 
-    def _take_back(self, run: Recording) -> None:
-        """Goes on behind what processes of the training have recorded."""
+    def _take_back(self, run: Recording) -> bool:
+        """Goes on behind what processes of the training have recorded: were there any?"""
         try:
-            if run.take_back():
-                self._settled = run.status in FINAL
+            lent = run.take_back()
         except JournalError as error:
             warn(f"run {run.name!r}: nothing more is recorded of it. {error}")
+            return True
+        self._settled |= lent and run.status in FINAL
+        return lent
 
     def _open_training(self, trainer: Any) -> None:
         self._close_part("failed", "the training did not start")
