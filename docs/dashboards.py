@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -51,12 +52,14 @@ def server(name: str, *arguments: str, cwd: Path) -> Iterator[str]:
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
     command = [str(BIN / name), *arguments, "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         wait_for(address)
         yield address
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)  # MLflow starts workers, which do not end with it
         process.wait()
 
 
