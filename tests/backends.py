@@ -247,7 +247,7 @@ called_in_mlflow = legal
 def mlflow_artifacts(folder: Path) -> list[tuple[str, int, Path]]:
     """`<name>/step-7.txt` and `<name>.txt`, which has no step → name, step, path."""
     found = []
-    for path in folder.glob("**/*.*"):
+    for path in filter(Path.is_file, folder.rglob("*")):
         at_step = path.stem.startswith("step-")
         name = path.parent if at_step else path.with_suffix("")
         step = int(path.stem.removeprefix("step-")) if at_step else -1

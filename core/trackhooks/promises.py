@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shutil
 import struct
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -50,20 +51,28 @@ def needs(*abilities: str) -> Callable[[Test], Test]:
 
 
 def train(run: Run, epochs: int = 2, start: int | None = None, more: float = 0.0) -> None:
-    """A training of three batches an epoch, each value of its own; `more` is added to all of them."""
+    """A training of three batches an epoch, with a metric that appears in the second; `more` is added to all values."""
     for epoch in run.epochs(epochs, start=start):
         for batch in run.train(range(3)):
-            run.log(loss=(3 * epoch + batch + 1) / 8 + more)
+            value = (3 * epoch + batch + 1) / 8 + more
+            run.log({"loss": value, "late": -value} if epoch else {"loss": value})
         for _ in run.validate(range(2)):
             run.log(loss=-(epoch + 1) / 4 + more)
 
 
 def losses(epochs: int) -> dict[str, Points]:
     """The metrics of `train`."""
+    steps = [(step, (step + 1) / 8) for step in range(3 * epochs)]
+    means = [(epoch, (3 * epoch + 2) / 8) for epoch in range(epochs)]
+    late = {
+        name: [(x, -y) for x, y in points]
+        for name, points in (("batch/late", steps[3:]), ("train/late", means[1:]))
+    }
     return {
-        "batch/loss": [(step, (step + 1) / 8) for step in range(3 * epochs)],
-        "train/loss": [(epoch, (3 * epoch + 2) / 8) for epoch in range(epochs)],
+        "batch/loss": steps,
+        "train/loss": means,
         "val/loss": [(epoch, -(epoch + 1) / 4) for epoch in range(epochs)],
+        **(late if epochs > 1 else {}),
     }
 
 
@@ -412,6 +421,28 @@ class TrackerPromises:
         expected = [plain(dict(zip(columns, row, strict=True))) for row in rows]
         assert trial.delivered(run.path).tables == {"errors": [(0, expected), (1, expected[1:])]}
 
+    @needs("texts")
+    def test_texts_whose_names_look_alike_stay_apart(self, trial: Trial) -> None:
+        names = [name for name in (*ODD_NAMES, *ALIKE_NAMES) if name]
+        with trial.record() as run:
+            run.log(loss=1.0)
+            for name in names:
+                run.log_text(name, f"of {name!r}")
+        trial.deliver(run.path)
+        texts = [text for series in trial.read_as_called(run.path).texts.values() for _, text in series]
+        assert sorted(texts) == sorted(f"of {name!r}" for name in names)
+
+    @needs("tables")
+    def test_tables_whose_names_look_alike_stay_apart(self, trial: Trial) -> None:
+        with trial.record() as run:
+            run.log(loss=1.0)
+            for name in ALIKE_NAMES:
+                run.log_table(name, [[name]], columns=["of"])
+        tables = trial.delivered(run.path).tables.values()
+        assert sorted(row["of"] for series in tables for _, rows in series for row in rows) == sorted(
+            ALIKE_NAMES
+        )
+
     @needs("histograms")
     def test_histograms_are_kept(self, trial: Trial) -> None:
         pytest.importorskip("numpy", reason="a histogram is made by numpy, which is not installed")
@@ -511,6 +542,25 @@ class TrackerPromises:
             trial.wait(run.path)
             self.assert_all_once(trial.read(run.path), expected)
 
+    def test_a_run_may_be_called_and_described_in_any_words(self, trial: Trial) -> None:
+        words = 'größe 🎉, "a/b" <c> 100% (%s) {d}'
+        described: dict[str, Any] = {
+            "project": words,
+            "group": words,
+            "notes": f"{words}\n\n# {words}",
+            "tags": [words, "x" * 300],
+        }
+        with trial.record(words, **described) as run:
+            log_everything(run)
+        self.assert_all_once(trial.delivered(run.path), everything(1))
+
+    def test_a_run_is_delivered_from_a_copy_of_its_folder(self, trial: Trial, tmp_path: Path) -> None:
+        with trial.record() as run:
+            log_everything(run)
+        copy = shutil.copytree(run.path, tmp_path / "elsewhere" / "copy")
+        shutil.rmtree(run.path)
+        self.assert_all_once(trial.delivered(copy), everything(1))
+
     def test_a_run_is_resumed_in_its_folder_and_stays_one_run(self, trial: Trial) -> None:
         with trial.record() as run:
             log_everything(run, epochs=2)
@@ -528,9 +578,9 @@ class TrackerPromises:
         with trial.record(resume=run.path) as resumed:
             resumed.step = 2  # the checkpoint is of the end of epoch 0
             train(resumed, 3, start=1, more=100.0)
-        again = {"batch/loss": 3, "train/loss": 1, "val/loss": 1}
+        again = {name: 3 if name.startswith("batch/") else 1 for name in losses(3)}
         expected = {
-            name: [(x, value + 100 if x >= again[name] else value) for x, value in points]
+            name: [(x, value + (-100 if "late" in name else 100) * (x >= again[name])) for x, value in points]
             for name, points in losses(3).items()
         }
         seen = trial.delivered(run.path)

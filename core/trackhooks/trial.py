@@ -127,7 +127,9 @@ class Trial:
             TrackerError: the tracker failed, or could not take an event.
         """
         failed = deliver(path, [self.spec])
-        skipped = [cursor.error for cursor in self._cursors(path) if cursor.skipped]
+        skipped = [
+            f"events {cursor.skipped} are left out" for cursor in self._cursors(path) if cursor.skipped
+        ]
         for error in [*failed.values(), *skipped]:
             raise TrackerError(f"{self.spec.name}: {error}")
 

@@ -108,6 +108,7 @@ class MLflow(Tracker):
         self._rows: list[Any] = []
         self._metric_names = Names(state.get("metrics", ()))
         self._param_names = Names(state.get("params", ()))
+        self._media_names = Names(state.get("media", ()))
         self._axes: dict[str, str] = dict(state.get("axes", {}))
         self._epoch_rows: dict[str, list[Any]] = state.get("epoch", {})
         self._time = run.created
@@ -225,11 +226,11 @@ class MLflow(Tracker):
 
     def log_text(self, text: Text, event: Event) -> None:
         """A text file."""
-        self._client.log_text(self._id, text.text, _place("texts", text.name, event, "txt"))
+        self._client.log_text(self._id, text.text, self._place("texts", text.name, event, "txt"))
 
     def log_table(self, table: Table, event: Event) -> None:
         """A table as `MlflowClient.load_table` and the dashboard read it."""
-        place = _place("tables", table.name, event, "json")
+        place = self._place("tables", table.name, event, "json")
         data = msgspec.json.encode({"columns": table.columns, "data": table.rows})
         self._client.log_text(self._id, data.decode(), place)
         entry = {"path": place, "type": "table"}
@@ -249,8 +250,15 @@ class MLflow(Tracker):
 
     def _log_json(self, what: str, name: str, value: Any, event: Event) -> None:
         self._client.log_text(
-            self._id, msgspec.json.encode(value).decode(), _place(what, name, event, "json")
+            self._id, msgspec.json.encode(value).decode(), self._place(what, name, event, "json")
         )
+
+    def _place(self, what: str, name: str, event: Event, ending: str) -> str:
+        """Where an artifact lies: by its place on its axis, or by its name alone where it has none."""
+        name = self._media_names[name]
+        if axis_of(event) == "epoch":
+            return f"{what}/{name}/epoch-{event.epoch}.{ending}"
+        return f"{what}/{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{what}/{name}.{ending}"
 
     def flush(self) -> State:
         """Sends what is pending."""
@@ -260,6 +268,7 @@ class MLflow(Tracker):
             "id": self._id,
             "metrics": list(self._metric_names),
             "params": list(self._param_names),
+            "media": list(self._media_names),
             "axes": dict(self._axes),
             "epoch": self._epoch_rows,
             "checkpoints": self._models.checkpoints.state(),
@@ -277,7 +286,7 @@ class MLflow(Tracker):
 
 
 def _about(run: RunInfo) -> dict[str, str]:
-    tags = {"trackhooks.id": run.id} | {legal(tag): "true" for tag in run.tags}
+    tags = {legal(tag): "true" for tag in run.tags} | {"trackhooks.id": run.id}
     return tags | ({"mlflow.note.content": run.notes} if run.notes else {})
 
 
@@ -293,14 +302,6 @@ def _source(run: RunInfo) -> dict[str, str]:
         "trackhooks.group": run.group,
     } | {legal(f"environment.{name}"): value for name, value in known.items()}
     return {name: str(value) for name, value in source.items() if value is not None}
-
-
-def _place(what: str, name: str, event: Event, ending: str) -> str:
-    """Where an artifact lies: by its place on its axis, or by its name alone where it has none."""
-    name = legal(name)
-    if axis_of(event) == "epoch":
-        return f"{what}/{name}/epoch-{event.epoch}.{ending}"
-    return f"{what}/{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{what}/{name}.{ending}"
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:

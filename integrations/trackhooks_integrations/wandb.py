@@ -21,6 +21,8 @@ Rules, and where they come from.
 - NaN and ±Inf are kept; in config they are texts.
 - What is called `step`, `epoch` or `_…`, as W&B's own columns are, or nothing at all, is `logged/<name>`. A `*` is the
   sign U+2217, which looks the same: to W&B the other means any name.
+- The name of a picture, table, text, … becomes a path: parts that are empty or dots are `_`, and above 100 bytes its
+  end is a checksum. Tags are cut to 64 characters.
 - A metric that is logged over steps and over epochs is two: the later use of the name is `<name> (epoch)` or `(step)`.
 - Without an account the run is offline, and one line in the log says so; nobody is asked for anything.
 - W&B's files lie in the run's folder, in `wandb/`, unless `WANDB_DIR` or the option says otherwise.
@@ -39,6 +41,7 @@ import os
 import re
 import shlex
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +58,7 @@ from .wandb_opening import Opening, import_wandb
 _MODES = ("online", "offline", "shared", "disabled")
 _EXIT_CODES = {"finished": 0, "failed": 1}
 _MOST_BINS = 512
+_LONGEST_PATH = 100
 
 
 class WandB(Tracker):
@@ -228,8 +232,9 @@ class WandB(Tracker):
 
         if path is not None:
             picture = wandb.Image(str(path), caption=Path(file.path).stem)
-            known = self._row.get(called(file.name))
-            self._row[called(file.name)] = (
+            series = _as_path(file.name)
+            known = self._row.get(series)
+            self._row[series] = (
                 picture if known is None else [*(known if isinstance(known, list) else [known]), picture]
             )
 
@@ -237,7 +242,7 @@ class WandB(Tracker):
         """A text, as HTML that keeps its lines."""
         import wandb
 
-        self._row[called(text.name)] = wandb.Html(
+        self._row[_as_path(text.name)] = wandb.Html(
             f"<pre>{html.escape(text.text)}</pre>", data_is_not_path=True
         )
 
@@ -245,7 +250,7 @@ class WandB(Tracker):
         """A table."""
         import wandb
 
-        self._row[called(table.name)] = wandb.Table(
+        self._row[_as_path(table.name)] = wandb.Table(
             columns=table.columns, data=table.rows, allow_mixed_types=True
         )
 
@@ -258,7 +263,7 @@ class WandB(Tracker):
             sum(histogram.counts[start : start + width]) for start in range(0, len(histogram.counts), width)
         ]
         edges = [*histogram.edges[:-1:width], histogram.edges[-1]]
-        self._row[called(histogram.name)] = wandb.Histogram(np_histogram=(counts, edges))
+        self._row[_as_path(histogram.name)] = wandb.Histogram(np_histogram=(counts, edges))
 
     def log_graph(self, graph: Graph, event: Event) -> None:
         """The model's graph."""
@@ -272,7 +277,7 @@ class WandB(Tracker):
         for node in graph.nodes:
             for source in filter(nodes.__contains__, node.inputs):
                 drawn.add_edge(nodes[source], nodes[node.name])
-        self._row[f"{called(graph.name)}/graph"] = drawn  # a summary is a text of the same name
+        self._row[_as_path(f"{graph.name}/graph")] = drawn  # a summary is a text of the same name
 
     def _sync(self) -> None:
         mark = functools.partial(self._run.define_metric, MARK, hidden=True)
@@ -300,6 +305,15 @@ def called(name: str) -> str:
     """The name in W&B, by the rule of this module."""
     free = name.replace("*", "\u2217")
     return f"logged/{free}" if free in ("", "step", "epoch") or free.startswith("_") else free
+
+
+def _as_path(name: str) -> str:
+    """The name of what W&B makes a file and an artifact of (`Media.bind_to_run`, `Table.bind_to_run`)."""
+    clean = "/".join("_" if part in ("", ".", "..") else part for part in name.split("/"))
+    if len(clean.encode()) > _LONGEST_PATH:
+        start = clean.encode()[: _LONGEST_PATH - 9].decode(errors="ignore")
+        clean = f"{start}-{zlib.crc32(name.encode()):08x}"
+    return called(clean)
 
 
 def _as_json(value: Scalar) -> Scalar:

@@ -19,6 +19,7 @@ from trackhooks.event import RunInfo
 _FLUSH_S = 0.1
 """How often W&B writes what it was given; its own 15 seconds would be a long wait for a `flush`."""
 _TIMEOUT_S = 5.0
+_LONGEST_TAG = 64
 _log = logging.getLogger("trackhooks")
 
 _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
@@ -94,7 +95,7 @@ class Opening:
                 project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
                 name=run.name,
                 notes=run.notes,
-                tags=run.tags or None,
+                tags=[tag[:_LONGEST_TAG] for tag in run.tags if tag] or None,
                 group=run.group or run.parent,
                 job_type=self._job_type,
                 mode=self.mode,
