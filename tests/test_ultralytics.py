@@ -760,6 +760,9 @@ def test_trainings_on_several_data_sets_are_runs_of_their_own(shapes: Shapes, tm
     parts = [made for made in trackhooks.runs(tmp_path) if made.name != "sweep"]
     assert sorted(made.status for made in parts) == ["failed", "finished", "finished"]
     assert {made.info.parent for made in parts} == {run.id}
+    finished = next(made for made in parts if made.status == "finished")
+    validations = [found for found in journal.read(finished.info.path) if found.hook == "on_val_end"]
+    assert [found.epoch for found in validations] == [0, 0]
     assert run.status == "finished"
 
 

@@ -52,7 +52,7 @@ def attach(run: Recording, model: Any) -> None:
     if framework is not None and isinstance(model, framework):
         _attached[model] = run
         _replace_methods(run)
-        run.loops[Attachment] = Attachment(run)
+        run.loops.setdefault(Models, Models(run))
     elif isinstance(getattr(model, "callbacks", None), Mapping) and hasattr(model, "run_callbacks"):
         Loop().hear_always(run, model.callbacks)
     else:
@@ -62,14 +62,16 @@ def attach(run: Recording, model: Any) -> None:
         )
 
 
-class Attachment:
-    """The models that are attached to a run."""
+class Models:
+    """The models that a run hears."""
 
     def __init__(self, run: Recording) -> None:
         self._run = run
 
     def release(self) -> None:
         """Lets go of every one of them."""
+        for loop in list(_loops.values()):
+            loop.record_late_pictures(self._run)
         for model in [model for model, run in _attached.items() if run is self._run]:
             del _attached[model]
         _patches.release(self._run)
@@ -105,6 +107,7 @@ def _around(mode: str) -> Around:
         run = _run_of(model, mode, kwargs)
         if run is None:
             return call()
+        run.loops.setdefault(Models, Models(run))
         loop = _loops.setdefault(model, Loop())
         with loop.hearing(run, model.callbacks):
             return _MODES[mode](loop, call)

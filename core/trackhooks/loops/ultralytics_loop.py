@@ -9,7 +9,8 @@ training are heard, though a trainer copies its callbacks at the start; and a co
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -91,6 +92,7 @@ class Loop:
     def __init__(self) -> None:
         self._run: Recording | None = None
         self._recording: Recording | None = None
+        self._last_run: Callable[[], Recording | None] = lambda: None
         self._pictures = Pictures()
         self._prediction = Prediction()
         self._export = Export()
@@ -131,11 +133,12 @@ class Loop:
         before = self._run, self._recording
         if run is not self._run:
             self._run = self._recording = run
+        self._last_run = weakref.ref(run)
         originals = self._listen(run, callbacks)
         try:
             yield
         finally:
-            self._record_late_pictures()
+            self.recording.note_files(self._pictures.late())
             for hook, original in originals.items():
                 _give_back(callbacks, hook, original)
             self._run, self._recording = before
@@ -167,6 +170,8 @@ class Loop:
         told = self._told(hook, source)
         callbacks = self._run.callbacks
         callbacks.note(hook, told.metrics, told.epoch, told.batch)
+        if self.recording is not self._run:
+            self.recording.callbacks.note(hook, told.metrics, told.epoch, told.batch)
         try:
             if callbacks.hears(hook):
                 yield from callbacks.walk(hook, source, told.metrics, told.to_objects)
@@ -223,6 +228,7 @@ class Loop:
             if not self._settled:
                 run.settle(*status_of(failed))
             run.callbacks.forget_model()
+            self._new_training()
             self.launches = self._apart = False
 
     def _take_back(self, run: Recording) -> bool:
@@ -300,9 +306,10 @@ class Loop:
         """Records a table."""
         self.recording.log_table(name, table)
 
-    def _record_late_pictures(self) -> None:
-        """Ultralytics draws some plots in threads of its own."""
-        self.recording.note_files(self._pictures.late())
+    def record_late_pictures(self, run: Recording) -> None:
+        """Records what Ultralytics has drawn in threads of its own, and was not ready when the call returned."""
+        if self._last_run() is run:
+            run.note_files(self._pictures.late())
 
     # Going along to another process
 
