@@ -105,6 +105,7 @@ NOW = time.time()
         ("elsewhere", BOOT, NOW, ""),
         ("elsewhere", BOOT, NOW - 2 * 3600, "lost"),
     ],
+    ids=["here", "here before a restart", "elsewhere, fresh", "elsewhere, silent"],
 )
 def test_the_status_of_a_run_whose_process_cannot_be_found(
     host: str, boot: str, written: float, status: str
