@@ -30,8 +30,6 @@ from .writing import EventWriter, Number, on_host
 _NOT_COMPARED = ("lr/", "speed/", "system/", "best/", "model/", "gradients/", "weights/")
 """Metrics that are never better or worse."""
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
-
-
 _EDGES = frozenset({"on_train_start", "teardown"})
 _EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
 
@@ -80,7 +78,6 @@ class Recording:
         self.trained = False
         """Whether a training has started."""
         self.trains_since = 0.0
-        self.closed = False
         self._pid = os.getpid()
         self._journaled = _ALWAYS_JOURNALED | wants
         self._mutex = threading.RLock()
@@ -203,7 +200,9 @@ class Recording:
             return
         with self._mutex:
             self.place.hear(hook, epoch)
-            metrics = self._at_hook(hook, metrics, more)
+            if hook in _EVALUATIONS and not self.callbacks.state.training:
+                more |= {"step": self.place.evaluate(hook), "epoch": -1}
+            metrics = self._completed(hook, metrics)
             self._append(hook, metrics, self.place.step, -1 if batch is None else batch, more)
         if hook == "on_fit_epoch_end":
             self._end_epoch()
@@ -226,8 +225,8 @@ class Recording:
         if "status" in more:
             self._set_status(more["status"], more.get("reason", ""))
 
-    def _at_hook(self, hook: str, metrics: Mapping[str, Any], more: dict[str, Any]) -> Mapping[str, Any]:
-        """Adds what only the recording knows: how long it took, the best so far, where it is drawn."""
+    def _completed(self, hook: str, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With what only the recording knows: how long it took, and the best so far."""
         if hook == "on_train_epoch_start":
             self._epoch_started = time.monotonic()
         elif hook == "on_train_epoch_end":
@@ -237,8 +236,6 @@ class Recording:
             self._note_best(metrics)
         elif hook == "on_train_end":
             return {f"best/{name}": value for name, value in self._best.items()} | dict(metrics)
-        elif hook in _EVALUATIONS and not self.callbacks.state.training:
-            more |= {"step": self.place.evaluate(hook), "epoch": -1}
         return metrics
 
     def _speed(self) -> dict[str, float]:
@@ -300,7 +297,7 @@ class Recording:
         if step is None and epoch is None and self._collects_here():
             self.collector.collect(found, weight)  # type: ignore[union-attr] # it does
         elif found:
-            self._log(found, **_axes(step=step, epoch=epoch))
+            self._log(found, **_axes(step, epoch))
 
     def _collects_here(self) -> bool:
         return self.collector is not None and self.collector.thread == threading.get_ident()
@@ -337,7 +334,11 @@ class Recording:
             self._log({}, params=values.params(found))
 
     def log_text(self, name: str, text: str) -> None:
-        """Logs a text; dashboards that can show it as Markdown."""
+        """Logs a text; dashboards that can show it as Markdown.
+
+        Raises:
+            InvalidValueError: `name` is no text, or empty.
+        """
         self._log_media(Text(_checked_name(name), str(text)))
 
     def log_table(self, name: str, data: Any, columns: Sequence[str] | None = None) -> None:
@@ -598,14 +599,15 @@ def _plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in accepted.items() if not isinstance(value, Snapshot)}
 
 
-def _axes(**given: Any) -> dict[str, int]:
+def _axes(step: Any, epoch: Any) -> dict[str, int]:
+    given = {"step": step, "epoch": epoch}
     try:
         axes = {name: operator.index(value) for name, value in given.items() if value is not None}
     except TypeError:
-        axes = {"": -1}
-    if min(axes.values(), default=0) < 0:
+        axes = None
+    if axes is None or min(axes.values(), default=0) < 0:
         raise InvalidValueError(
-            f"run.log(…, step={given['step']!r}, epoch={given['epoch']!r}): an index is a whole number from 0."
+            f"run.log(…, step={step!r}, epoch={epoch!r}): an index is a whole number from 0."
         )
     return axes
 
