@@ -186,7 +186,9 @@ def test_a_function_stops_a_fit(hook: str, batches: int, epochs: int, run: track
 
 
 def test_a_function_may_evaluate_and_predict_with_the_model_that_trains(run: trackhooks.Run) -> None:
-    run.add_callback("on_fit_epoch_end", lambda trainer: trainer.model.evaluate(X, Y, batch_size=2, verbose=0))
+    run.add_callback(
+        "on_fit_epoch_end", lambda trainer: trainer.model.evaluate(X, Y, batch_size=2, verbose=0)
+    )
     run.add_callback("on_train_end", lambda trainer: trainer.model.predict(X, batch_size=2, verbose=0))
     sequential().fit(X, Y, epochs=2, verbose=0, callbacks=[run.keras])
     assert [sorted(event.metrics) for event in events(run, "on_val_end")] == [["test/loss", "test/mae"]] * 2

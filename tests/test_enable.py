@@ -34,6 +34,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     trackhooks.disable()
 
 
+@pytest.fixture
+def nothing_open() -> None:
+    """Closes the runs that earlier tests have left open, as a `keras_callback` does until its model is gone."""
+    for run in open_runs.every():
+        run.close()
+
+
 def fit(model: Any, **more: Any) -> Any:
     return model.fit(X, Y, **{"verbose": 0, "batch_size": 10, **more})
 
@@ -343,13 +350,11 @@ model = sequential()
 # On and off
 
 
-def test_off_restores_keras_and_ends_the_recording(tmp_path: Path) -> None:
+def test_off_restores_keras_and_ends_the_recording(tmp_path: Path, nothing_open: None) -> None:
     def state() -> list[Any]:
         methods = [getattr(keras.Model, name) for name in ("fit", "evaluate", "predict", "save", "export")]
         return [methods, [[cell.cell_contents for cell in method.__closure__ or ()] for method in methods]]
 
-    for left_open in open_runs.every():  # by the tests before this one
-        left_open.close()
     before = state()
     trackhooks.enable(dir=tmp_path, delivery="off")
     model = sequential()
@@ -421,6 +426,21 @@ def test_a_directory_that_cannot_be_written_does_not_stop_a_training(tmp_path: P
     with pytest.raises(trackhooks.TrackhooksError, match="no run can be recorded"):
         fit(sequential())
     trackhooks.disable()
+
+
+def test_where_recording_is_switched_off_everything_runs_and_nothing_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_open: None
+) -> None:
+    monkeypatch.setenv("TRACKHOOKS_DISABLED", "1")
+    trackhooks.enable(dir=tmp_path)
+    model = sequential()
+    for _ in range(3):
+        model.predict(X, verbose=0)
+    fit(model)
+    assert len(open_runs.every()) == 1
+    trackhooks.disable()
+    assert open_runs.every() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_off_within_a_training_lets_it_go_on(folder: Path) -> None:

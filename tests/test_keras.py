@@ -18,6 +18,7 @@ from keras_models import LABELS, X, Y, batches, compiled, events, infos, names, 
 from torch.utils.data import DataLoader, TensorDataset
 
 import trackhooks
+from trackhooks import open_runs
 from trackhooks.event import Graph, Text
 from trackhooks.loops.ordering import InOrder
 
@@ -409,6 +410,9 @@ def test_a_stop_that_was_asked_for_before_the_training_still_counts(run: trackho
 
 
 def test_the_methods_of_keras_are_its_own_again_when_the_run_is_closed(tmp_path: Path) -> None:
+    for left_open in open_runs.every():  # by other tests
+        left_open.close()
+
     def state() -> list[Any]:
         methods = [getattr(keras.Model, name) for name in METHODS]
         inside = [[cell.cell_contents for cell in method.__closure__ or ()] for method in methods]

@@ -65,6 +65,7 @@ class Opener:
         self._close_forgotten()
         opened = self._resumed(earlier) or self._new(around)
         opened.automatic = True
+        open_runs.add(opened)  # one that records nothing, too: what follows belongs to it
         self._opened.append(opened)
         # A tracker holds one run at a time: each further run gets a fresh one, made like the one that was given.
         self._chosen = msgspec.structs.replace(
@@ -105,4 +106,4 @@ class Opener:
         for opened in open_runs.every():
             if opened.automatic and not opened.models and not opened.callbacks.state.training:
                 opened.close(*opened.status_at_exit(None))
-        self._opened = [opened for opened in self._opened if opened.records]
+        self._opened = [opened for opened in self._opened if not opened.closed]

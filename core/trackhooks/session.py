@@ -345,8 +345,8 @@ class Run(Recording):
         try:
             super().close(status, reason)
         finally:
+            open_runs.remove(self)
             if recorded:
-                open_runs.remove(self)
                 _deliverer().end(self.info)
 
     def __enter__(self) -> Run:
