@@ -240,3 +240,17 @@ def test_an_earlier_exception_in_an_interactive_session_is_none_of_the_run(tmp_p
         [sys.executable, "-i"], input="\n".join(lines) + "\n", text=True, capture_output=True, check=True
     )
     assert read_info(tmp_path / "r").status == "finished"
+
+
+def test_a_validation_that_failed_before_the_training_has_nothing_to_do_with_it(tmp_path: Path) -> None:
+    body = """
+run = opened()
+try:
+    for _ in run.validate(range(2)):
+        raise KeyError
+except KeyError:
+    pass
+for batch in run.train(range(2)):
+    run.log(loss=1.0)
+"""
+    assert ended(tmp_path, body, "pass") == (0, "finished", "")

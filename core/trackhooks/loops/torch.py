@@ -3,8 +3,9 @@
 `watch` adds what only the model and its optimizer can tell: the summary, the learning rates, `optimizer_step`,
 `on_before_zero_grad` and `on_params_update`.
 
-A loop may be left early. After a `break` or a `return` the training ends there, as if it had been the last epoch;
-after an exception only `teardown` fires, as in Ultralytics.
+A loop may be left early. After a `break` or a `return` the training ends there, as if it had been the last epoch.
+After an exception only `teardown` fires, as in Ultralytics, and before it the end of the batch, if something was
+logged in it. Where the program catches the exception and goes on, the training has ended all the same.
 """
 
 from __future__ import annotations
@@ -29,21 +30,17 @@ from .modules import Watched
 
 
 class _Part(NamedTuple):
-    """The hooks of one part of the loop."""
+    """The hooks of the batches in one part of the loop."""
 
-    name: str
     start: str
-    """At the start of a batch."""
     end: str
     before_end: str | None = None
 
 
+_TRAIN = _Part("on_train_batch_start", "on_train_batch_end")
+_VAL = _Part("on_val_batch_start", "on_val_batch_end")
+_PREDICT = _Part("on_predict_batch_start", "on_predict_batch_end", "on_predict_postprocess_end")
 _NO_METRICS: Mapping[str, Number] = {}
-_TRAIN = _Part("train", "on_train_batch_start", "on_train_batch_end")
-_VAL = _Part("val", "on_val_batch_start", "on_val_batch_end")
-_PREDICT = _Part(
-    "predict", "on_predict_batch_start", "on_predict_batch_end", before_end="on_predict_postprocess_end"
-)
 
 
 class Loop:
@@ -137,7 +134,7 @@ class Loop:
         self._callbacks.set_params(
             {"verbose": int(progress), "epochs": epochs, "steps": None, "initial_epoch": first}
         )
-        self._training = True
+        self._training, self._broken = True, False
         self._fire("on_train_start")
 
     def _end_training(self) -> None:
