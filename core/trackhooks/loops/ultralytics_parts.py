@@ -131,10 +131,11 @@ class Training:
     def on_train_end(self, trainer: Any) -> Told:
         """The checkpoints as they were written last, without their optimizers, and the pictures."""
         self._ended = True
-        models = there([checkpoint(trainer.last, ("last",), self._epoch_metrics),
-                        checkpoint(trainer.best, ("best",), self._best or self._epoch_metrics)])  # fmt: skip
-        pictures = self._pictures.new(trainer, trainer.validator)
-        return Told(dict(self._epoch_metrics), besides=self._best, more={"files": models + pictures})
+        best = {name.removeprefix("best/"): value for name, value in self._best.items()}
+        last = checkpoint(trainer.last, ("last",), self._epoch_metrics)
+        files = there([last, checkpoint(trainer.best, ("best",), best or self._epoch_metrics)])
+        files += self._pictures.new(trainer, trainer.validator)
+        return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
 
     def teardown(self, trainer: Any) -> Told:
         """The status: Ultralytics 8.4 tears down after an exception as well, while it is on its way."""
