@@ -33,7 +33,7 @@ class Server:
             command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
         )
         log.close()
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
@@ -41,6 +41,7 @@ class Server:
                 time.sleep(0.2)
             else:
                 return
+        self.stop()
         raise TimeoutError((self.folder / "log").read_text()[-2000:])
 
     def stop(self) -> None:

@@ -162,6 +162,15 @@ INTERRUPTIONS: Final = (
     Interruption("finish"),
 )
 
+MAKING = """
+import sys
+import msgspec
+from trackhooks.cursor import check_spec
+
+_, made = check_spec(*msgspec.json.decode(sys.stdin.buffer.read()))
+print([package for package in made.requires if package in sys.modules])
+"""
+
 KILLED = """
 import os, signal, sys
 import msgspec, trackhooks
@@ -234,6 +243,10 @@ class TrackerPromises:
         assert among(seen.metrics, expected.metrics) == expected.metrics
         assert repeated(seen.metrics) == {}
         assert seen.status == status or "status" in self.cannot
+
+    def test_making_it_imports_no_backend(self, trial: Trial) -> None:
+        done = trial.program(MAKING, trial.spec.name, trial.spec.options)
+        assert done.stdout == b"[]\n", done.stderr.decode()
 
     # Metrics
 
@@ -544,13 +557,8 @@ class TrackerPromises:
 
     def test_a_run_may_be_called_and_described_in_any_words(self, trial: Trial) -> None:
         words = 'größe 🎉, "a/b" <c> 100% (%s) {d}'
-        described: dict[str, Any] = {
-            "project": words,
-            "group": words,
-            "notes": f"{words}\n\n# {words}",
-            "tags": [words, "x" * 300],
-        }
-        with trial.record(words, **described) as run:
+        described: dict[str, Any] = {"project": words, "group": words, "notes": f"{words}\n\n# {words}"}
+        with trial.record(words, tags=[words, "x" * 300, ""], **described) as run:
             log_everything(run)
         self.assert_all_once(trial.delivered(run.path), everything(1))
 

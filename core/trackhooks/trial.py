@@ -153,21 +153,25 @@ class Trial:
         """
         self.run_killed(_KILLED_DELIVERY, self.spec, str(path), at)
 
-    def run_killed(self, program: str, *order: Any) -> None:
-        """Runs a program that kills itself. It gets its order as JSON, not in arguments: options may hold a secret.
+    def run_killed(self, source: str, *order: Any) -> None:
+        """Runs a program that kills itself.
 
         Raises:
             TrackerError: it has ended in another way.
         """
-        done = subprocess.run(
-            [sys.executable, "-c", program],
+        done = self.program(source, *order)
+        if done.returncode != -signal.SIGKILL:
+            raise TrackerError(f"{self.spec.name}: the process was not killed: {done.stderr.decode()}")
+
+    def program(self, source: str, *order: Any) -> subprocess.CompletedProcess[bytes]:
+        """Runs a program that reads its order, as JSON, from its standard input: options may hold a secret."""
+        return subprocess.run(
+            [sys.executable, "-c", source],
             input=msgspec.json.encode(order),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             check=False,
         )
-        if done.returncode != -signal.SIGKILL:
-            raise TrackerError(f"{self.spec.name}: the process was not killed: {done.stderr.decode()}")
 
     def wait(self, path: Path) -> None:
         """Waits until the delivery process has closed the run in the tracker.
