@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trackhooks
 from trackhooks import journal, names
-from trackhooks.writing import EventWriter
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,9 @@ def test_a_name_goes_under_its_prefix_unless_it_has_one(prefix: str, name: objec
 
 
 def test_a_name_that_is_no_text_is_recorded_as_one(tmp_path: Path) -> None:
-    writer = journal.Writer(tmp_path)
-    EventWriter(writer, "a run").write("log", {1: 0.5, "loss": 1.0}, 0, 0, -1, {})  # type: ignore[dict-item]
-    writer.close()
-    assert [event.metrics for event in journal.read(tmp_path)] == [{"1": 0.5, "loss": 1.0}]
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        run.log({1: 0.5, "loss": 1.0})
+    assert journal.read(run.path)[0].metrics == {"1": 0.5, "loss": 1.0}
 
 
 def test_names_that_are_remembered_do_not_fill_the_memory() -> None:

@@ -69,7 +69,11 @@ def png(image: Any) -> bytes:
     try:
         with nullcontext(image) if path is None else pillow.open(path) as picture:
             return _saved(picture)
-    except (OSError, ValueError) as error:  # no picture, or one that ends early
+    except (
+        OSError,
+        ValueError,
+        ImportError,
+    ) as error:  # no picture, one that ends early, or a reader that is missing
         raise InvalidValueError(f"{str(path or image)!r} is no picture that can be read: {error}") from error
 
 
