@@ -260,6 +260,7 @@ class CallbackList:
 
         Raises:
             UnknownNameError: there is no such hook; the message holds the nearest.
+            InvalidValueError: `metrics` is no mapping, or an index no whole number.
         """
         calls = self._calls.get(event)
         if calls is None:
