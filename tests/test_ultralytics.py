@@ -735,7 +735,10 @@ def test_an_export_that_fails_says_why_and_leaves_the_status(shapes: Shapes, run
 
 
 @pytest.mark.slow
-def test_a_benchmark_records_its_table_and_its_exports(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_benchmark_records_its_table_and_its_exports(
+    shapes: Shapes, run: trackhooks.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where Ultralytics writes a log of its own
     model = shapes.model()
     run.attach(model)
     shapes.train(model)
