@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import backends
 import pytest
 from mlflow_server import Server
 
-from trackhooks.testing import TrackerPromises
+from trackhooks.testing import ABILITIES, TrackerPromises
 from trackhooks.tracker import ENTRY_POINTS
 
 
@@ -45,7 +47,7 @@ class TestMLflow(TrackerPromises):
     tracker = "mlflow"
     cannot = {  # noqa: RUF012 - a ClassVar of the base
         "infinity": "a SQL store holds 1.797e308 instead",
-        "rewind": "its rows stay; of two at a step, the later one counts",
+        "rewind": "its rows stay",
     }
     read = staticmethod(backends.read_mlflow)
     called = staticmethod(backends.called_in_mlflow)
@@ -77,3 +79,20 @@ def test_every_bundled_tracker_has_its_suite() -> None:
     bundled = distribution("trackhooks").entry_points.select(group=ENTRY_POINTS).names
     suites = {suite.tracker for suite in globals().values() if getattr(suite, "tracker", None)}
     assert suites == bundled
+
+
+def table(page: str) -> list[tuple[str, ...]]:
+    """The rows of the tables of a page of the documentation, without their heads."""
+    text = Path(__file__).parents[1].joinpath("docs", page).read_text()
+    rows = [tuple(row[2:-2].split(" | ")) for row in re.findall(r"^\| .+ \|$", text, re.MULTILINE)]
+    return [row for row in rows if row[0][0] != row[0][0].upper()]
+
+
+def test_what_a_backend_cannot_hold_is_documented() -> None:
+    suites = [suite for suite in globals().values() if getattr(suite, "tracker", None)]
+    cannot = {(suite.tracker, ABILITIES[what], why) for suite in suites for what, why in suite.cannot.items()}
+    assert cannot == {row for row in table("topics/trackers.md") if len(row) == 3}
+
+
+def test_what_a_backend_may_be_unable_to_hold_is_documented() -> None:
+    assert dict(table("reference/testing.md")) == {f"`{word}`": what for word, what in ABILITIES.items()}
