@@ -81,18 +81,20 @@ def test_every_bundled_tracker_has_its_suite() -> None:
     assert suites == bundled
 
 
-def table(page: str) -> list[tuple[str, ...]]:
-    """The rows of the tables of a page of the documentation, without their heads."""
+def rows(page: str) -> list[tuple[str, ...]]:
+    """The rows of the tables of a page of the documentation."""
     text = Path(__file__).parents[1].joinpath("docs", page).read_text()
-    rows = [tuple(row[2:-2].split(" | ")) for row in re.findall(r"^\| .+ \|$", text, re.MULTILINE)]
-    return [row for row in rows if row[0][0] != row[0][0].upper()]
+    tables = re.findall(r"^[|-]+\n((?:\|.+\n)+)", text, re.MULTILINE)
+    return [tuple(row.strip("| ").split(" | ")) for table in tables for row in table.splitlines()]
 
 
 def test_what_a_backend_cannot_hold_is_documented() -> None:
     suites = [suite for suite in globals().values() if getattr(suite, "tracker", None)]
     cannot = {(suite.tracker, ABILITIES[what], why) for suite in suites for what, why in suite.cannot.items()}
-    assert cannot == {row for row in table("topics/trackers.md") if len(row) == 3}
+    assert cannot == {row for row in rows("topics/trackers.md") if len(row) == 3}
 
 
 def test_what_a_backend_may_be_unable_to_hold_is_documented() -> None:
-    assert dict(table("reference/testing.md")) == {f"`{word}`": what for word, what in ABILITIES.items()}
+    assert {row[0]: row[1] for row in rows("reference/testing.md")} == {
+        f"`{word}`": what for word, what in ABILITIES.items()
+    }
