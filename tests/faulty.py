@@ -111,4 +111,4 @@ class TestCheerful(TestLabbook):
 class TestModest(TestLabbook):
     """Says that it cannot what it can."""
 
-    cannot = {**TestLabbook.cannot, "nan": "so it is said"}  # noqa: RUF012 - a ClassVar of the base
+    cannot = {**TestLabbook.cannot, "nan": "so it is said"}

@@ -24,7 +24,7 @@ class TestCSV(TrackerPromises):
 
 class TestTensorBoard(TrackerPromises):
     tracker = "tensorboard"
-    cannot = {"doubles": "scalars are 32-bit floats there"}  # noqa: RUF012 - a ClassVar of the base
+    cannot = {"doubles": "scalars are 32-bit floats there"}
     read = staticmethod(backends.read_tensorboard)
 
 
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.mark.slow
 class TestMLflow(TrackerPromises):
     tracker = "mlflow"
-    cannot = {  # noqa: RUF012 - a ClassVar of the base
+    cannot = {
         "infinity": "a SQL store holds 1.797e308 instead",
         "rewind": "its rows stay",
     }
@@ -66,7 +66,7 @@ class TestMLflowOnAServer(TestMLflow):
 @pytest.mark.slow
 class TestWandB(TrackerPromises):
     tracker = "wandb"
-    cannot = {"rewind": "its rows stay"}  # noqa: RUF012 - a ClassVar of the base
+    cannot = {"rewind": "its rows stay"}
     read = staticmethod(backends.read_wandb)
     called = staticmethod(backends.called_in_wandb)
 

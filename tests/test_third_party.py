@@ -52,7 +52,7 @@ def test_what_a_program_adds_to_its_path_reaches_a_delivery_process_that_runs_al
 
 class TestLabbook(TrackerPromises):
     tracker = "labbook"
-    cannot = {  # noqa: RUF012 - a ClassVar of the base
+    cannot = {
         "files": "it has no place for them",
         "images": "it has no place for them",
         "tables": "it has no place for them",
