@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,69 +131,60 @@ def stacked(items: Iterable[tuple[int, Any]]) -> list[tuple[int, list[Any]]]:
 def read_tensorboard(run: RunInfo, options: Options) -> Seen:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    folder = home(run, options.get("log_dir"))
-    unlimited = dict.fromkeys(("scalars", "images", "histograms", "tensors"), 0)
-    held = EventAccumulator(str(folder), size_guidance=unlimited).Reload()
+    unlimited = dict.fromkeys(("scalars", "images", "tensors"), 0)
+    held = EventAccumulator(str(home(run, options.get("log_dir"))), size_guidance=unlimited).Reload()
     tags = held.Tags()
-    kinds = {tag: held.SummaryMetadata(tag).plugin_data.plugin_name for tag in tags["tensors"]}
-    markdown = {
-        tag: [(event.step, event.tensor_proto.string_val[0].decode()) for event in held.Tensors(tag)]
-        for tag, kind in kinds.items()
-        if kind == "text"
-    }
-    named = {tag: points for tag, points in markdown.items() if not tag.startswith(("run/", "files/"))}
-    params, ended = hparams(held)
+    texts = tensors(held, "text", lambda tensor: tensor.string_val[0].decode())
+    logged = {tag: points for tag, points in texts.items() if not tag.startswith(("run/", "files/"))}
+    tables = {
+        tag for tag, points in logged.items() if points[0][1].startswith("| ")
+    }  # Markdown, as texts are
     return Seen(
-        status=markdown["run/status"][-1][1].partition(":")[0] if ended else "running",
-        params=params,
+        status=tensorboard_status(texts),
+        params=hparams(held),
         metrics={tag: [(event.step, event.value) for event in held.Scalars(tag)] for tag in tags["scalars"]},
-        files={
-            tag[len("files/") :]: facts(points[-1][1])["sha256"]
-            for tag, points in markdown.items()
-            if tag.startswith("files/")
-        },
-        images={
-            tag: [(event.step, (event.width, event.height)) for event in held.Images(tag)]
-            for tag in tags["images"]
-        },
-        texts={tag: points for tag, points in named.items() if not points[0][1].startswith("| ")},
-        tables={
-            tag: [(step, list(markdown_rows(text))) for step, text in points]
-            for tag, points in named.items()
-            if points[0][1].startswith("| ")
-        },
-        histograms={
-            tag: [(event.step, bins(event.tensor_proto)) for event in held.Tensors(tag)]
-            for tag, kind in kinds.items()
-            if kind == "histograms"
-        },
-    )
+        files={tag[6:]: facts(points[-1][1])["sha256"] for tag, points in texts.items() if tag.startswith("files/")},
+        images={tag: [(event.step, (event.width, event.height)) for event in held.Images(tag)]
+                for tag in tags["images"]},
+        texts={tag: logged[tag] for tag in logged if tag not in tables},
+        tables={tag: [(step, markdown_rows(text)) for step, text in logged[tag]] for tag in tables},
+        histograms=tensors(held, "histograms", bins),
+    )  # fmt: skip
 
 
-def hparams(held: Any) -> tuple[dict[str, Any], bool]:
-    """The hyper-parameters, and whether the session has ended."""
+def tensors(held: Any, plugin: str, value: Callable[[Any], Any]) -> dict[str, list[tuple[int, Any]]]:
+    kinds = {tag: held.SummaryMetadata(tag).plugin_data.plugin_name for tag in held.Tags()["tensors"]}
+    tags = [tag for tag, kind in kinds.items() if kind == plugin]
+    return {tag: [(event.step, value(event.tensor_proto)) for event in held.Tensors(tag)] for tag in tags}
+
+
+def tensorboard_status(texts: Mapping[str, Sequence[tuple[int, str]]]) -> str:
+    return texts["run/status"][-1][1].partition(":")[0] if "run/status" in texts else "running"
+
+
+def hparams(held: Any) -> dict[str, Any]:
     from tensorboard.plugins.hparams import metadata
 
-    if "hparams" not in {held.SummaryMetadata(tag).plugin_data.plugin_name for tag in held.Tags()["tensors"]}:
-        return {}, False
-    found = held.PluginTagToContent("hparams")
-    start = metadata.parse_session_start_info_plugin_data(found[metadata.SESSION_START_INFO_TAG])
-    params = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
-    return params, metadata.SESSION_END_INFO_TAG in found
+    if not tensors(held, "hparams", str):
+        return {}
+    content = held.PluginTagToContent("hparams")[metadata.SESSION_START_INFO_TAG]
+    found = metadata.parse_session_start_info_plugin_data(content).hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in found.items()}
 
 
-def markdown_rows(text: str) -> Iterable[dict[str, str]]:
+def markdown_rows(text: str) -> list[dict[str, str]]:
     lines = [
         [re.sub(r"\\(.)", r"\1", cell) for cell in re.split(r"(?<!\\) \| ", line[2:-2])]
         for line in text.split("\n")
     ]
-    return (dict(zip(lines[0], cells, strict=True)) for cells in lines[2:])
+    return [dict(zip(lines[0], cells, strict=True)) for cells in lines[2:]]
 
 
 def facts(text: str) -> dict[str, str]:
     """The table that describes a file: a row is a fact and its value."""
-    rows = list(markdown_rows(text))
-    return {row["file"]: cell for row in rows for column, cell in row.items() if column != "file"}
+    return {
+        row["file"]: cell for row in markdown_rows(text) for column, cell in row.items() if column != "file"
+    }
 
 
 def bins(tensor: Any) -> tuple[list[float], list[float]]:
@@ -210,49 +201,53 @@ def read_mlflow(run: RunInfo, options: Options) -> Seen:
     client = MlflowClient(options["tracking_uri"])
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     (held,) = client.search_runs(experiments, f"tags.`trackhooks.id` = '{run.id}'")
-    history = {name: client.get_metric_history(held.info.run_id, name) for name in held.data.metrics}
     with tempfile.TemporaryDirectory() as downloads:
         folder = Path(client.download_artifacts(held.info.run_id, "", downloads))
-        whole = {
-            str(path.relative_to(folder / "params").with_suffix("")): path.read_text()
-            for path in folder.glob("params/**/*.txt")
-        }
-        changed = {
-            name.removeprefix("changed/"): value
-            for name, value in held.data.tags.items()
-            if name.startswith("changed/")
-        }
         return Seen(
             status=held.info.status.lower(),
-            params={**held.data.params, **changed, **whole},
-            metrics={
-                name: [(row.step, row.value) for row in sorted(rows, key=lambda row: (row.timestamp, row.step))]
-                for name, rows in history.items()
-            },
+            params=mlflow_params(held, folder / "params"),
+            metrics={name: mlflow_curve(client, held, name) for name in held.data.metrics},
             files=mlflow_files(client, held, folder),
             images=series((name.replace("~", "/"), int(step), png_size(path))
                           for path in sorted(folder.glob("images/*.png"))
                           for name, _, step, *_ in [path.name.split("+")]),
-            texts=series((name, step, path.read_text()) for name, step, path in mlflow_artifacts(folder / "texts")),
-            tables=series((name, step, table_rows(path)) for name, step, path in mlflow_artifacts(folder / "tables")),
-            histograms=series((name, step, (found["edges"], found["counts"]))
-                              for name, step, path in mlflow_artifacts(folder / "histograms")
-                              for found in [json.loads(path.read_text())]),
+            texts=mlflow_series(folder / "texts", Path.read_text),
+            tables=mlflow_series(folder / "tables", table_rows),
+            histograms=mlflow_series(folder / "histograms", mlflow_histogram),
         )  # fmt: skip
+
+
+def mlflow_params(held: Any, folder: Path) -> dict[str, str]:
+    """The parameters, their later values, which are tags, and the whole of those that are long."""
+    tags = {
+        name.partition("changed/")[2]: value for name, value in held.data.tags.items() if "changed/" in name
+    }
+    long = {str(path.relative_to(folder).with_suffix("")): path.read_text() for path in folder.rglob("*.txt")}
+    return {**held.data.params, **tags, **long}
+
+
+def mlflow_curve(client: Any, held: Any, name: str) -> list[tuple[int, float]]:
+    rows = client.get_metric_history(held.info.run_id, name)
+    return [(row.step, row.value) for row in sorted(rows, key=lambda row: (row.timestamp, row.step))]
 
 
 called_in_mlflow = legal
 
 
-def mlflow_artifacts(folder: Path) -> list[tuple[str, int, Path]]:
-    """`<name>/step-7.txt` and `<name>.txt`, which has no step → name, step, path."""
+def mlflow_series(folder: Path, value: Callable[[Path], Any]) -> dict[str, list[tuple[int, Any]]]:
+    """`<name>/step-7.txt` and `<name>.txt`, which has no step."""
     found = []
     for path in filter(Path.is_file, folder.rglob("*")):
         at_step = path.stem.startswith("step-")
         name = path.parent if at_step else path.with_suffix("")
         step = int(path.stem.removeprefix("step-")) if at_step else -1
         found.append((str(name.relative_to(folder)), step, path))
-    return sorted(found)
+    return series((name, step, value(path)) for name, step, path in sorted(found))
+
+
+def mlflow_histogram(path: Path) -> tuple[list[float], list[float]]:
+    found = json.loads(path.read_text())
+    return found["edges"], found["counts"]
 
 
 def table_rows(path: Path) -> list[dict[str, Any]]:

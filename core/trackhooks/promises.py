@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
-import struct
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -15,7 +12,20 @@ import pytest
 
 from .errors import InvalidValueError, unknown
 from .event import RunInfo
-from .session import Run
+from .sample_runs import (
+    ALIKE_NAMES,
+    ODD_NAMES,
+    PARAMS,
+    RECORDED_PARAMS,
+    Points,
+    everything,
+    log_everything,
+    losses,
+    png,
+    sha256,
+    train,
+    written,
+)
 from .trial import Interruption, Seen, Trial, plain
 
 ABILITIES: Final = {
@@ -34,7 +44,6 @@ ABILITIES: Final = {
 """What a backend may be unable to hold."""
 
 Test = TypeVar("Test", bound=Callable[..., None])
-Points = Sequence[tuple[int, float]]
 
 
 def needs(*abilities: str) -> Callable[[Test], Test]:
@@ -46,106 +55,6 @@ def needs(*abilities: str) -> Callable[[Test], Test]:
 
     return mark
 
-
-# What is recorded, and what a tracker then holds. The numbers are such that 32-bit floats hold them, too.
-
-
-def train(run: Run, epochs: int = 2, start: int | None = None, more: float = 0.0) -> None:
-    """A training of three batches an epoch, with a metric that appears in the second; `more` is added to all values."""
-    for epoch in run.epochs(epochs, start=start):
-        for batch in run.train(range(3)):
-            value = (3 * epoch + batch + 1) / 8 + more
-            run.log({"loss": value, "late": -value} if epoch else {"loss": value})
-        for _ in run.validate(range(2)):
-            run.log(loss=-(epoch + 1) / 4 + more)
-
-
-def losses(epochs: int) -> dict[str, Points]:
-    """The metrics of `train`."""
-    steps = [(step, (step + 1) / 8) for step in range(3 * epochs)]
-    means = [(epoch, (3 * epoch + 2) / 8) for epoch in range(epochs)]
-    late = {
-        name: [(x, -y) for x, y in points]
-        for name, points in (("batch/late", steps[3:]), ("train/late", means[1:]))
-    }
-    return {
-        "batch/loss": steps,
-        "train/loss": means,
-        "val/loss": [(epoch, -(epoch + 1) / 4) for epoch in range(epochs)],
-        **(late if epochs > 1 else {}),
-    }
-
-
-def log_everything(run: Run, epochs: int = 2) -> None:
-    """A training, and behind it one of each thing that can be logged."""
-    train(run, epochs)
-    epoch = run.epoch
-    run.log_params(lr=0.5, epochs=epoch + 1)
-    run.log_model(written(run.path.parent / "last.pt", f"weights of epoch {epoch}"), aliases=["last"])
-    run.log_image("val/samples", written(run.path.parent / "samples.png", png(epoch + 1, 2)))
-    run.log_text("notes", f"after epoch {epoch}")
-    run.log_table("errors", [["a", epoch], ["b", 0.5]], columns=["class", "count"])
-
-
-def everything(*last_epochs: int) -> Seen:
-    """What a tracker holds of `log_everything`, each time up to one of these epochs."""
-    epoch = last_epochs[-1]
-    steps = [(3 * last + 2, last) for last in last_epochs]
-    return Seen(
-        params=plain({"lr": 0.5, "epochs": epoch + 1}),
-        metrics=losses(epoch + 1),
-        files={"last.pt": sha256(f"weights of epoch {epoch}")},
-        images={"val/samples": [(step, (last + 1, 2)) for step, last in steps]},
-        texts={"notes": [(step, f"after epoch {last}") for step, last in steps]},
-        tables={
-            "errors": [
-                (step, [plain({"class": "a", "count": last}), plain({"class": "b", "count": 0.5})])
-                for step, last in steps
-            ]
-        },
-    )
-
-
-def written(path: Path, content: str | bytes) -> Path:
-    """The path of a file with this content."""
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def sha256(content: str) -> str:
-    """The hash of a file with this content."""
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def png(width: int, height: int) -> bytes:
-    """A grey picture."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress((b"\0" + b"\x80" * width) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-ODD_NAMES = (
-    "metrics/mAP50(B)", "AR@100", "größe µ 🎉", "100%", "a.b:c", "a,b;c", 'the "best"', "a\nline", "/leading",
-    "closing/", "in//between", "=1+1", "<b>`x`</b>", "a*b", "", "x" * 300, "_private", "step", "epoch", "time", "loss",
-)  # fmt: skip
-ALIKE_NAMES = (
-    "*", "..", "a(b)", "a[b]", "a_b_", "A_B_", "a b ", "a/b/", "a//b", "a b", "x" * 300 + "y", "x" * 300 + "z",
-)  # fmt: skip
-
-PARAMS: Final[Mapping[str, Any]] = {
-    "optimizer": "adam", "lr": 1e-3, "layers": 3, "nesterov": True, "frozen": False, "decay": None, "empty": "",
-    "title": "größe 🎉", "lines": "one\ntwo", "quoted": 'a,b;"c"', "markup": "<b>|a|</b>", "large": 2**60 + 1,
-    "small": 1e-300, "nan": math.nan, "infinite": -math.inf, "shape": [3, 4], "net": {"depth": {"of": 5}},
-}  # fmt: skip
-RECORDED_PARAMS = {
-    **{name: value for name, value in PARAMS.items() if name not in ("shape", "net")},
-    "shape": "[3, 4]",
-    "net/depth/of": 5,
-}
 
 ENDS: Final = (
     pytest.param(None, "finished", id="return"),
@@ -260,10 +169,8 @@ class TrackerPromises:
     def test_a_metric_over_both_axes_is_two_curves(self, trial: Trial) -> None:
         with trial.record() as run:
             for epoch in run.epochs(2):
-                for batch in run.train(range(3)):
-                    run.log(
-                        {"train/loss": (3 * epoch + batch + 1) / 8}
-                    )  # a value of the batch, and of the epoch
+                for batch in run.train(range(3)):  # each value is that of the batch; their mean, of the epoch
+                    run.log({"train/loss": (3 * epoch + batch + 1) / 8})
         trial.deliver(run.path)
         curves = [list(points) for points in trial.read_as_called(run.path).metrics.values()]
         assert losses(2)["batch/loss"] in curves
@@ -452,9 +359,8 @@ class TrackerPromises:
             for name in ALIKE_NAMES:
                 run.log_table(name, [[name]], columns=["of"])
         tables = trial.delivered(run.path).tables.values()
-        assert sorted(row["of"] for series in tables for _, rows in series for row in rows) == sorted(
-            ALIKE_NAMES
-        )
+        named = [row["of"] for series in tables for _, rows in series for row in rows]
+        assert sorted(named) == sorted(ALIKE_NAMES)
 
     @needs("histograms")
     def test_histograms_are_kept(self, trial: Trial) -> None:
