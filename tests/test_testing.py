@@ -54,6 +54,27 @@ def test_a_backend_that_can_what_it_is_said_not_to_fails(report: str) -> None:
     assert "[XPASS(strict)] labbook cannot hold NaN as a metric: so it is said" in report
 
 
+SUITE = """
+from trackhooks.testing import Seen, TrackerPromises
+
+class TestAbsent(TrackerPromises):
+    tracker = "labbook:Labbook"
+
+    def read(self, run, options):
+        return Seen()
+"""
+
+
+def test_in_a_project_of_someone_else_a_failure_is_shown_as_in_its_own_tests(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
+    (tmp_path / "test_mine.py").write_text(SUITE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "appears_late"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS / "third_party")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "1 failed" in done.stdout
+    assert "AssertionError: assert {} == {'early'" in done.stdout
+
+
 def test_an_ability_that_does_not_exist_is_refused_with_the_nearest_that_does() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown ability 'image'\. Did you mean 'images'"):
         type("TestMine", (TrackerPromises,), {"cannot": {"image": "no place"}})
