@@ -77,6 +77,10 @@ class LoopState:
         if hook == "on_train_batch_end":
             self.batch_metrics = metrics
 
+    def end_batch(self, metrics: Mapping[str, Any], batch: int) -> None:
+        """As `note`, for `on_train_batch_end`: the hot path."""
+        self.batch, self.batch_metrics, self._in_batch = batch, metrics, False
+
 
 _BATCH_STARTS = frozenset(name for name in BY_NAME if name.endswith("_batch_start"))
 _BATCH_HOOKS = _BATCH_STARTS | {

@@ -50,9 +50,9 @@ _KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
 _SOURCES = {hook.name: hook.source for hook in HOOKS}
 _ALIASES = {event: alias for alias, event in KERAS_ALIASES.items()}
 _EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
-_TEST = Prefixed("test/")
+_BATCH, _TEST = Prefixed("batch/"), Prefixed("test/")
 _PREFIXES = {
-    "on_train_batch_end": Prefixed("batch/"),
+    "on_train_batch_end": _BATCH,
     "on_val_batch_end": Prefixed("val_batch/"),
     "on_val_end": Prefixed("val/"),
     "on_predict_end": Prefixed("predict/"),
@@ -376,16 +376,12 @@ class CallbackList:
             self.recorder.heard(hook, metrics, epoch, None)
 
     def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
-        """As `fire`, for the hooks of every batch: the hot path."""
+        """As `fire`, for the hooks of every batch."""
         if type(batch) is not int:
             batch = _index(hook, batch)
         if type(logs) is not dict:
             logs = _checked_logs(hook, logs)
-        metrics = {}
-        names = _PREFIXES.get(hook)
-        if names is not None:
-            for name, value in logs.items():  # faster than a comprehension, before Python 3.12
-                metrics[names[name]] = value
+        metrics = self._recorded(hook, logs)
         self.state.note_batch(hook, metrics, batch)
         if self._calls[hook]:
             self._hear(hook, (batch,), logs, None, batch)
@@ -466,7 +462,7 @@ class CallbackList:
 
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """An alias of `on_train_batch_end`."""
-        self._fire_batch("on_train_batch_end", batch, logs)
+        self.on_train_batch_end(batch, logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before the first batch of an epoch."""
@@ -483,7 +479,15 @@ class CallbackList:
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a training batch."""
-        self._fire_batch("on_train_batch_end", batch, logs)
+        if type(batch) is not int or type(logs) is not dict or self._calls["on_train_batch_end"]:
+            self._fire_batch("on_train_batch_end", batch, logs)
+            return
+        metrics = {}  # the hot path: nothing to check, and nobody to call
+        for name, value in logs.items():  # faster than a comprehension, before Python 3.12
+            metrics[_BATCH[name]] = value
+        self.state.end_batch(metrics, batch)
+        if self.recorder is not None:
+            self.recorder.heard("on_train_batch_end", metrics, None, batch)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before a validation batch."""
