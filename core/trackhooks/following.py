@@ -130,4 +130,4 @@ class Follower:
 
 def _backoff(failures: int) -> float:
     longest: float = min(_BACKOFF_S * 2 ** (failures - 1), _LONGEST_BACKOFF_S)
-    return longest * random.uniform(0.5, 1.0)
+    return longest * random.SystemRandom().uniform(0.5, 1.0)  # the training's random numbers stay its own
