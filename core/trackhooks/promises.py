@@ -184,9 +184,11 @@ class TrackerPromises:
                 run.log(counted=value)
             run.log(step=10, given=1.5)
             run.log(step=20, given=2.5)
+            run.log(step=20, another=3.5)
         assert trial.delivered(run.path).metrics == {
             "counted": [(0, 0.5), (1, 0.25), (2, 0.125)],
             "given": [(10, 1.5), (20, 2.5)],
+            "another": [(20, 3.5)],
         }
 
     def test_an_evaluation_on_its_own_is_over_a_step_of_its_own(self, trial: Trial) -> None:
@@ -396,6 +398,21 @@ class TrackerPromises:
         assert trial.delivered(trial.home / "run").status == status
 
     @needs("status")
+    def test_a_run_that_was_lost_is_lost_or_killed(self, trial: Trial) -> None:
+        run = trial.record()
+        train(run, epochs=1)
+        run.close("lost", "nothing was heard of it any more")
+        assert trial.delivered(run.path).status in ("lost", "killed")
+
+    @needs("status", "params")
+    @pytest.mark.parametrize("params", [{}, {"lr": 0.5}], ids=["nothing", "parameters"])
+    def test_a_run_without_metrics_has_its_status(self, trial: Trial, params: dict[str, float]) -> None:
+        with trial.record(params=params) as run:
+            pass
+        seen = trial.delivered(run.path)
+        assert (seen.status, seen.params, seen.metrics) == ("finished", plain(params), {})
+
+    @needs("status")
     @pytest.mark.parametrize("delivery", ["off", "process"])
     def test_a_training_that_is_killed_has_all_that_was_recorded_and_the_status(
         self, trial: Trial, delivery: str
@@ -532,6 +549,17 @@ class TrackerPromises:
             log_everything(run)
         trial.kill(run.path, at)
         self.assert_all_once(trial.delivered(run.path), everything(1))
+
+    def test_after_a_delivery_of_a_resumed_run_that_was_killed_everything_is_there_once(
+        self, trial: Trial
+    ) -> None:
+        with trial.record() as run:
+            log_everything(run, epochs=2)
+        trial.deliver(run.path)
+        with trial.record(resume=run.path) as resumed:
+            log_everything(resumed, epochs=1)
+        trial.kill(run.path, Interruption("flush", 2))
+        self.assert_all_once(trial.delivered(run.path), everything(1, 2))
 
 
 def among(found: Mapping[str, Points], expected: Mapping[str, Points]) -> dict[str, Points | None]:

@@ -46,7 +46,7 @@ class Seen:
     """What a backend holds of one run, as its own reader tells it; what it holds none of stays empty."""
 
     status: str = ""
-    """`"running"`, `"finished"`, `"failed"` or `"killed"`."""
+    """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Name → value; a number may be a text, and 3 may be 3.0."""
     metrics: Series[float] = field(default_factory=dict)
