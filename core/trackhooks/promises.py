@@ -14,6 +14,7 @@ from .errors import InvalidValueError, unknown
 from .event import RunInfo
 from .sample_runs import (
     ALIKE_NAMES,
+    ODD_FILES,
     ODD_NAMES,
     PARAMS,
     RECORDED_PARAMS,
@@ -303,6 +304,15 @@ class TrackerPromises:
             "best.onnx": sha256("exported"),
             "labels.txt": sha256("cat\ndog"),
         }
+
+    @needs("files")
+    @pytest.mark.parametrize("kind", ["model", "export", "file"])
+    def test_files_with_odd_names_are_there(self, trial: Trial, tmp_path: Path, kind: str) -> None:
+        with trial.record(keep="all") as run:
+            for name in ODD_FILES:
+                getattr(run, f"log_{kind}")(written(tmp_path / name, f"the content of {name}"))
+        hashes = trial.delivered(run.path).files.values()
+        assert sorted(hashes) == sorted(sha256(f"the content of {name}") for name in ODD_FILES)
 
     @needs("files")
     def test_of_a_checkpoint_that_is_overwritten_the_newest_version_counts(

@@ -103,6 +103,11 @@ ALIKE_NAMES: Final = (
     "*", "..", "a(b)", "a[b]", "a_b_", "A_B_", "a b ", "a/b/", "a//b", "a b", "x" * 300 + "y", "x" * 300 + "z",
 )  # fmt: skip
 
+ODD_FILES: Final = (
+    "größe (1) 100%.pt", "a'b;c&d.pt", ".hidden", "without_ending", "-dash.pt", "#one?two=3.pt", "x" * 200 + ".pt",
+    "a+b,c.tar.gz", "[0]{1}.pt", "50%25.pt",
+)  # fmt: skip
+
 PARAMS: Final[Mapping[str, Any]] = {
     "optimizer": "adam", "lr": 1e-3, "layers": 3, "nesterov": True, "frozen": False, "decay": None, "empty": "",
     "title": "größe 🎉", "lines": "one\ntwo", "quoted": 'a,b;"c"', "markup": "<b>|a|</b>", "large": 2**60 + 1,

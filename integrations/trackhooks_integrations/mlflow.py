@@ -15,6 +15,7 @@ Rules, and where they come from.
 
 - What MLflow takes in no name becomes `_`: `metrics/mAP50(B)` is `metrics/mAP50_B_`. A checksum ends a name that is
   above 250 characters, or that would be the same as another of the run. The log says so once a name.
+- In the name of a file, `#`, `?`, `%` and control characters become `_`, since artifacts have addresses.
 - A metric that is logged over steps and over epochs is two: the later use of the name is `<name> epoch` or `step`.
 - A parameter cannot change in MLflow: its later value is the tag `changed/<name>`. Of a value above 6000 characters
   the start is the parameter, and the whole an artifact, `params/<name>.txt`.
@@ -45,7 +46,7 @@ from trackhooks.tracker import Axis, State, Tracker, axis_of
 
 from .checkpoints import Checkpoints
 from .mlflow_models import Models, named
-from .mlflow_names import LONGEST, Names, legal
+from .mlflow_names import LONGEST, Names, legal, legal_file
 from .mlflow_store import Store
 
 _LONGEST_VALUE = 6000
@@ -204,7 +205,7 @@ class MLflow(Tracker):
             finite = {name: value for name, value in file.metrics.items() if math.isfinite(value)}
             self._rows += self._as_rows(finite, axis_of(event), event, log(file, path, event))
         else:
-            with named(path, Path(file.path).name) as local:
+            with named(path, legal_file(Path(file.path).name)) as local:
                 self._client.log_artifact(self._id, local, "files")
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:

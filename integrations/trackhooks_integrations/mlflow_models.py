@@ -12,6 +12,7 @@ from typing import Any
 from trackhooks.event import Event, File
 
 from .checkpoints import Checkpoint, Checkpoints
+from .mlflow_names import legal_file
 
 
 class Models:
@@ -53,7 +54,7 @@ class Models:
     def _log(self, version: Checkpoint, path: Path, event: Event) -> None:
         version.id = self._find(event, version.file) or version.id or self._make(version.file)
         self._client.set_logged_model_tags(version.id, self._about(version, event))
-        name = Path(version.file.path).name
+        name = legal_file(Path(version.file.path).name)
         with named(path, name) as local:
             if path.is_dir():
                 self._client.log_model_artifacts(version.id, local, name)

@@ -50,5 +50,10 @@ def legal(name: str) -> str:
     return clean if len(clean) <= LONGEST else _with_checksum(clean, name)
 
 
+def legal_file(name: str) -> str:
+    """The name of a file as an artifact: MLflow takes `#`, `?`, `%` for parts of an address (`mlflow.utils.uri`)."""
+    return re.sub(r"[#?%\x00-\x1f]", "_", name)
+
+
 def _with_checksum(clean: str, name: str) -> str:
     return f"{clean[: LONGEST - 9]}-{zlib.crc32(name.encode()):08x}"

@@ -59,6 +59,7 @@ _MODES = ("online", "offline", "shared", "disabled")
 _EXIT_CODES = {"finished": 0, "failed": 1}
 _MOST_BINS = 512
 _LONGEST_PATH = 100
+_LONGEST_ARTIFACT = 128
 
 
 class WandB(Tracker):
@@ -224,7 +225,12 @@ class WandB(Tracker):
         return name
 
     def _artifact_name(self, path: str) -> str:
-        return re.sub(r"[^\w.-]", "-", f"run-{self._run.id}-{Path(path).name}")[:128]
+        """W&B takes ASCII letters, digits, `_`, `-` and `.`, 128 in all; a checksum keeps two changed names apart."""
+        given = f"run-{self._run.id}-{Path(path).name}"
+        name = re.sub(r"[^\w.-]", "-", given, flags=re.ASCII)
+        if name == given and len(name) <= _LONGEST_ARTIFACT:
+            return name
+        return f"{name[: _LONGEST_ARTIFACT - 9]}-{zlib.crc32(given.encode()):08x}"
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
         """A picture of the row; several of one series are a list."""
