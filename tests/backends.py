@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen
@@ -136,9 +136,7 @@ def read_tensorboard(run: RunInfo, options: Options) -> Seen:
     tags = held.Tags()
     texts = tensors(held, "text", lambda tensor: tensor.string_val[0].decode())
     logged = {tag: points for tag, points in texts.items() if not tag.startswith(("run/", "files/"))}
-    tables = {
-        tag for tag, points in logged.items() if points[0][1].startswith("| ")
-    }  # Markdown, as texts are
+    tables = {tag for tag, points in logged.items() if is_markdown_table(points[0][1])}
     return Seen(
         status=tensorboard_status(texts),
         params=hparams(held),
@@ -170,6 +168,10 @@ def hparams(held: Any) -> dict[str, Any]:
     content = held.PluginTagToContent("hparams")[metadata.SESSION_START_INFO_TAG]
     found = metadata.parse_session_start_info_plugin_data(content).hparams
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in found.items()}
+
+
+def is_markdown_table(text: str) -> bool:
+    return all(line.startswith("| ") for line in text.split("\n"))
 
 
 def markdown_rows(text: str) -> list[dict[str, str]]:
@@ -331,3 +333,28 @@ def wandb_status(held: Iterable[tuple[Path, dict[str, Any]]], last: Path) -> str
 def wandb_text(path: Path) -> str:
     text = html.unescape(path.read_text())
     return text[text.index("<pre>") + len("<pre>") : text.rindex("</pre>")]
+
+
+# All of them
+
+
+class Backend(NamedTuple):
+    """How a backend is read, what it calls a metric, and the numbers that it holds."""
+
+    read: Callable[[RunInfo, Options], Seen]
+    called: Callable[[str], str] = str
+    number: Callable[[float], float] = float
+
+
+def single(value: float) -> float:
+    """The nearest 32-bit float."""
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    return float(rounded)
+
+
+BACKENDS = {
+    "csv": Backend(read_csv, called_in_csv),
+    "tensorboard": Backend(read_tensorboard, number=single),
+    "mlflow": Backend(read_mlflow, called_in_mlflow),
+    "wandb": Backend(read_wandb, called_in_wandb),
+}

@@ -9,11 +9,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import trackhooks
+
+if TYPE_CHECKING:
+    from delivered import Delivered
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # no test judges by time
@@ -56,3 +60,11 @@ def program() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session", params=["pytorch", "keras", "ultralytics"])
+def delivered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Delivered:
+    """A run of each kind of loop, in all four trackers."""
+    from delivered import deliver
+
+    return deliver(request.param, tmp_path_factory.mktemp(request.param))

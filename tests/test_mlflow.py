@@ -362,6 +362,21 @@ def test_a_checkpoint_that_is_overwritten_is_the_same_model_with_the_metrics_of_
     assert sorted(metric.value for metric in found["last-pt"].metrics) == [3.0, 4.0]
 
 
+def test_a_checkpoints_metrics_are_the_rows_of_the_run_that_have_these_values(feed: Feeding) -> None:
+    """A checkpoint that is saved behind an evaluation names its metrics, too, which stand over steps."""
+    feed.give(at_epoch("on_fit_epoch_end", 0, 4, {"val/loss": 0.5}))
+    feed.give(Event("on_val_end", 1, CREATED + 1, 10, -1, metrics={"test/loss": 0.25})).flush()
+    metrics = {"val/loss": 0.5, "test/loss": 0.25}
+    feed.crash().give(saved(feed, 2, 4, "last.pt", b"one", "last", **metrics)).flush()
+    (model,) = models(feed).values()
+    assert {(metric.key, metric.value, metric.step) for metric in model.metrics} == {
+        ("val/loss", 0.5, 4), ("test/loss", 0.25, 10),
+    }  # fmt: skip
+    assert history(feed, "val/loss") == [(4, 0, 0.5)]
+    assert history(feed, "test/loss") == [(10, 1000, 0.25)]
+    assert set(stored(feed).data.metrics) == {"val/loss", "test/loss"}
+
+
 def test_a_checkpoint_that_lost_its_aliases_goes_and_one_that_lost_some_stays(feed: Feeding) -> None:
     feed.give(saved(feed, 0, 0, "a.keras", b"a", "last", "best"), saved(feed, 1, 1, "b.keras", b"b", "last"))
     feed.give(saved(feed, 2, 2, "c.keras", b"c", "last")).flush()

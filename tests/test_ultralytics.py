@@ -567,7 +567,7 @@ def test_an_evaluation_on_its_own_is_a_test(shapes: Shapes, run: trackhooks.Run)
     assert {name: recorded[f"test/{name}"] for name in METRICS} == {
         name: metrics.results_dict[name] for name in METRICS
     }
-    assert recorded["test/speed/val_inference_ms"] > 0
+    assert recorded["speed/test_inference_ms"] > 0
 
 
 def test_repeated_evaluations_have_steps_of_their_own(shapes: Shapes, run: trackhooks.Run) -> None:

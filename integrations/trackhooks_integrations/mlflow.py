@@ -110,8 +110,8 @@ class MLflow(Tracker):
         self._metric_names = Names(state.get("metrics", ()))
         self._param_names = Names(state.get("params", ()))
         self._media_names = Names(state.get("media", ()))
-        self._axes: dict[str, str] = dict(state.get("axes", {}))
-        self._epoch_rows: dict[str, list[Any]] = state.get("epoch", {})
+        self._last: dict[str, dict[str, list[Any]]] = state.get("last", {})
+        """Name → axis → place, value and time of the last row; the first axis has the plain name."""
         self._time = run.created
         found = self._store.open(run, self._joined or state.get("id"))
         self._client = self._store.client
@@ -169,28 +169,34 @@ class MLflow(Tracker):
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Rows, sent a thousand at a time."""
-        self._rows += self._as_rows(metrics, axis, event)
+        self._rows += [self._row(name, value, axis, event) for name, value in metrics.items()]
         while len(self._rows) >= _ROWS:
             self._send()
 
-    def _as_rows(
-        self, metrics: Mapping[str, float], axis: Axis, event: Event, model: str | None = None
-    ) -> Iterator[Any]:
+    def _row(
+        self, name: str, value: float, axis: str, event: Event, model: str | None = None, again: bool = False
+    ) -> Any:
+        """A metric at its place; what is told `again`, and what several hooks tell of an epoch, is the same row."""
         from mlflow.entities import Metric
 
-        step = max(event.step, 0) if axis == "step" else event.epoch
-        for name, value in metrics.items():
-            time = int(event.time * 1000)
-            if axis == "epoch":  # what several hooks tell of an epoch is one row
-                row = [step, repr(value), time]
-                known = self._epoch_rows.setdefault(name, row)
-                if known[:2] == row[:2]:
-                    time = known[2]
-                else:
-                    self._epoch_rows[name] = row
-            alone = self._axes.setdefault(name, axis) == axis
-            column = self._metric_names[name if alone else f"{name} {axis}"]
-            yield Metric(column, value, time, step, model_id=model)
+        of_name = self._last.setdefault(name, {})
+        place = max(event.step, 0) if axis == "step" else event.epoch
+        row, known = [place, repr(value), int(event.time * 1000)], of_name.get(axis)
+        if known is not None and (again or (axis == "epoch" and known[:2] == row[:2])):
+            row = known
+        of_name[axis] = row
+        first = next(iter(of_name))
+        column = self._metric_names[name if axis == first else f"{name} {axis}"]
+        return Metric(column, value, row[2], row[0], model_id=model)
+
+    def _rows_of(self, file: File, event: Event, model: str) -> Iterator[Any]:
+        """The metrics of a checkpoint: those rows of the run that have these values, linked to the model."""
+        for name, value in file.metrics.items():
+            if math.isfinite(value):
+                known = self._last.get(name, {})
+                axis = next((axis for axis, row in known.items() if row[1] == repr(value)), None)
+                place = axis or next(iter(known), axis_of(event))
+                yield self._row(name, value, place, event, model, again=axis is not None)
 
     def _send(self) -> None:
         self._client.log_batch(self._id, metrics=self._rows[:_ROWS])
@@ -202,8 +208,7 @@ class MLflow(Tracker):
             return
         if file.kind in ("model", "export"):
             log = self._models.log_checkpoint if file.kind == "model" else self._models.log_export
-            finite = {name: value for name, value in file.metrics.items() if math.isfinite(value)}
-            self._rows += self._as_rows(finite, axis_of(event), event, log(file, path, event))
+            self._rows += self._rows_of(file, event, log(file, path, event))
         else:
             with named(path, legal_file(Path(file.path).name)) as local:
                 self._client.log_artifact(self._id, local, "files")
@@ -270,8 +275,7 @@ class MLflow(Tracker):
             "metrics": list(self._metric_names),
             "params": list(self._param_names),
             "media": list(self._media_names),
-            "axes": dict(self._axes),
-            "epoch": self._epoch_rows,
+            "last": self._last,
             "checkpoints": self._models.checkpoints.state(),
         }
 

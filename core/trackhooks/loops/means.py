@@ -57,6 +57,7 @@ class Scope:
         self.started = time.monotonic()
         self.touched = False
         """Whether something has been logged in the present batch."""
+        self._part = prefix.rstrip("/")
         self._names = Prefixed(prefix)
 
     def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
@@ -76,10 +77,12 @@ class Scope:
         """How long it has lasted."""
         return time.monotonic() - self.started
 
-    def speed(self, part: str) -> dict[str, float]:
+    def speed(self) -> dict[str, float]:
         """Samples a second, where the batches tell how many they hold."""
         seconds = self.seconds
-        return {f"speed/{part}_samples_per_s": self.samples / seconds} if self.samples and seconds else {}
+        return (
+            {f"speed/{self._part}_samples_per_s": self.samples / seconds} if self.samples and seconds else {}
+        )
 
 
 class TrainScope(Scope):

@@ -202,7 +202,7 @@ class Loop:
         rates = self._watched.learning_rates() if self._watched is not None else {}
         metrics = part.means.result() | rates
         self._metrics.update(metrics)
-        self._fire("on_train_epoch_end", metrics | part.speed("train"), epoch=self._state.epoch)
+        self._fire("on_train_epoch_end", metrics | part.speed(), epoch=self._state.epoch)
 
     # Parts of an epoch
 
@@ -234,7 +234,7 @@ class Loop:
         metrics = scope.means.result()
         if self._epoch is not None:
             self._metrics.update(metrics)
-        self._fire("on_val_end", metrics | scope.speed("val"))
+        self._fire("on_val_end", metrics | scope.speed())
 
     def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
         """See `Run.predict`."""

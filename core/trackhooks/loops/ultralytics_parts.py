@@ -131,9 +131,8 @@ class Training:
     def on_train_end(self, trainer: Any) -> Told:
         """The checkpoints as they were written last, without their optimizers, and the pictures."""
         self._ended = True
-        best = {name.removeprefix("best/"): value for name, value in self._best.items()}
         last = checkpoint(trainer.last, ("last",), self._epoch_metrics)
-        files = there([last, checkpoint(trainer.best, ("best",), best or self._epoch_metrics)])
+        files = there([last, checkpoint(trainer.best, ("best",), self._best or self._epoch_metrics)])
         files += self._pictures.new(trainer, trainer.validator)
         return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
 
@@ -182,8 +181,11 @@ class Validation:
         prefix = self._prefix(validator)
         digits = 5 if prefix == "" else None
         metrics = floats(getattr(validator.metrics, "results_dict", {}), digits)
-        speed = {f"speed/val_{stage}_ms": value for stage, value in floats(validator.speed).items()}
-        named = {prefix + name: value for name, value in (metrics | speed).items()}
+        part, before = ("test", "") if prefix == "test/" else ("val", prefix)
+        speed = {
+            f"{before}speed/{part}_{stage}_ms": value for stage, value in floats(validator.speed).items()
+        }
+        named = {prefix + name: value for name, value in metrics.items()} | speed
         if prefix == "":
             self._training.validated = True
         elif prefix == "best/":

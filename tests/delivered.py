@@ -1,0 +1,66 @@
+"""One run of each kind of loop, delivered to all four trackers while it goes on, and what its journal says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import backends
+
+import trackhooks
+from trackhooks.event import Event
+from trackhooks.folder import read_info
+from trackhooks.keeping import Keeper
+
+DEADLINE_S = 300
+
+
+class Delivered(NamedTuple):
+    """A run, and where its files were written."""
+
+    path: Path
+    folder: Path
+    events: list[Event]
+    """With what became of their files."""
+    options: dict[str, dict[str, Any]]
+    amid: dict[str, str]
+    """The status that each tracker gave to the run while it went on."""
+
+
+def deliver(loop: str, folder: Path) -> Delivered:
+    """The run, when the delivery process has delivered it to all four."""
+    from every_loop import LOOPS, PARAMS, log_by_hand
+
+    options: dict[str, Any] = {
+        "csv": {},
+        "tensorboard": {},
+        "mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"},
+        "wandb": {"mode": "offline"},
+    }
+    amid: dict[str, str] = {}
+
+    def look(trainer: Any) -> None:
+        if not amid:
+            assert run.wait(DEADLINE_S)
+            amid.update({name: statuses(run.path, name, options[name]) for name in options})
+
+    with trackhooks.run(dir=folder / "runs", params=PARAMS, every=1, keep="all", **options) as run:
+        run.add_callback("on_fit_epoch_end", look)
+        LOOPS[loop](run, folder)
+        log_by_hand(run, folder)
+    assert run.wait(DEADLINE_S)
+    return Delivered(run.path, folder, with_files(run.path), options, amid)
+
+
+def statuses(path: Path, tracker: str, options: dict[str, Any]) -> str:
+    return backends.BACKENDS[tracker].read(read_info(path), options).status
+
+
+def with_files(path: Path) -> list[Event]:
+    """The events of a run; those of its files that could be delivered have their hash."""
+    events = list(trackhooks.journal.read(path))
+    keeper = Keeper(read_info(path))
+    for event in events:
+        if event.files:
+            keeper.resolve(event)
+    return events
