@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,8 +201,7 @@ def read_mlflow(run: RunInfo, options: Options) -> Seen:
     from mlflow import MlflowClient
 
     client = MlflowClient(options["tracking_uri"])
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    (held,) = client.search_runs(experiments, f"tags.`trackhooks.id` = '{run.id}'")
+    held = mlflow_run(client, run)
     with tempfile.TemporaryDirectory() as downloads:
         folder = Path(client.download_artifacts(held.info.run_id, "", downloads))
         return Seen(
@@ -217,6 +216,12 @@ def read_mlflow(run: RunInfo, options: Options) -> Seen:
             tables=mlflow_series(folder / "tables", table_rows),
             histograms=mlflow_series(folder / "histograms", mlflow_histogram),
         )  # fmt: skip
+
+
+def mlflow_run(client: Any, run: RunInfo) -> Any:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (held,) = client.search_runs(experiments, f"tags.`trackhooks.id` = '{run.id}'")
+    return held
 
 
 def mlflow_params(held: Any, folder: Path) -> dict[str, str]:
@@ -259,60 +264,80 @@ def table_rows(path: Path) -> list[dict[str, Any]]:
 
 def mlflow_files(client: Any, held: Any, folder: Path) -> dict[str, str]:
     """The artifacts of the run, and those of its LoggedModels."""
+    found = {path.name: sha256(path) for path in folder.glob("files/*")}
+    return found | {path.name: sha256(path) for _, path in mlflow_model_files(client, held, folder)}
+
+
+def mlflow_model_files(client: Any, held: Any, folder: Path) -> Iterator[tuple[Any, Path]]:
+    """The LoggedModels of a run, oldest first, each with the files that it has, in that folder."""
     from mlflow.artifacts import download_artifacts
 
-    found = {path.name: sha256(path) for path in folder.glob("files/*")}
     models = client.search_logged_models([held.info.experiment_id], f"source_run_id = '{held.info.run_id}'")
     for model in sorted(models, key=lambda model: int(model.tags["trackhooks.event"])):
         target = tempfile.mkdtemp(dir=folder)
         download_artifacts(model.artifact_location, tracking_uri=client.tracking_uri, dst_path=target)
-        found |= {path.name: sha256(path) for path in Path(target).rglob("*") if path.is_file()}
-    return found
+        yield from ((model, path) for path in Path(target).rglob("*") if path.is_file())
 
 
 # W&B, with its `wandb leet inspect`
 
 
 def read_wandb(run: RunInfo, options: Options) -> Seen:
-    logs = sorted(Path(run.path).glob(f"wandb/offline-run-*/run-{run.id}.wandb"))
-    held = [(log.parent / "files", record) for log in logs for record in wandb_records(log)]
-    axes = {metric.get("name"): metric.get("step_metric") for _, metric in of_kind(held, "metric")}
+    held = wandb_held(run)
+    axes = wandb_axes(held)
     points = [
-        (folder, name, row, value)
-        for folder, found in of_kind(held, "history")
+        (name, row, value)
+        for _, found in of_kind(held, "history")
         for row in [found["item"]]
         for name, value in row.items()
     ]
-    media = [
-        (kind, name.removesuffix("._type"), folder, row)
-        for folder, name, row, kind in points
-        if name.endswith("._type")
-    ]
     artifacts = {artifact["name"]: artifact for _, artifact in of_kind(held, "artifact")}
     return Seen(
-        status=wandb_status(held, logs[-1].parent / "files"),
+        status=wandb_status(held),
         params={name: value for _, config in of_kind(held, "config") for name, value in config["update"].items()
                 if not name.startswith(("_wandb", "environment"))},
-        metrics=series((name, row[axes[name]], float(value)) for _, name, row, value in points if axes.get(name)
+        metrics=series((name, row[axes[name]], float(value)) for name, row, value in points if axes.get(name)
                        and name + "._type" not in row),
         files={file["path"]: sha256(Path(file["local_path"])) for artifact in artifacts.values()
                if artifact["type"] in ("model", "export", "file") for file in artifact["manifest"]["contents"]},
         images=series((name, row["step"], (row[f"{name}.width"], row[f"{name}.height"]))
-                      for kind, name, _, row in media if kind == "image-file"),
+                      for name, _, row in wandb_media(held, "image-file")),
         texts=series((name, row["step"], wandb_text(folder / row[f"{name}.path"]))
-                     for kind, name, folder, row in media if kind == "html-file"),
+                     for name, folder, row in wandb_media(held, "html-file")),
         tables=series((name, row["step"], table_rows(folder / row[f"{name}.path"]))
-                      for kind, name, folder, row in media if kind == "table-file"),
+                      for name, folder, row in wandb_media(held, "table-file")),
         histograms=series((name, row["step"], (row[f"{name}.bins"], row[f"{name}.values"]))
-                          for kind, name, _, row in media if kind == "histogram"),
+                          for name, _, row in wandb_media(held, "histogram")),
     )  # fmt: skip
 
 
 called_in_wandb = called
 
 
-def of_kind(held: Iterable[tuple[Path, dict[str, Any]]], kind: str) -> list[tuple[Path, dict[str, Any]]]:
+Held = list[tuple[Path, dict[str, Any]]]
+"""The records of a run, each with the folder of its files."""
+
+
+def wandb_held(run: RunInfo) -> Held:
+    logs = sorted(Path(run.path).glob(f"wandb/offline-run-*/run-{run.id}.wandb"))
+    return [(log.parent / "files", record) for log in logs for record in wandb_records(log)]
+
+
+def of_kind(held: Held, kind: str) -> Held:
     return [(folder, record[kind]) for folder, record in held if record["type"] == kind]
+
+
+def wandb_axes(held: Held) -> dict[str, str]:
+    return {metric["name"]: metric.get("step_metric", "") for _, metric in of_kind(held, "metric")}
+
+
+def wandb_media(held: Held, kind: str) -> list[tuple[str, Path, dict[str, Any]]]:
+    return [
+        (name.removesuffix("._type"), folder, found["item"])
+        for folder, found in of_kind(held, "history")
+        for name, value in found["item"].items()
+        if name.endswith("._type") and value == kind
+    ]
 
 
 def wandb_records(log: Path) -> list[dict[str, Any]]:
@@ -321,7 +346,8 @@ def wandb_records(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines()]
 
 
-def wandb_status(held: Iterable[tuple[Path, dict[str, Any]]], last: Path) -> str:
+def wandb_status(held: Held) -> str:
+    last = held[-1][0]
     exits = [record["exit_code"] for folder, record in of_kind(held, "exit") if folder == last]
     if not exits:
         return "running"

@@ -1,29 +1,33 @@
-"""`Keeper`: copies of a run's files in its folder, and which of them stay.
+"""Copies of a run's files in its folder, and which stay: `Keeper`, in the delivery, and `Copies`, in the training.
 
 The training only notes a file's path, size, time and inode. Delivery copies and hashes it, and looks again: a file
 that was overwritten before or while it was copied is `superseded`, never half kept. Aliases move to the newest
-checkpoint that bears them; a checkpoint without one is dropped, unless the run keeps more.
+checkpoint that bears them; a checkpoint without one is dropped, unless the run keeps more. A checkpoint that is to stay
+whatever comes must not depend on who is faster: the training copies it itself, before it goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from .errors import InvalidValueError
+from .errors import InvalidValueError, warn
 from .event import Event, File, RunInfo
 from .folder import as_file_name, write_atomically
 from .locking import locked
 
 _CHUNK = 1 << 20
+_TICK_S = 0.05
+"""What is written within one tick of the file system's clock has one time; ticks are shorter than this."""
 
 
 class _Kept(msgspec.Struct, omit_defaults=True):
@@ -61,6 +65,43 @@ class Policy:
         return self.everything or bool(aliases & self._aliases)
 
 
+class Copies:
+    """Copies the checkpoints of a run that stay whatever comes: with `keep="all"` each, with `"every:N"` each Nth.
+
+    Args:
+        run: the run.
+        count: the checkpoints that it has already.
+    """
+
+    def __init__(self, run: RunInfo, count: int = 0) -> None:
+        self._folder = Path(run.path)
+        self._policy = Policy(run.keep)
+        self._count = count
+        self._mutex = threading.Lock()
+
+    def take(self, files: Iterable[File]) -> None:
+        """Copies those of the files that are such checkpoints, and notes where."""
+        for file in files:
+            if file.kind == "model":
+                with self._mutex:
+                    number, self._count = self._count, self._count + 1
+                if self._policy.stays(frozenset(), number):
+                    self._take(file, number)
+
+    def _take(self, file: File, number: int) -> None:
+        source = Path(file.path)
+        kept = f"files/models/{number:06d}-{as_file_name(source.name)}"
+        try:
+            copy(source, self._folder / kept)
+        except OSError as error:
+            warn(
+                f"{source} could not be copied to {self._folder / kept}: {error.strerror}. Training goes on."
+            )
+            remove(self._folder / kept)
+        else:
+            file.kept = kept
+
+
 class Keeper:
     """Keeps the files of one run; safe with threads, and with another process that delivers the same run."""
 
@@ -81,7 +122,7 @@ class Keeper:
                 found = records[key]
                 file.sha256, file.kept, file.superseded = found.sha256, found.kept, found.superseded
 
-    @contextmanager
+    @contextlib.contextmanager
     def _records(self) -> Iterator[dict[str, _Kept]]:
         try:
             records = msgspec.json.decode(self._record.read_bytes(), type=dict[str, _Kept])
@@ -94,7 +135,7 @@ class Keeper:
 
     def _keep(self, file: File, key: str) -> _Kept:
         if file.kept:  # the training wrote it into the folder itself
-            return _Kept(file.kind, sha256=_hash(self._folder / file.kept), kept=file.kept)
+            return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
         source = Path(file.path)
         if not _unchanged(file, source):
             return _Kept(file.kind, file.aliases, superseded=True)
@@ -102,24 +143,15 @@ class Keeper:
             digest = _hash(source)
             return _Kept(file.kind, file.aliases, digest, superseded=not _unchanged(file, source))
         name = f"files/{key.replace(':', '-')}-{as_file_name(source.name)}"
-        digest = self._copy(source, self._folder / name)
-        if digest and _unchanged(file, source):
-            return _Kept(file.kind, file.aliases, digest, name)
-        _remove(self._folder / name)
+        # What is written from now on must show a later time.
+        time.sleep(min(max(file.mtime + _TICK_S - time.time(), 0.0), _TICK_S))
+        with contextlib.suppress(FileNotFoundError):  # it vanished meanwhile
+            copy(source, self._folder / name)
+            digest = _hash(self._folder / name)
+            if _unchanged(file, source):
+                return _Kept(file.kind, file.aliases, digest, name)
+        remove(self._folder / name)
         return _Kept(file.kind, file.aliases, superseded=True)
-
-    def _copy(self, source: Path, target: Path) -> str:
-        """Copies a file or folder and returns its hash, empty where it vanished meanwhile."""
-        _remove(target)
-        try:
-            for part in _parts(source):
-                copy = target / part.relative_to(source) if part != source else target
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                with part.open("rb") as original, copy.open("wb") as written:
-                    shutil.copyfileobj(original, written, _CHUNK)
-        except FileNotFoundError:
-            return ""
-        return _hash(target)
 
     def _drop(self, records: dict[str, _Kept]) -> None:
         """Removes the copies of checkpoints that do not stay."""
@@ -130,8 +162,22 @@ class Keeper:
             taken |= borne
             newest = number == len(models) - 1
             if record.kept and not newest and not self._policy.stays(borne, number):
-                _remove(self._folder / record.kept)
+                remove(self._folder / record.kept)
                 record.kept, record.superseded = "", True
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file or folder to where nothing shall be left of an earlier one, without holding it in memory.
+
+    Raises:
+        OSError: it cannot be read or written, or vanished meanwhile.
+    """
+    remove(target)
+    for part in _parts(source):
+        place = target / part.relative_to(source) if part != source else target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("rb") as original, place.open("wb") as written:
+            shutil.copyfileobj(original, written, _CHUNK)
 
 
 def _unchanged(file: File, path: Path) -> bool:
@@ -165,7 +211,8 @@ def _hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a file or folder, which need not be there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -20,6 +20,7 @@ from . import environment, folder, journal, media, values
 from .errors import InvalidValueError, TrackhooksError, warn
 from .event import FINAL, File, Media, RunInfo, Text
 from .hooks import CallbackList
+from .keeping import Copies
 from .names import better
 from .place import Place
 from .redaction import redact_text
@@ -85,6 +86,8 @@ class Recording:
         self._epoch_started = 0.0
         self._best: dict[str, float] = {}
         self._pictures = 0
+        self._copies = Copies(info)
+        self._updates = 0
         self._to_tear_down = False
         self.closed = False
         """Whether it has ended for good."""
@@ -102,12 +105,16 @@ class Recording:
     def _catch_up(self) -> None:
         """Goes on where the journal ends."""
         assert self._events is not None
+        models = 0
         with journal.Reader(self.path) as events:
             for event in events:
                 self._events.index = self._pictures = event.index + 1
+                models += sum(file.kind == "model" for file in event.files)
+                self._updates += event.hook == "on_params_update"
                 self.place.replay(event)
                 if event.hook == "on_fit_epoch_end":
                     self._note_best(event.metrics)
+        self._copies = Copies(self.info, models)
 
     # Identity
 
@@ -194,6 +201,8 @@ class Recording:
             more |= self._cross_edge(hook)
         if not self.records:
             return
+        if "files" in more:
+            self._copies.take(more["files"])
         with self._mutex:
             self.place.hear(hook, epoch)
             if hook in _EVALUATIONS and not self.callbacks.state.training:
@@ -244,6 +253,9 @@ class Recording:
         elif hook == "on_fit_epoch_end":
             metrics = on_host(self.numbers(metrics))
             self._note_best(metrics)
+        elif hook == "on_params_update":
+            self._updates += 1
+            return {**metrics, "model/updates": self._updates}
         elif hook == "on_train_end":
             return {f"best/{name}": value for name, value in self._best.items()} | dict(metrics)
         return metrics
