@@ -582,7 +582,7 @@ def test_what_is_no_number_of_epochs_is_refused_where_it_is_written(run: Run, wr
             run.epochs(3, start=wrong)
 
 
-def test_a_run_that_is_resumed_goes_on_behind_its_last_whole_epoch(tmp_path: Path) -> None:
+def test_a_run_that_is_resumed_trains_the_epoch_that_was_left_again_at_the_same_steps(tmp_path: Path) -> None:
     with pytest.raises(Left), trackhooks.run(dir=tmp_path, delivery="off") as run:
         for epoch in run.epochs(5):
             for batch in run.train(range(2)):
@@ -594,10 +594,23 @@ def test_a_run_that_is_resumed_goes_on_behind_its_last_whole_epoch(tmp_path: Pat
         for _ in resumed.epochs(1):
             for _ in resumed.train(range(2)):
                 resumed.log(loss=4.0)
-    assert [event.step for event in events(run, "on_train_batch_end")] == [0, 1, 2, 3, 4]
+    assert [event.step for event in events(run, "on_train_batch_end")] == [0, 1, 2, 2, 3]
     assert [event.epoch for event in events(run, "on_fit_epoch_end")] == [0, 1]
     assert metrics(run, "on_train_end")[-1]["best/train/loss"] == 3.0
     assert resumed.status == "finished"
+
+
+def test_a_step_that_the_user_has_set_counts_more_than_where_the_epoch_began(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        for _ in run.epochs(2):
+            for _ in run.train(range(3)):
+                pass
+    with trackhooks.run(resume=run.path, delivery="off") as resumed:
+        resumed.step = 10
+        for _ in resumed.epochs(2, start=1):
+            for _ in resumed.train(range(3)):
+                pass
+    assert [event.step for event in events(run, "on_train_batch_end")] == [*range(6), 11, 12, 13]
 
 
 def test_without_epochs_each_pass_is_one(run: Run) -> None:

@@ -1,4 +1,9 @@
-"""`Place`: where a run is on its two axes, training steps and epochs, across trainings and resumes."""
+"""`Place`: where a run is on its two axes, training steps and epochs, across trainings and resumes.
+
+A training that resumes repeats what was trained since its checkpoint. Its first epoch is then one that the run has
+already, and begins at the step where it began before: so the steps mean what they would without the interruption, and
+trackers can put the new ones in the place of the old.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +26,8 @@ class Place:
         self._in_batch = False
         self._in_first_epoch = False
         self._epochs_before = 0
+        self._begins: dict[int, int] = {}
+        """Epoch → the last step before it."""
         self._own_steps = -1
         self._outside = {"on_val_end": -1, "on_predict_end": -1}
 
@@ -29,6 +36,15 @@ class Place:
     def training_starts(self) -> None:
         """Expects the first epoch of a training."""
         self._in_first_epoch = True
+
+    def jump(self, step: int) -> None:
+        """Goes on behind this step, whatever was known of the steps."""
+        self.step = step
+        self._begins.clear()
+
+    def expect(self, epoch: int, step: int) -> None:
+        """Says behind which step an epoch begins, as far as this is not known."""
+        self._begins.setdefault(epoch, max(self.step, step))
 
     def hear(self, hook: str, epoch: int | None) -> None:
         """Follows a hook that ends no training batch."""
@@ -43,11 +59,14 @@ class Place:
 
     def _start_epoch(self, epoch: int | None) -> None:
         """A training that counts from 0 again goes on behind the epochs that the run already has."""
-        if self._in_first_epoch:
+        first, self._in_first_epoch, self._in_batch = self._in_first_epoch, False, False
+        if first:
             self._epochs_before = self.epochs_done if epoch == 0 else 0
-        self._in_first_epoch = self._in_batch = False
-        self.before_epoch = self.step
         self.epoch = self.epoch + 1 if epoch is None else epoch + self._epochs_before
+        if first:
+            self.step = self._begins.get(self.epoch, self.step)
+        self.before_epoch = self.step
+        self._begins.setdefault(self.epoch, self.step)
 
     def start_batch(self) -> None:
         """What is logged from now on stands at the step of the batch that starts."""
@@ -93,6 +112,7 @@ class Place:
             self.step = max(self.step, event.step)
         elif event.hook == "on_train_epoch_start":  # with what stands before it, where a run was rewound
             self.epoch, self.step = event.epoch, event.step
+            self._begins.setdefault(event.epoch, event.step)
         elif event.hook == "on_fit_epoch_end":
             self.epochs_done = event.epoch + 1
         elif event.hook in self._outside and event.epoch < 0:

@@ -517,8 +517,7 @@ class TrackerPromises:
             train(run, epochs=2)
         trial.deliver(run.path)
         with trial.record(resume=run.path) as resumed:
-            resumed.step = 2  # the checkpoint is of the end of epoch 0
-            train(resumed, 3, start=1, more=100.0)
+            train(resumed, 3, start=1, more=100.0)  # the checkpoint is of the end of epoch 0
         again = {name: 3 if name.startswith("batch/") else 1 for name in losses(3)}
         expected = {
             name: [(x, value + (-100 if "late" in name else 100) * (x >= again[name])) for x, value in points]

@@ -145,7 +145,7 @@ class Recording:
 
     @step.setter
     def step(self, value: int) -> None:
-        self.place.step = value
+        self.place.jump(value)
 
     @property
     def epoch(self) -> int:

@@ -252,7 +252,8 @@ class Loop:
     def _start_training(self, trainer: Any) -> None:
         """A training that resumes goes on behind the batches that its checkpoint has seen."""
         batches = len(trainer.train_loader)
-        self.recording.step = max(self.recording.step, trainer.start_epoch * batches - 1)
+        if trainer.start_epoch:
+            self.recording.place.expect(trainer.start_epoch, trainer.start_epoch * batches - 1)
         self._leave_marker(trainer)
         self.run.callbacks.set_model(unwrapped(trainer.model))
         self.run.callbacks.set_params(
