@@ -6,17 +6,18 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..callback import Logs
 from ..errors import MissingPackageError
 from ..hooks import CallbackList
-from . import keras_model
-from .keras_loop import Loop
+from . import keras_model, marker
+from .keras_loop import Loop, backup_folder
 from .ordering import InOrder
 
-Choose = Callable[[Any, bool, bool], Loop]
-"""(model, whether it trains, whether it resumes a training) → the loop that hears it."""
+Choose = Callable[[Any, bool, bool | Path], Loop]
+"""(model, whether it trains, whether it resumes a training, or the run of that one) → the loop that hears it."""
 
 
 class Bridge:
@@ -93,11 +94,14 @@ class Bridge:
 
     def _start(self, mode: str) -> None:
         if not self._modes:
-            resumes = bool(
-                self._arguments.get("initial_epoch") or getattr(self._model, "_initial_epoch", None)
-            )
-            self._loop = self._choose(self._model, mode == "train", resumes)
+            self._loop = self._choose(self._model, mode == "train", self._resumes())
         self._modes.append(mode)
+
+    def _resumes(self) -> bool | Path:
+        if not (self._arguments.get("initial_epoch") or getattr(self._model, "_initial_epoch", None)):
+            return False
+        backup = backup_folder(self._arguments)
+        return (marker.find(backup) if backup is not None else None) or True
 
     def _add(self, call: Callable[..., None], *arguments: Any) -> None:
         self._order.add(functools.partial(call, *arguments))

@@ -15,7 +15,7 @@ from ..callback import Logs
 from ..event import File
 from ..names import prefixed
 from ..recording import Recording, status_of
-from . import keras_model, others
+from . import keras_model, marker, others
 
 _BATCH_HOOKS = tuple(
     f"on_{part}_batch_{edge}" for part in ("train", "val", "predict") for edge in ("start", "end")
@@ -210,23 +210,20 @@ class Loop:
 
     def saved(self, path: Path) -> None:
         """A checkpoint has been written; where the last batch of an epoch is over, so is its training part."""
-        if self._was_given("BackupAndRestore", lambda callback: _is_within(path, callback.backup_dir)):
-            return  # it deletes them again
+        backup = backup_folder(self._arguments)
+        if backup is not None and path.absolute().is_relative_to(backup):
+            marker.leave(backup, self.recording)  # it deletes both again when the training has ended
+            return
         if self._steps and self._batch >= self._steps - 1:
             self.end_train_part(self.rates())
-        best = self._was_given(
-            "ModelCheckpoint", lambda made: made.save_best_only and _is_made_from(path, made.filepath)
+        best = any(
+            made.save_best_only and _is_made_from(path, made.filepath)
+            for made in _given(self._arguments, "ModelCheckpoint")
         )
         if path.exists():
             self.recording.log_model(path, ["best" if best else "last"])
         else:  # in a store that only Keras can read
             self.callbacks.run_callbacks("on_model_save")
-
-    def _was_given(self, kind: str, holds: Callable[[Any], bool]) -> bool:
-        """Whether `fit` was given a callback of this class of Keras, of which that holds."""
-        found = flatten(self._arguments.get("callbacks"))
-        named = [made for made in found if any(cls.__name__ == kind for cls in type(made).__mro__)]
-        return any(map(holds, named))
 
     @contextmanager
     def exporting(self, path: Path, form: str) -> Iterator[None]:
@@ -251,13 +248,21 @@ def flatten(callbacks: Any) -> list[Any]:
     return [callbacks]
 
 
+def backup_folder(arguments: Mapping[str, Any]) -> Path | None:
+    """Where a `BackupAndRestore` among the callbacks of a `fit` keeps what an interrupted training goes on from."""
+    folders = (Path(found.backup_dir) for found in _given(arguments, "BackupAndRestore"))
+    return next((folder.absolute() for folder in folders), None)
+
+
+def _given(arguments: Mapping[str, Any], kind: str) -> list[Any]:
+    """The callbacks that `fit` was given of this class of Keras."""
+    found = flatten(arguments.get("callbacks"))
+    return [made for made in found if any(cls.__name__ == kind for cls in type(made).__mro__)]
+
+
 def _description(model: Any) -> dict[str, Any]:
     layers = [keras_model.summary(model), keras_model.graph(model)] if hasattr(model, "layers") else []
     return {"params": keras_model.sizes(model), "media": layers}
-
-
-def _is_within(path: Path, folder: Any) -> bool:
-    return path.absolute().is_relative_to(Path(folder).absolute())
 
 
 def _is_made_from(path: Path, template: Any) -> bool:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InvalidValueError
-from ..folder import INFO
 from ..recording import Recording
+from . import marker
 from .patching import Around, Patches
-from .ultralytics_loop import MARKER, Loop
+from .ultralytics_loop import Loop
 
 MODULE = "ultralytics.engine.model"
 """Where the class of the models is."""
@@ -132,11 +132,7 @@ def _resumed(model: Any, resume: Any) -> bool | Path:
     if not resume:
         return False
     checkpoint = resume if isinstance(resume, (str, os.PathLike)) else model.ckpt_path
-    try:
-        run = Path((Path(checkpoint).parent.parent / MARKER).read_text(encoding="utf-8").strip())
-    except (OSError, TypeError, UnicodeDecodeError):
-        return True
-    return run if (run / INFO).is_file() else True
+    return (marker.find(Path(checkpoint).parent.parent) if checkpoint else None) or True
 
 
 # The modes

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,11 +20,8 @@ from ..event import FINAL
 from ..hooks import Function
 from ..recording import Recording, status_of
 from ..vocabulary import BY_NAME
-from . import others, ultralytics_launch
+from . import marker, others, ultralytics_launch
 from .ultralytics_parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
-
-MARKER = ".trackhooks"
-"""A file that Ultralytics' folder of a training gets: the folder of the run, for a training that resumes it."""
 
 Callbacks = MutableMapping[str, list[Function]]
 """The `callbacks` of a model, trainer, validator, predictor or exporter."""
@@ -254,7 +251,7 @@ class Loop:
         batches = len(trainer.train_loader)
         if trainer.start_epoch:
             self.recording.place.expect(trainer.start_epoch, trainer.start_epoch * batches - 1)
-        self._leave_marker(trainer)
+        marker.leave(Path(trainer.save_dir), self.recording)
         self.run.callbacks.set_model(unwrapped(trainer.model))
         self.run.callbacks.set_params(
             {
@@ -264,12 +261,6 @@ class Loop:
                 "initial_epoch": trainer.start_epoch,
             }
         )
-
-    def _leave_marker(self, trainer: Any) -> None:
-        if self.recording.records:
-            with suppress(OSError):  # a training that resumes then opens a run of its own
-                marker = Path(trainer.save_dir) / MARKER
-                marker.write_text(f"{self.recording.path.absolute()}\n", encoding="utf-8")
 
     def _close_training(self, told: Told) -> None:
         if self._apart:
