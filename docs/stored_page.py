@@ -56,7 +56,10 @@ STORED: dict[str, tuple[str, tuple[str, ...]]] = {
     "on_predict_batch_start": ("nothing", ()),
     "on_predict_postprocess_end": ("nothing", ()),
     "on_predict_batch_end": ("nothing by itself", ()),
-    "on_predict_end": ("count, samples a second, times, as `predict/…`", ("other",)),
+    "on_predict_end": (
+        "count, samples a second, times, as `predict/…`; the first pictures, where Ultralytics saves them",
+        ("other", "image"),
+    ),
     "on_export_start": ("the moment, in the journal", ()),
     "on_export_end": ("the exported file: format, size, duration, its checkpoint", ("export",)),
 }  # fmt: skip

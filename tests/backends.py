@@ -301,7 +301,8 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
         files={file["path"]: sha256(Path(file["local_path"])) for artifact in artifacts.values()
                if artifact["type"] in ("model", "export", "file") for file in artifact["manifest"]["contents"]},
         images=series((name, row["step"], (row[f"{name}.width"], row[f"{name}.height"]))
-                      for name, _, row in wandb_media(held, "image-file")),
+                      for kind in ("image-file", "images/separated")
+                      for name, _, row in wandb_media(held, kind) for _ in range(row.get(f"{name}.count", 1))),
         texts=series((name, row["step"], wandb_text(folder / row[f"{name}.path"]))
                      for name, folder, row in wandb_media(held, "html-file")),
         tables=series((name, row["step"], table_rows(folder / row[f"{name}.path"]))

@@ -85,7 +85,7 @@ def in_ultralytics(run: trackhooks.Run, folder: Path) -> None:
     run.attach(model)
     shapes.train(model, epochs=EPOCHS, plots=True, seed=0)
     shapes.validate(model)
-    shapes.predict(model)
+    shapes.predict(model, save=True)
     model.export(format="torchscript", imgsz=32, verbose=False)
 
 

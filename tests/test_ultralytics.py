@@ -606,6 +606,21 @@ def test_a_prediction_counts_its_images_and_their_time(shapes: Shapes, run: trac
         assert metrics[f"predict/{stage}_ms"] == pytest.approx(sum(times) / len(times))
 
 
+def test_the_pictures_that_a_prediction_saves_are_its_samples(shapes: Shapes, run: trackhooks.Run) -> None:
+    model = shapes.model()
+    run.attach(model)
+    shapes.predict(model)
+    assert files(run, "image") == []
+    results = shapes.predict(model, save=True, exist_ok=True)
+    drawn = sorted(Path(results[0].save_dir).glob("*.jpg"))
+    assert len(drawn) == 8
+    assert sorted(file.path for file in files(run, "image")) == [str(path) for path in drawn]
+    assert {file.name for file in files(run, "image")} == {"predict/images"}
+    for _ in shapes.predict(model, save=True, exist_ok=True, stream=True):
+        break  # a stream that was left
+    assert len(files(run, "image")) > 8
+
+
 def test_a_stream_is_recorded_when_it_ends(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)

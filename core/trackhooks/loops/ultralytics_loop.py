@@ -292,7 +292,7 @@ class Loop:
     def record_left_prediction(self) -> None:
         """Records what was predicted where a stream was left before its end: no hook fires then."""
         if self._prediction.running:
-            self._record("on_predict_end", Told(self._prediction.end()))
+            self._record("on_predict_end", self._prediction.end())
 
     def record_table(self, name: str, table: Any) -> None:
         """Records a table."""

@@ -20,6 +20,9 @@ from ..event import File, Text
 from ..recording import status_of
 from .modules import graph, settings, sizes
 
+_MOST_SAMPLES = 16
+_TICK_S = 0.05
+"""A file's time may be that of the last tick of the clock."""
 _STAGES = ("preprocess", "inference", "postprocess")
 
 
@@ -203,11 +206,14 @@ class Prediction:
         self._images = 0
         self._results: Iterable[Any] = ()
         self._milliseconds: dict[str, float] = {}
+        self._began = 0.0
+        self._saved_in: Path | None = None
 
     def on_predict_start(self, predictor: Any) -> Told:
         """The beginning."""
         self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
-        self._started = time.monotonic()
+        self._started, self._began = time.monotonic(), time.time()
+        self._saved_in = Path(predictor.save_dir) if predictor.args.save else None
         return Told()
 
     def on_predict_batch_start(self, predictor: Any) -> Told:
@@ -231,11 +237,24 @@ class Prediction:
 
     def on_predict_end(self, predictor: Any) -> Told:
         """How many images, and the time that each took."""
-        return Told(self.end())
+        return self.end()
 
-    def end(self) -> dict[str, float]:
+    def end(self) -> Told:
         """What has been predicted so far; a stream may be left before its end."""
         self.running, self._results = False, ()
+        return Told(self._counted(), more={"files": self._samples()})
+
+    def _samples(self) -> list[File]:
+        """The first pictures that were drawn, where the user had them saved (`save=True`)."""
+        if self._saved_in is None or not self._saved_in.is_dir():
+            return []
+        drawn = [
+            path for path in self._saved_in.glob("*.jpg") if path.stat().st_mtime >= self._began - _TICK_S
+        ]
+        first = sorted(drawn, key=lambda path: (path.stat().st_mtime, path.name))[:_MOST_SAMPLES]
+        return there(file_if_there(path, "image", name="predict/images") for path in first)
+
+    def _counted(self) -> dict[str, float]:
         seconds = time.monotonic() - self._started
         found = {"predict/samples": float(self._images)}
         if self._images and seconds > 0:
