@@ -76,3 +76,9 @@ def steps(run: Path | str) -> list[int]:
 def samples(run: Path | str) -> list[int]:
     """The numbers of the measurements that were delivered, in order."""
     return [line["number"] for line in read(run) if "system" in line]
+
+
+class OnlyLater(Lines):
+    """Takes no metrics of earlier batches after those of later ones."""
+
+    takes_earlier = False

@@ -297,6 +297,28 @@ def test_sync_every_so_many_steps() -> None:
     assert lines.steps(path) == [0, 5]
 
 
+def test_sync_every_step_delivers_what_was_held_back_before_and_then_there_is_nothing_to_do() -> None:
+    path = train("a", "csv")
+    good("sync", "a", "--every", "5")
+    assert [row[0] for row in columns(path / "batches.csv")] == ["step", "0", "5"]
+    assert "a → csv: nothing new" in good("sync", "a")
+    assert "a → csv: delivered" in good("sync", "a", "--every", "1")
+    assert [row[0] for row in columns(path / "batches.csv")] == ["step", *map(str, range(10))]
+    assert "a → csv: nothing new" in good("sync", "a", "--every", "1")
+
+
+def columns(table: Path) -> list[list[str]]:
+    return [row.split(",") for row in table.read_text().splitlines()]
+
+
+def test_sync_to_a_tracker_that_takes_nothing_earlier_says_so() -> None:
+    train("a")
+    good("sync", "a", "--to", "lines:OnlyLater", "--every", "5")
+    result = call("sync", "a", "--to", "lines:OnlyLater", "--every", "1")
+    assert result.exit_code == 1
+    assert "8 batches were held back" in result.output
+
+
 def test_sync_remembers_the_options_that_the_run_was_made_with(here: Path) -> None:
     path = train("a", "lines:Lines", csv={"dir": "tables", "every": 5})
     good("sync", "a")

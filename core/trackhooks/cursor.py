@@ -73,6 +73,8 @@ class Cursor(Place, omit_defaults=True, kw_only=True):
     """The metrics that the tracker has of the present epoch."""
     passed: float | None = None
     """When a batch's metrics last passed the throttle."""
+    held_back: int = 0
+    """The batches whose metrics did not pass it: they are in the journal only."""
     told: str = ""
     """The status that the journal has given to the run so far; empty while it goes on."""
     reason: str = ""

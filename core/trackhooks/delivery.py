@@ -46,6 +46,7 @@ class Feed:
         keeper: where the run's files are kept.
         spec: what the cursor remembers of how to find the tracker.
         batch: events between two flushes, at most.
+        anew: delivers from the beginning where the tracker was fed less often than `spec` says.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Feed:
         every: int | str | None = None,
         spec: Spec | None = None,
         batch: int = 5000,
+        anew: bool = False,
     ) -> None:
         self.run = run
         self.ending = False
@@ -65,6 +67,7 @@ class Feed:
         self._keeper = keeper
         self._every = every
         self._batch = batch
+        self._anew = anew
         self._spec = Spec(spec.name, every=spec.every) if spec is not None else None
         self._tracker: Tracker | None = None
         self._sources: list[_Source] = []
@@ -129,7 +132,7 @@ class Feed:
         made = self._make()
         made.run = self.run
         self._take(made)
-        self.cursor = load_cursor(self.run, made, self._spec)
+        self.cursor = self._load_cursor(made)
         self._throttle = Throttle(self._every if self._every is not None else made.every)
         if self.cursor.passed is not None:
             self._throttle.last = self.cursor.passed
@@ -139,6 +142,20 @@ class Feed:
         if made.system:  # first, since they are few: a journal that is far ahead must not hold them up
             self._sources.insert(0, _Source(self.run, SYSTEM, self.cursor.system))
         self._tracker = made
+
+    def _load_cursor(self, made: Tracker) -> Cursor:
+        found = load_cursor(self.run, made)
+        every = found.spec.every if found.spec is not None else None
+        if not (self._anew and found.held_back and every != self._every):
+            return load_cursor(self.run, made, self._spec)
+        if not made.takes_earlier:
+            raise TrackhooksError(
+                f"{made.name} cannot take metrics of earlier batches once it has later ones, and"
+                f" {found.held_back} batches were held back. Deliver the run to another place: --option {made.name}.…"
+            )
+        fresh = Cursor(tracker=made.name, destination=found.destination, spec=self._spec)
+        save_cursor(self.run, made, fresh)  # before the tracker forgets what it has
+        return fresh
 
     def _take(self, made: Tracker) -> None:
         """One feed for a tracker and destination at a time, across processes."""
@@ -156,7 +173,9 @@ class Feed:
         assert self._tracker is not None
         hook = BY_NAME.get(event.hook)
         wanted = hook is None or hook.journaled or event.hook in self._tracker.wants
-        if wanted and event.index not in source.place.skipped and self._throttle.passes(event):
+        if not self._throttle.passes(event):
+            self.cursor.held_back += 1
+        elif wanted and event.index not in source.place.skipped:
             if not self._started:
                 self._start()
             self._current = (source.name, event.index)
@@ -288,6 +307,7 @@ def deliver(
     path: str | Path,
     specs: Sequence[Spec | Tracker] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    anew: bool = False,
 ) -> dict[str, str]:
     """Delivers all of a run that is not delivered yet, in this process.
 
@@ -295,6 +315,7 @@ def deliver(
         path: the run's folder.
         specs: the trackers; by default those that the run was made with.
         progress: called with the tracker's name, the bytes of the journal that are delivered, and all of them.
+        anew: delivers all again where a tracker was fed less often than its spec says now.
 
     Returns:
         The name of each tracker that failed → why.
@@ -314,6 +335,7 @@ def deliver(
             keeper,
             None if isinstance(spec, Tracker) else spec.every,
             None if isinstance(spec, Tracker) else spec,
+            anew=anew,
         )
         feed.ending = run.status in FINAL
         try:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
 
+from .cursor import Spec
+from .delivery import deliver
 from .errors import InvalidValueError, unknown
 from .event import RunInfo
 from .sample_runs import (
@@ -41,6 +43,7 @@ ABILITIES: Final = {
     "infinity": "infinities as metrics",
     "doubles": "metrics with all 64 bits",
     "rewind": "steps that are trained again in the place of those from before",
+    "earlier": "metrics of earlier batches after those of later ones",
 }
 """What a backend may be unable to hold."""
 
@@ -526,6 +529,16 @@ class TrackerPromises:
         seen = trial.delivered(run.path)
         assert repeated(seen.metrics) == {}
         assert among(seen.metrics, expected) == expected
+
+    @needs("earlier")
+    def test_metrics_of_batches_that_were_held_back_are_delivered_later(self, trial: Trial) -> None:
+        with trial.record() as run:
+            log_everything(run, epochs=2)
+        assert deliver(run.path, [Spec(trial.spec.name, trial.spec.options, every=2)]) == {}
+        assert among(trial.read(run.path).metrics, losses(2)) != losses(2)
+        for _ in range(2):
+            assert deliver(run.path, [trial.spec], anew=True) == {}
+            self.assert_all_once(trial.read(run.path), everything(1))
 
     # Exactly once
 

@@ -64,6 +64,8 @@ class Tracker:
     """The packages it imports → the extra that installs each (`{"mlflow": "trackhooks[mlflow]"}`)."""
     every: ClassVar[int | str] = 1
     """How often it takes the metrics of training batches by default: every N steps, or `"1s"`."""
+    takes_earlier: ClassVar[bool] = True
+    """Whether it takes metrics of earlier batches after later ones, so that what `every` held back can follow."""
     system: ClassVar[bool] = True
     """Whether it takes the measurements of the process and the machine, `system/…`, as metrics over their own steps."""
     wants: ClassVar[frozenset[str]] = frozenset()
@@ -87,8 +89,8 @@ class Tracker:
     def active(cls) -> Mapping[str, Any]:
         """The options that join what the program has opened in this backend by itself, such as an MLflow run.
 
-        Asked in the training process when a run opens. The backend is not to be imported for it; options that the user
-        gave count more.
+        Asked in the training process when a run opens. The backend is not to be imported for it. Where an option that
+        the user gave is another, the run is to go elsewhere, and nothing is joined.
         """
         return {}
 

@@ -84,6 +84,7 @@ class WandB(Tracker):
     requires = {"wandb": "trackhooks[wandb]"}  # noqa: RUF012 - a ClassVar of the base
     every = "1s"
     system = False
+    takes_earlier = False
     _run: Any
     """W&B's own."""
 

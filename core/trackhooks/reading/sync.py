@@ -54,7 +54,8 @@ def sync(
         path: the run's folder.
         to: the trackers; where there is none, those that the run was made with.
         options: more options than the run was made with, by tracker.
-        every: how often the trackers take the metrics of batches; None for as often as the run was made with.
+        every: how often the trackers take the metrics of batches; None for as often as the run was made with. Those
+            that were held back before are delivered, too.
         progress: called with the tracker's name, the bytes of the journal that are delivered, and all of them.
 
     Raises:
@@ -65,7 +66,7 @@ def sync(
     known = [spec for spec in specs if ":" in spec.name or spec.name in tracker.entry_points()]
     before = {spec.name: cursors(run.path, spec.name) for spec in specs}
     failed = {spec.name: _OBJECT for spec in specs if spec not in known and not _is_done(run, spec.name)}
-    failed |= deliver(path, known, progress)
+    failed |= deliver(path, known, progress, anew=every is not None)
     running = folder.read_info(path).status not in FINAL
     return [_outcome(run, spec.name, running, before[spec.name], failed.get(spec.name, "")) for spec in specs]
 
@@ -98,8 +99,8 @@ def _specs(run: RunInfo, to: list[str], options: Options, every: int | str | Non
     return specs
 
 
-def _place(cursor: Cursor) -> tuple[str, int, str]:
-    return cursor.destination, cursor.offset, cursor.status
+def _place(cursor: Cursor) -> tuple[str, int, str, int]:
+    return cursor.destination, cursor.offset, cursor.status, cursor.held_back
 
 
 def _is_done(run: RunInfo, name: str) -> bool:
