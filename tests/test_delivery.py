@@ -285,7 +285,9 @@ def test_a_run_is_delivered_to_one_tracker_by_one_process_at_a_time(tmp_path: Pa
         assert "by another process" in deliver(run.path)["lines:Lines"]
 
 
-@pytest.mark.parametrize(("every", "expected"), [(3, [0, 3, 6, 9, 12, 15, 18]), ("1h", None), ("10s", [0])])
+@pytest.mark.parametrize(
+    ("every", "expected"), [(3, [0, 3, 6, 9, 12, 15, 18]), ("1h", None), ("10s", [0, 9, 19])]
+)
 def test_a_tracker_takes_the_metrics_of_batches_as_often_as_asked(
     tmp_path: Path, every: int | str, expected: list[int] | None
 ) -> None:
@@ -299,6 +301,40 @@ def test_a_tracker_takes_the_metrics_of_batches_as_often_as_asked(
     assert lines.steps(run.path) == expected
     epochs = [line["epoch"] for line in lines.read(run.path) if line.get("axis") == "epoch"]
     assert set(epochs) == {0, 1}
+
+
+def test_the_last_batch_that_was_held_back_is_not_forgotten_when_the_delivery_dies(tmp_path: Path) -> None:
+    with trackhooks.run("lines:Lines", dir=tmp_path, delivery="off", every="10s") as run:
+        for _ in run.epochs(1):
+            for batch in run.train(range(5)):
+                run.log(loss=batch)
+            deliver(run.path)  # as far as the last batch but one
+    deliver(run.path)
+    assert lines.steps(run.path) == [0, 4]
+    (cursor,) = cursors(run.path)
+    assert (cursor.held_back, cursor.waiting) == (3, b"")
+
+
+def test_the_last_batch_of_a_training_that_was_killed_comes_before_its_status(tmp_path: Path) -> None:
+    with running(tmp_path, ENDLESS.format(trackers='"lines:Lines", every="10min"', before="")) as process:
+        kill_after(process, tmp_path, 100)
+    run = tmp_path / "runs" / "endless"
+    until(lambda: ended(run, "lines"))
+    recorded = [event.step for event in trackhooks.journal.read(run) if event.hook == "on_train_batch_end"]
+    assert lines.steps(run) == [0, recorded[-1]]
+
+
+def test_a_last_batch_that_a_tracker_cannot_take_is_left_out_and_what_follows_arrives(tmp_path: Path) -> None:
+    with trackhooks.run("lines:Lines", dir=tmp_path, delivery="off", every="10s") as run:
+        for _ in run.epochs(2):
+            for batch in run.train(range(3)):
+                run.log({"poison": 1.0} if run.step == 1 else {"loss": batch})
+            deliver(run.path, [Spec("lines:Lines", {"poison": "batch/poison"}, "10s")])
+    deliver(run.path, [Spec("lines:Lines", {"poison": "batch/poison"}, "10s")])
+    assert lines.steps(run.path) == [0, 5]
+    (cursor,) = cursors(run.path)
+    assert len(cursor.skipped) == 1
+    assert cursor.status == "finished"
 
 
 def test_tracker_objects_are_fed_in_this_process(tmp_path: Path) -> None:

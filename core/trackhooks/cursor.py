@@ -73,6 +73,8 @@ class Cursor(Place, omit_defaults=True, kw_only=True):
     """The metrics that the tracker has of the present epoch."""
     passed: float | None = None
     """When a batch's metrics last passed the throttle."""
+    waiting: bytes = b""
+    """The last batch, where the throttle held it back, as MessagePack: it passes in front of the epoch's end."""
     held_back: int = 0
     """The batches whose metrics did not pass it: they are in the journal only."""
     told: str = ""

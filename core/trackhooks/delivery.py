@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from .cursor import Cursor, Place, Spec, cursor_path, load_cursor, save_cursor
 from .ending import end_if_dead
 from .errors import TrackhooksError
@@ -136,6 +138,8 @@ class Feed:
         self._throttle = Throttle(self._every if self._every is not None else made.every)
         if self.cursor.passed is not None:
             self._throttle.last = self.cursor.passed
+        if self.cursor.waiting:
+            self._throttle.waiting = msgspec.msgpack.decode(self.cursor.waiting, type=Event)
         made.epoch_metrics.restore(self.cursor.epoch)
         self._started = False
         self._sources = [_Source(self.run, FILE_NAME, self.cursor)]
@@ -172,20 +176,26 @@ class Feed:
     def _deliver(self, event: Event, source: _Source) -> None:
         assert self._tracker is not None
         hook = BY_NAME.get(event.hook)
-        wanted = hook is None or hook.journaled or event.hook in self._tracker.wants
-        if not self._throttle.passes(event):
-            self.cursor.held_back += 1
-        elif wanted and event.index not in source.place.skipped:
-            if not self._started:
-                self._start()
-            self._current = (source.name, event.index)
-            if event.files:
-                self._keeper.resolve(event)
-            event.run = self.run
-            self._tracker.handle(event)
+        if hook is None or hook.journaled or event.hook in self._tracker.wants:
+            due = self._throttle.due(event)
+            self.cursor.held_back += 1 - len(due)
+            for event_due in due:
+                self._hand_over(event_due, source)
         if event.status:
             self.cursor.told = event.status if event.status in FINAL else ""
             self.cursor.reason = event.reason
+
+    def _hand_over(self, event: Event, source: _Source) -> None:
+        assert self._tracker is not None
+        if event.index in source.place.skipped:
+            return
+        if not self._started:
+            self._start()
+        self._current = (source.name, event.index)
+        if event.files:
+            self._keeper.resolve(event)
+        event.run = self.run
+        self._tracker.handle(event)
 
     def _start(self) -> None:
         assert self._tracker is not None
@@ -204,6 +214,8 @@ class Feed:
         cursor = self.cursor
         cursor.state, cursor.epoch = state, self._tracker.epoch_metrics.state()
         cursor.passed = self._throttle.last
+        waiting = self._throttle.waiting
+        cursor.waiting = b"" if waiting is None else msgspec.msgpack.encode(waiting)
         cursor.url = self._tracker.url if self._started else cursor.url
         cursor.error, cursor.failures = None, 0
         if self._started:
@@ -248,7 +260,8 @@ class Feed:
         place = self.cursor.system if journal == SYSTEM else self.cursor
         careful_until = self._careful_until.get(journal, -1)
         failed = self._failed_at[journal, index] = self._failed_at.get((journal, index), 0) + 1
-        if failed >= _TRIES and place.index < careful_until:
+        # What had been waiting is behind the cursor already, and was handed over alone.
+        if failed >= _TRIES and (place.index < careful_until or index <= place.index):
             place.skipped = [*place.skipped, index]
             self.cursor.error = f"event {index} was skipped: {self.cursor.error}"
         elif failed >= _TRIES - 1:

@@ -1,14 +1,19 @@
-"""How often a tracker takes the metrics of training batches: every N steps, or at most once in so many seconds."""
+"""How often a tracker takes the metrics of training batches: every N steps, or at most once in so many seconds.
+
+With a time, the last batch of an epoch comes as well, so that a curve ends where the training did.
+"""
 
 from __future__ import annotations
 
 import re
 
 from .errors import InvalidValueError
-from .event import Event
+from .event import FINAL, Event
 
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
 _SHORTEST_S = 0.1
+_ENDS = frozenset({"on_train_epoch_end", "on_fit_epoch_end", "on_train_end", "teardown"})
+"""In front of these, since some trackers take no step before their last."""
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 
 
@@ -31,9 +36,25 @@ class Throttle:
             )
         self.last = float("-inf")
         """When a batch last passed, in seconds since 1970."""
+        self.waiting: Event | None = None
+        """The last batch, where it was held back: it passes in front of the epoch's end."""
 
-    def passes(self, event: Event) -> bool:
-        """Whether the tracker takes this event; only the metrics of training batches are ever held back."""
+    def due(self, event: Event) -> list[Event]:
+        """What the tracker takes now: nothing, the event, or the last batch in front of it.
+
+        Only the metrics of training batches are ever held back.
+        """
+        if not self._passes(event):
+            self.waiting = event if self._seconds else None
+            return []
+        if event.hook == "on_train_batch_end":
+            self.waiting = None
+        elif self.waiting is not None and (event.hook in _ENDS or event.status in FINAL):
+            last, self.waiting = self.waiting, None
+            return [last, event]
+        return [event]
+
+    def _passes(self, event: Event) -> bool:
         if event.hook != "on_train_batch_end" or event.params or event.files or event.media or event.status:
             return True
         if self._steps:
