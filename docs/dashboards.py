@@ -92,6 +92,11 @@ def picture(page: Page, name: str, address: str, shows: str) -> None:
     """The page at that address as a PNG file, when it shows that text and has drawn its charts."""
     page.goto(address)
     page.get_by_text(shows).first.wait_for()
+    keep(page, name)
+
+
+def keep(page: Page, name: str) -> None:
+    """The page as a PNG file, when it has drawn its charts."""
     page.wait_for_timeout(DRAW_MS)
     page.screenshot(path=IMAGES / f"{name}.png")
 
@@ -118,9 +123,39 @@ def mlflow(page: Page, folder: Path) -> None:
         charts = f"{address}#/experiments/{experiment}/runs?compareRunsMode=CHART"
         compare = f"{address}#/compare-runs?runs={as_query(runs)}&experiments={as_query([experiment])}"
         page.goto(charts)
-        page.get_by_role("button", name="Close").first.click()  # the assistant takes room from the charts
+        close_assistant(page)
         picture(page, "mlflow-runs", charts, "lr=0.1")
-        picture(page, "mlflow-compare", compare, "Parallel Coordinates")
+        page.goto(compare)
+        close_assistant(page)
+        toggle(page, PARAMETERS, "optimizer/lr")
+        toggle(page, METRICS, "batch/loss", "train/loss", "val/loss", "val/accuracy")
+        page.set_viewport_size({"width": 1280, "height": 1100})  # with the names of the runs below the plot
+        keep(page, "mlflow-compare")
+
+
+PARAMETERS, METRICS = 0, 1
+"""The two lists above the plot of MLflow's page that compares runs."""
+
+
+def close_assistant(page: Page) -> None:
+    """Takes the room back that MLflow's assistant takes from the charts, where it is open."""
+    page.wait_for_timeout(DRAW_MS)
+    for button in page.get_by_role("button", name="Close").all()[:1]:
+        button.click()
+
+
+def toggle(page: Page, which: int, *names: str) -> None:
+    """Chooses these in one of the lists, or no longer."""
+    page.get_by_role("combobox").nth(which).click(force=True)
+    options = page.locator(".du-bois-light-select-dropdown:not([style*='display: none'])")
+    for name in names:
+        option = options.get_by_title(name, exact=True)
+        while not option.count():  # the list draws only what can be seen
+            options.hover()
+            page.mouse.wheel(0, 100)
+            page.wait_for_timeout(200)
+        option.click()
+    page.keyboard.press("Escape")
 
 
 def mlflow_ids(uri: str) -> tuple[str, list[str]]:
