@@ -51,6 +51,47 @@ def test_an_active_mlflow_run_gets_the_metrics_and_goes_on(tmp_path: Path) -> No
     assert not (tmp_path / "mlflow.db").exists()
 
 
+def test_a_run_that_a_scheduler_has_made_gets_the_metrics_and_is_left_open(tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{tmp_path / 'own.db'}")
+    theirs = client.create_run(client.create_experiment("theirs", tmp_path.as_uri()), run_name="theirs").info
+    done = program(
+        tmp_path,
+        f"""
+        import os
+        os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///own.db"
+        os.environ["MLFLOW_RUN_ID"] = "{theirs.run_id}"
+        import trackhooks
+        with trackhooks.run("mlflow") as run:
+            run.log(loss=0.5)
+        assert run.wait(300)
+        """,
+    )
+    found = client.get_run(theirs.run_id)
+    assert (found.info.run_name, found.info.status, found.data.metrics["loss"]) == ("theirs", "RUNNING", 0.5)
+    assert "joins what is active in mlflow, and leaves it open" in done.stderr
+
+
+def test_an_active_mlflow_run_of_another_store_than_the_one_that_is_named_is_not_joined(
+    tmp_path: Path,
+) -> None:
+    done = program(
+        tmp_path,
+        """
+        import mlflow
+        import trackhooks
+        mlflow.set_tracking_uri("sqlite:///own.db")
+        with mlflow.start_run():
+            with trackhooks.run(mlflow={"tracking_uri": "sqlite:///other.db"}, project="p") as run:
+                run.log(loss=0.5)
+            assert run.wait(300)
+        """,
+    )
+    other = MlflowClient(f"sqlite:///{tmp_path / 'other.db'}")
+    (found,) = other.search_runs([other.get_experiment_by_name("p").experiment_id])
+    assert (found.info.status, found.data.metrics["loss"]) == ("FINISHED", 0.5)
+    assert "joins" not in done.stderr
+
+
 def test_an_active_wandb_run_is_fed_in_place_and_goes_on(tmp_path: Path) -> None:
     done = program(
         tmp_path,

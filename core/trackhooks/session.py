@@ -445,7 +445,7 @@ def _joining(chosen: Settings, run: str) -> tuple[list[Spec], list[Tracker]]:
     objects: list[Tracker] = []
     for spec in chosen.specs:
         active = find(spec.name).active()
-        if active:
+        if active and all(spec.options.get(name, value) == value for name, value in active.items()):
             spec = Spec(spec.name, {**active, **spec.options}, spec.every)
             say(f"run {run} joins what is active in {spec.name}, and leaves it open")
         made = spec.make()
