@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -47,3 +49,33 @@ class Server:
     def stop(self) -> None:
         os.killpg(self.process.pid, 9)
         self.process.wait()
+
+
+class SlowRelay(socketserver.ThreadingTCPServer):
+    """In front of a server: what it answers to an upload comes so many seconds late, as from one that stores slowly."""
+
+    daemon_threads = True
+
+    def __init__(self, server: Server, seconds: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Relayed)
+        self.behind, self.seconds = server.port, seconds
+        self.uri = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Relayed(socketserver.BaseRequestHandler):
+    server: SlowRelay
+
+    def handle(self) -> None:
+        self.uploads = False
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as behind:
+            threading.Thread(target=self._ask, args=(behind,), daemon=True).start()
+            while answer := behind.recv(1 << 16):
+                time.sleep(self.server.seconds if self.uploads else 0)
+                self.uploads = False
+                self.request.sendall(answer)
+
+    def _ask(self, behind: socket.socket) -> None:
+        while asked := self.request.recv(1 << 16):
+            self.uploads = self.uploads or asked.startswith(b"PUT ")
+            behind.sendall(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
-from mlflow_server import Server
+from mlflow_server import Server, SlowRelay
 
 from trackhooks.errors import InvalidValueError, UnknownNameError
 from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
@@ -38,11 +39,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
-@pytest.fixture(params=["sqlite", "server"])
+@pytest.fixture(params=["sqlite", "server", "database"])
 def uri(request: pytest.FixtureRequest) -> str:
+    if request.param == "database":
+        return str(request.getfixturevalue("database"))
     if request.param == "sqlite":
         return str(request.getfixturevalue("store"))
     return str(request.getfixturevalue("server").uri)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of another kind, in which the tests make experiments and models."""
+    if "TRACKHOOKS_TEST_MLFLOW_DB" not in os.environ:
+        pytest.skip(
+            "TRACKHOOKS_TEST_MLFLOW_DB names no database, such as postgresql+psycopg2://user@host/name"
+        )
+    monkeypatch.chdir(tmp_path)  # the artifacts go there
+    return os.environ["TRACKHOOKS_TEST_MLFLOW_DB"]
 
 
 @pytest.fixture
@@ -191,6 +205,13 @@ def test_a_changed_parameter_is_a_tag(feed: Feeding) -> None:
     assert "changed/epochs" not in stored(feed).data.tags
 
 
+def test_a_zero_character_which_not_every_database_takes_is_replaced(feed: Feeding) -> None:
+    feed.run.notes = "a\0b"
+    feed.crash().give(outside(0, params={"text": "a\0b"})).flush()
+    assert stored(feed).data.params["text"] == "a\N{REPLACEMENT CHARACTER}b"
+    assert stored(feed).data.tags["mlflow.note.content"] == "a\N{REPLACEMENT CHARACTER}b"
+
+
 def test_the_data_is_a_dataset_input(feed: Feeding) -> None:
     feed.give(outside(0, params={"data": "/data/coco8.yaml"})).flush()
     (given,) = stored(feed).inputs.dataset_inputs
@@ -223,6 +244,69 @@ def test_without_a_project_the_experiment_is_trackhooks_or_the_one_of_the_enviro
         experiments.append(client(store).get_experiment(found.info.experiment_id).name)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     assert experiments == ["trackhooks", "mine"]
+
+
+def test_the_experiment_of_the_environment_is_that_of_its_own_store_and_less_than_a_project(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = client(store).create_experiment(f"chosen {tmp_path}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", chosen)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    run = run_info(tmp_path / "a")
+    assert stored(Feeding(MLflow, run)).info.experiment_id == chosen
+    assert stored(feeding(f"sqlite:///{tmp_path}/other.db", run)).info.experiment_id != chosen
+    ours = stored(Feeding(MLflow, run_info(tmp_path / "b", project="p1"))).info.experiment_id
+    assert client(store).get_experiment(ours).name == "p1"
+
+
+def test_a_project_with_a_name_that_is_too_long_is_an_experiment_with_its_start(
+    tmp_path: Path, uri: str
+) -> None:
+    feeds = [feeding(uri, run_info(tmp_path / end, project="x" * 600 + end)) for end in ("a", "b", "a")]
+    ids = [stored(feed).info.experiment_id for feed in feeds]
+    assert ids[0] == ids[2] != ids[1]
+    assert client(uri).get_experiment(ids[0]).name.startswith("x" * 241)
+
+
+def test_a_deleted_experiment_gets_the_run_once_it_is_restored(tmp_path: Path, uri: str) -> None:
+    from mlflow import MlflowException
+
+    experiment = client(uri).create_experiment(f"deleted {tmp_path}")
+    client(uri).delete_experiment(experiment)
+    run = run_info(tmp_path / "a", project=f"deleted {tmp_path}")
+    with pytest.raises(MlflowException, match=f"restore --experiment-id {experiment}"):
+        feeding(uri, run)
+    client(uri).restore_experiment(experiment)
+    assert stored(feeding(uri, run)).info.experiment_id == experiment
+
+
+def test_what_mlflow_refuses_is_an_error_of_the_event_but_not_that_the_run_was_deleted(feed: Feeding) -> None:
+    from mlflow import MlflowException
+
+    with pytest.raises(ValueError, match="timestamp"):  # delivery leaves it out after some tries
+        feed.give(Event("log", 0, -5.0, 0, metrics={"a": 1.0})).flush()
+    id_ = stored(feed.crash().flush()).info.run_id
+    reader(feed).delete_run(id_)
+    with pytest.raises(MlflowException, match="deleted"):
+        feed.crash()
+    reader(feed).restore_run(id_)
+    feed.crash().give(batch(1, 1, loss=1.0)).flush()
+    assert history(feed, "batch/loss") == [(1, 1000, 1.0)]
+
+
+def test_long_notes_are_kept_whole(tmp_path: Path, uri: str) -> None:
+    feed = feeding(uri, run_info(tmp_path / "run", project=str(tmp_path), notes="ü" * 10_000))
+    assert stored(feed).data.tags["mlflow.note.content"] == "ü" * 6000
+    assert content(feed, "notes.md", tmp_path).decode() == "ü" * 10_000
+
+
+def test_the_artifacts_of_a_database_are_not_in_mlruns(tmp_path: Path, database: str) -> None:
+    feed = feeding(database, run_info(tmp_path / "run", project=str(tmp_path)))
+    feed.give(saved(feed, 0, 0, "last.pt", b"one", "last")).flush()
+    assert downloaded(feed, models(feed)["last-pt"], "last.pt") == b"one"
+    assert (tmp_path / "mlartifacts").is_dir()
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_runs_of_a_group_are_nested_in_one_run_with_its_name(tmp_path: Path, uri: str) -> None:
@@ -336,10 +420,13 @@ def test_a_checkpoint_is_a_model_with_its_file_hash_aliases_and_metrics(
 
 
 def downloaded(feed: Feeding, model: Any, name: str) -> bytes:
+    return download(reader(feed).tracking_uri, model.artifact_location, name)
+
+
+def download(uri: str, folder: str, name: str) -> bytes:
     from mlflow.artifacts import download_artifacts
 
-    uri = reader(feed).tracking_uri
-    return Path(download_artifacts(artifact_uri=model.artifact_location, tracking_uri=uri), name).read_bytes()
+    return Path(download_artifacts(artifact_uri=folder, tracking_uri=uri), name).read_bytes()
 
 
 def test_a_checkpoint_that_is_overwritten_is_the_same_model_with_the_metrics_of_each_epoch(
@@ -434,7 +521,7 @@ def test_an_exported_folder_is_uploaded_whole(feed: Feeding) -> None:
 
 
 def test_a_run_that_finishes_registers_its_checkpoints_with_their_aliases(tmp_path: Path, uri: str) -> None:
-    name = f"detector {tmp_path.name} {len(uri)}"
+    name = "-".join(tmp_path.parts[-3:])
     feed = feeding(uri, run_info(tmp_path / "run"), register=name)
     feed.give(saved(feed, 0, 0, "best.pt", b"one", "best"), saved(feed, 1, 1, "last.pt", b"two", "last"))
     feed.finish()
@@ -444,6 +531,19 @@ def test_a_run_that_finishes_registers_its_checkpoints_with_their_aliases(tmp_pa
     best = client(uri).get_model_version_by_alias(name, "best")
     assert (best.tags, best.run_id) == ({"sha256": "sha-of-one"}, stored(feed).info.run_id)
     assert client(uri).get_model_version_by_alias(name, "last").version != best.version
+
+
+def test_a_version_of_a_registered_model_stays_as_it_is_when_the_training_goes_on(
+    tmp_path: Path, uri: str
+) -> None:
+    name = "-".join(tmp_path.parts[-3:])
+    feed = feeding(uri, run_info(tmp_path / "run"), register=name)
+    feed.give(saved(feed, 0, 0, "last.pt", b"one", "last")).finish()
+    feed.crash().give(saved(feed, 1, 1, "last.pt", b"two", "last")).finish()
+    versions = client(uri).search_model_versions(f"name = '{name}'")
+    held = {version.tags["sha256"]: download(uri, version.source, "last.pt") for version in versions}
+    assert held == {"sha-of-one": b"one", "sha-of-two": b"two"}
+    assert client(uri).get_model_version_by_alias(name, "last").tags == {"sha256": "sha-of-two"}
 
 
 # Media
@@ -555,6 +655,34 @@ def test_a_dead_server_raises_soon_and_nothing_is_lost_or_doubled_when_it_is_bac
     finally:
         process.kill()
         server.stop()
+
+
+@pytest.mark.slow
+def test_a_server_may_take_its_time_to_store_a_file(
+    tmp_path: Path, server: Server, program: Callable[..., str]
+) -> None:
+    relay = SlowRelay(server, seconds=25)  # other requests have 20
+    script = """
+        import sys
+        sys.path[:0] = sys.argv[3:4]
+        from pathlib import Path
+        from feeding import Feeding, at_epoch, kept, run_info
+        from trackhooks_integrations.mlflow import MLflow
+
+        feed = Feeding(lambda: MLflow(sys.argv[1]), run_info(Path(sys.argv[2]), project="slow"))
+        feed.give(at_epoch("on_model_save", 0, 0, files=[kept(feed.run, 0, "last.pt", b"x")])).finish()
+        from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
+        print(MLFLOW_HTTP_REQUEST_TIMEOUT.get())
+    """
+    assert program(script, relay.uri, tmp_path / "run", Path(__file__).parent).split()[-1] == "20"
+    relay.shutdown()
+    relay.server_close()
+    (model,) = client(server.uri).search_logged_models(
+        [client(server.uri).get_experiment_by_name("slow").experiment_id]
+    )
+    assert [file.path for file in client(server.uri).list_logged_model_artifacts(model.model_id)] == [
+        "last.pt"
+    ]
 
 
 def _dedent(source: str) -> str:

@@ -2,7 +2,7 @@
 
 | what | in MLflow |
 |---|---|
-| the project | the experiment; without one `MLFLOW_EXPERIMENT_NAME`, else `trackhooks` |
+| the project | the experiment; without one that of the environment, else `trackhooks` |
 | name, notes, tags, environment | name, description, tags (`baseline` = `true`, `environment.…`), source tags |
 | a group, a parent run | the parent run; a group's is made, and bears its name |
 | metrics, `system/…` among them | metrics over `event.step` or `event.epoch`, with the time of the event |
@@ -18,23 +18,31 @@ Rules, and where they come from.
 - In the name of a file, `#`, `?`, `%` and control characters become `_`, since artifacts have addresses.
 - A metric that is logged over steps and over epochs is two: the later use of the name is `<name> epoch` or `step`.
 - A parameter cannot change in MLflow: its later value is the tag `changed/<name>`. Of a value above 6000 characters
-  the start is the parameter, and the whole an artifact, `params/<name>.txt`.
+  the start is the parameter, and the whole an artifact, `params/<name>.txt`; of such notes, `notes.md`.
 - A metric's row is its name, step, time and value: delivered twice, it is the same row (`sqlalchemy_store.py`). Rows
   cannot be removed: a step that a resumed training does again has two, of which the later one counts.
 - NaN is kept. A SQL store holds ±Inf as ±1.797e308, the largest number that it has.
 - Checkpoints stay as the run's `keep` says. One that stays no longer gives its LoggedModel to the next at the same
-  path; without one it is deleted, and `mlflow gc` frees its space. Aliases are the tag `aliases`.
+  path; without one it is deleted, and `mlflow gc` frees its space. Aliases are the tag `aliases`. One that is a version
+  of a registered model stays as it is.
+- A project counts more than `MLFLOW_EXPERIMENT_ID`, which `mlflow.set_experiment` sets, too, and that more than
+  `MLFLOW_EXPERIMENT_NAME`. An active run is joined, else that of `MLFLOW_RUN_ID` (`mlflow run` sets it); who made it
+  ends it. Neither counts where the option `tracking_uri` names another store.
+- What MLflow refuses for good is left out and reported, and the rest arrives. A deleted run or experiment gets what is
+  recorded once it is restored.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +53,8 @@ from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scal
 from trackhooks.tracker import Axis, State, Tracker, axis_of
 
 from .checkpoints import Checkpoints
-from .mlflow_models import Models, named
-from .mlflow_names import LONGEST, Names, legal, legal_file
+from .mlflow_models import Models, uploading
+from .mlflow_names import LONGEST, Names, legal, legal_file, storable
 from .mlflow_store import Store
 
 _LONGEST_VALUE = 6000
@@ -54,6 +62,8 @@ _ROWS = 1000
 """Metrics in one request, at most (`MAX_METRICS_PER_BATCH`)."""
 _PAIRS = 25
 """Parameters or tags in one request: of the longest values, escaped, more would be above its limit of 1 MB."""
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", 400, 413)
+"""The codes of MLflow, and those of HTTP: 413 is a file that a server in front of MLflow finds too large."""
 _STATUSES = {"finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -62,7 +72,8 @@ class MLflow(Tracker):
 
     Args:
         tracking_uri: where: `sqlite:///path/of.db`, or the address of a server. Without it `MLFLOW_TRACKING_URI`, else
-            `mlflow.db` in the working directory, with its artifacts beside it in `mlartifacts`.
+            `mlflow.db` in the working directory. A database has its artifacts beside it in `mlartifacts`: a file beside
+            the file, another one in the working directory.
         run_id: an MLflow run to log to, such as an active one; it keeps its name and status, and is left open.
         register: a registered model, of which a run that finishes makes its checkpoints with aliases versions.
 
@@ -89,10 +100,16 @@ class MLflow(Tracker):
 
     @classmethod
     def active(cls) -> Mapping[str, Any]:
-        """The run of `mlflow.start_run()`, where the program has one."""
+        """The run of `mlflow.start_run()`, or the one that `mlflow run` or a scheduler has made for the program."""
         mlflow: Any = sys.modules.get("mlflow")
         run = mlflow.active_run() if mlflow is not None and hasattr(mlflow, "active_run") else None
-        return {} if run is None else {"run_id": run.info.run_id, "tracking_uri": mlflow.get_tracking_uri()}
+        if run is not None:
+            return {"run_id": run.info.run_id, "tracking_uri": mlflow.get_tracking_uri()}
+        known = {
+            "run_id": os.environ.get("MLFLOW_RUN_ID"),
+            "tracking_uri": os.environ.get("MLFLOW_TRACKING_URI"),
+        }
+        return {name: value for name, value in known.items() if value} if known["run_id"] else {}
 
     @property
     def destination(self) -> str:
@@ -122,17 +139,40 @@ class MLflow(Tracker):
         if self._joined is None and run.status not in FINAL:
             self._client.update_run(self._id, "RUNNING", run.name)
         self._tag(_about(run) if self._joined else _about(run) | _source(run))
+        if run.notes and len(run.notes) > _LONGEST_VALUE:
+            self._client.log_text(self._id, run.notes, "notes.md")
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        for batch in _batches([RunTag(name, value[:_LONGEST_VALUE]) for name, value in tags.items()], _PAIRS):
+        made = [RunTag(name, storable(value)[:_LONGEST_VALUE]) for name, value in tags.items()]
+        for batch in _batches(made, _PAIRS):
             self._client.log_batch(self._id, tags=batch)
 
     def handle(self, event: Event) -> None:
         """Calls the method of the event's hook."""
         self._time = event.time
-        super().handle(event)
+        with self._refusals():
+            super().handle(event)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What MLflow refuses for good is an error of the event's own, which delivery leaves out in the end.
+
+        MLflow gives the same code where somebody has deleted the run: that is an outage, until it is restored.
+        """
+        from mlflow import MlflowException
+        from requests import HTTPError
+
+        try:
+            yield
+        except (MlflowException, HTTPError) as error:
+            if _is_refusal(error) and self._is_there():
+                raise ValueError(str(error)) from error
+            raise
+
+    def _is_there(self) -> bool:
+        return bool(self._client.get_run(self._id).info.lifecycle_stage == "active")
 
     # The verbs
 
@@ -140,7 +180,7 @@ class MLflow(Tracker):
         """Parameters; of one that has another value already, a tag."""
         from mlflow.entities import Param
 
-        named = {self._param_names[name]: str(value) for name, value in params.items()}
+        named = {self._param_names[name]: storable(str(value)) for name, value in params.items()}
         fresh = {
             name: value for name, value in named.items() if self._params.get(name) != value[:_LONGEST_VALUE]
         }
@@ -210,7 +250,7 @@ class MLflow(Tracker):
             log = self._models.log_checkpoint if file.kind == "model" else self._models.log_export
             self._rows += self._rows_of(file, event, log(file, path, event))
         else:
-            with named(path, legal_file(Path(file.path).name)) as local:
+            with uploading(path, legal_file(Path(file.path).name)) as local:
                 self._client.log_artifact(self._id, local, "files")
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
@@ -268,8 +308,9 @@ class MLflow(Tracker):
 
     def flush(self) -> State:
         """Sends what is pending."""
-        while self._rows:
-            self._send()
+        with self._refusals():
+            while self._rows:
+                self._send()
         return {
             "id": self._id,
             "metrics": list(self._metric_names),
@@ -307,6 +348,12 @@ def _source(run: RunInfo) -> dict[str, str]:
         "trackhooks.group": run.group,
     } | {legal(f"environment.{name}"): value for name, value in known.items()}
     return {name: str(value) for name, value in source.items() if value is not None}
+
+
+def _is_refusal(error: Any) -> bool:
+    response = getattr(error, "response", None)
+    code = getattr(error, "error_code", None) if response is None else response.status_code
+    return code in _REFUSALS
 
 
 def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:

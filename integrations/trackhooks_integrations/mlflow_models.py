@@ -12,6 +12,7 @@ from typing import Any
 from trackhooks.event import Event, File
 
 from .checkpoints import Checkpoint, Checkpoints
+from .mlflow_client import upload_time
 from .mlflow_names import legal_file
 
 
@@ -36,14 +37,23 @@ class Models:
     def log_checkpoint(self, file: File, path: Path, event: Event) -> str:
         """Uploads a checkpoint in the place of one that stays no longer; returns its id."""
         new, poorer, gone = self.checkpoints.add(file, event.index)
-        new.id = next((older.id for older in gone if older.file.path == file.path), "")
+        replaceable = self._unregistered(gone)
+        new.id = next((older.id for older in replaceable if older.file.path == file.path), "")
         self._log(new, path, event)
-        for older in gone:
+        for older in replaceable:
             if older.id != new.id:
                 self._client.delete_logged_model(older.id)
-        for older in poorer:
+        for older in [*poorer, *(older for older in gone if older not in replaceable)]:
             self._client.set_logged_model_tags(older.id, {"aliases": ", ".join(older.aliases)})
         return new.id
+
+    def _unregistered(self, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+        """Those of which no registered model has a version, whoever made it: a version does not change."""
+        if not checkpoints:
+            return []
+        versions = self._client.search_model_versions(f"run_id = '{self._run}'")
+        sources = " ".join(version.source for version in versions)
+        return [checkpoint for checkpoint in checkpoints if checkpoint.id not in sources]
 
     def log_export(self, file: File, path: Path, event: Event) -> str:
         """Uploads an export; returns its id."""
@@ -55,7 +65,7 @@ class Models:
         version.id = self._find(event, version.file) or version.id or self._make(version.file)
         self._client.set_logged_model_tags(version.id, self._about(version, event))
         name = legal_file(Path(version.file.path).name)
-        with named(path, name) as local:
+        with uploading(path, name) as local:
             if path.is_dir():
                 self._client.log_model_artifacts(version.id, local, name)
             else:
@@ -119,12 +129,9 @@ class Models:
 
 
 @contextmanager
-def named(path: Path, name: str) -> Iterator[str]:
+def uploading(path: Path, name: str) -> Iterator[str]:
     """The file or folder by the name that it shall have in MLflow, whatever the kept copy is called."""
-    if path.name == name:
-        yield str(path)
-        return
-    with tempfile.TemporaryDirectory() as folder:
+    with upload_time(path), tempfile.TemporaryDirectory() as folder:
         link = Path(folder, name)
         link.symlink_to(path.absolute())
         yield str(link)

@@ -50,6 +50,16 @@ def legal(name: str) -> str:
     return clean if len(clean) <= LONGEST else _with_checksum(clean, name)
 
 
+def shortened(name: str) -> str:
+    """The name, or its start with a checksum of all of it."""
+    return name if len(name) <= LONGEST else _with_checksum(name, name)
+
+
+def storable(text: str) -> str:
+    """The text without zero characters, which PostgreSQL does not take."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def legal_file(name: str) -> str:
     """The name of a file as an artifact: MLflow takes `#`, `?`, `%` for parts of an address (`mlflow.utils.uri`)."""
     return re.sub(r"[#?%\x00-\x1f]", "_", name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,27 +13,11 @@ from trackhooks.event import RunInfo
 from trackhooks.locking import locked
 from trackhooks.redaction import redact_text
 
+from .mlflow_client import connect
+from .mlflow_names import shortened, storable
+
 _SQLITE = "sqlite:///"
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds; a server may need some to store a large checkpoint
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # delivery tries again itself; MLflow's own 7 take four minutes
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
-
-
-def connect(uri: str) -> Any:
-    """An `MlflowClient`.
-
-    MLflow takes its timeouts from the environment only. They are set where nothing else of this process has imported
-    MLflow, which is so in the delivery process, and where the user has not set them.
-    """
-    if "mlflow" not in sys.modules:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class Store:
@@ -47,7 +30,9 @@ class Store:
     client: Any
 
     def __init__(self, uri: str | None) -> None:
-        uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+        ambient = os.environ.get("MLFLOW_TRACKING_URI")
+        self._is_ambient = uri in (None, ambient)
+        uri = uri or ambient or f"{_SQLITE}mlflow.db"
         self.database = Path(uri[len(_SQLITE) :]).absolute() if uri.startswith(_SQLITE) else None
         self.uri = f"{_SQLITE}{self.database}" if self.database else uri
         self.address = redact_text(self.uri)
@@ -76,23 +61,51 @@ class Store:
         tags = {"mlflow.user": str(run.environment.get("user"))}
         name = run.parent or run.group
         if name is not None:
-            tags["mlflow.parentRunId"] = self._parent(experiment, run, name)
+            tags["mlflow.parentRunId"] = self._parent(experiment, run, storable(name))
         return self._find(experiment, run.id) or self._make(experiment, run.id, run.name, run.created, tags)
 
     def _experiment(self, project: str | None) -> str:
+        """Its id: that of the project, else the one that `mlflow.set_experiment` or a scheduler names, in its store."""
+        named = os.environ.get("MLFLOW_EXPERIMENT_ID") if self._is_ambient and not project else None
+        if named:
+            return self._checked(self.client.get_experiment(named))
+        name = storable(project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "trackhooks")
+        return self._find_or_make_experiment(shortened(name))
+
+    def _find_or_make_experiment(self, name: str) -> str:
         from mlflow import MlflowException
 
-        name = project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "trackhooks"
         found = self.client.get_experiment_by_name(name)
-        # MLflow itself would put the artifacts into ./mlruns.
-        artifacts = (self.database.parent / "mlartifacts").as_uri() if self.database else None
+        if found is not None:
+            return self._checked(found)
         try:
-            return str(found.experiment_id if found else self.client.create_experiment(name, artifacts))
+            return str(self.client.create_experiment(name, self._artifacts()))
         except MlflowException:
             found = self.client.get_experiment_by_name(name)  # another machine has just made it
             if found is None:
                 raise
-            return str(found.experiment_id)
+            return self._checked(found)
+
+    def _artifacts(self) -> str | None:
+        """Where an experiment that is made keeps its artifacts; None for where the server says.
+
+        MLflow itself would put those of any database into ./mlruns.
+        """
+        if self.uri.split(":")[0].split("+")[0] not in _DATABASES:
+            return None
+        beside = self.database.parent if self.database else Path.cwd()
+        return (beside / "mlartifacts").as_uri()
+
+    @staticmethod
+    def _checked(experiment: Any) -> str:
+        from mlflow import MlflowException
+
+        if experiment.lifecycle_stage != "active":
+            raise MlflowException(
+                f"the experiment {experiment.name!r} was deleted in MLflow. Restore it, and what is recorded follows:"
+                f" mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            )
+        return str(experiment.experiment_id)
 
     def _parent(self, experiment: str, run: RunInfo, name: str) -> str:
         """The run around this one: made where it is a group's, or has not been delivered itself."""
