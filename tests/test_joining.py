@@ -108,12 +108,11 @@ def test_an_active_wandb_run_is_fed_in_place_and_goes_on(tmp_path: Path) -> None
         assert wandb.run is own
         assert own.config["lr"] == 0.1
         own.log({"afterwards": 2.0})
-        print(dict(own.summary))
+        print(sorted(dict(own.summary).items()))
         wandb.finish()
         """,
     )
-    assert "'by_hand': 1," in done.stdout
-    assert "'loss': 0.5" in done.stdout
-    assert "'afterwards': 2}" in done.stdout
+    for point in ("('by_hand', 1)", "('loss', 0.5)", "('afterwards', 2)"):  # W&B gives them in any order
+        assert point in done.stdout
     assert "joins what is active in wandb, and leaves it open" in done.stderr
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
