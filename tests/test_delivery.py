@@ -364,6 +364,60 @@ def test_what_lies_beside_the_script_is_not_taken_for_pythons_own_modules(tmp_pa
     assert lines.read(tmp_path / "elsewhere" / "runs" / "r")[-1]["finish"] == "finished"
 
 
+def test_a_folder_of_pythonpath_comes_before_what_is_installed(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    source = """
+        import trackhooks
+        class Where(trackhooks.Tracker):
+            def on_train_end(self, event):
+                open(event.run.path + "/where", "w").write(__file__)
+    """
+    (given / "threadpoolctl.py").write_text(textwrap.dedent(source))  # scikit-learn has brought another
+    body = """
+        import trackhooks
+        with trackhooks.run("threadpoolctl:Where", name="r") as run:
+            for _ in run.epochs(1):
+                pass
+    """
+    env = {**os.environ, "PYTHONPATH": str(given)}
+    subprocess.run(script(tmp_path, body), cwd=tmp_path, check=True, env=env, capture_output=True)
+    assert (tmp_path / "runs" / "r" / "where").read_text() == str(given / "threadpoolctl.py")
+
+
+def test_what_is_called_like_a_backend_beside_the_script_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard.py").write_text("raise ImportError('a script of the user')")
+    body = """
+        import trackhooks
+        with trackhooks.run("tensorboard", name="r") as run:
+            run.log(x=1)
+        print(run.wait(100))
+    """
+    done = subprocess.run(script(tmp_path, body), cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout == "True\n"
+    assert list((tmp_path / "runs" / "r").glob("*tfevents*"))
+
+
+def test_the_log_says_everything_once(tmp_path: Path) -> None:
+    down = tmp_path / "down"
+    down.touch()
+    body = f"""
+        import sys, trackhooks
+        sys.path.append({str(TESTS)!r})
+        with trackhooks.run(name="r", **{{"lines:Lines": {{"down": {str(down)!r}}}}}) as run:
+            run.log(x=1)
+        run.wait(3)
+        open({str(down)!r} + ".seen", "w").close()
+    """
+    process = subprocess.Popen(script(tmp_path, body), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    log = tmp_path / "runs" / "r" / "delivery" / "log"
+    until(lambda: log.exists() and "is down" in log.read_text())
+    down.unlink()
+    process.wait()
+    warnings = [line for line in log.read_text().splitlines() if "WARNING" in line]
+    assert len(warnings) == len(set(warnings)) == 1
+
+
 def test_options_stand_neither_in_the_argument_list_nor_in_the_folder(tmp_path: Path) -> None:
     secret = "tell-" + "nobody"
     options: dict[str, Any] = {"lines:Lines": {"token": secret}}

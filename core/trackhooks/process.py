@@ -33,14 +33,27 @@ _NICE = 10
 _WATCH_S = 0.2
 _LISTEN_S = 1.0
 
-# The standard library and site-packages first, then what else the training can import: a `platform.py` beside the
-# user's script must not be taken for Python's own.
+# Python's own modules first, then what else the training can import, in its order: a `platform.py` of the user's must
+# not be taken for Python's.
 _BOOTSTRAP = """\
 import sys
-sys.path += [path for path in {path!r} if path not in sys.path]
+path = list(sys.path)
+import site
+site.main()
+sys.path[:] = dict.fromkeys([*path, *{path!r}, *sys.path])
 from trackhooks.process import main
 main()
 """
+
+
+def _import_path() -> list[str]:
+    """What this process can import from, in its order, but for the script's folder, which comes last.
+
+    There anything may lie beside the script, such as a `wandb.py`; nobody has named it as a place of modules.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    beside = {"", os.path.dirname(os.path.realpath(script)) if script else ""}  # noqa: PTH120 — as sys.path has it
+    return sorted(sys.path, key=lambda path: path in beside)
 
 
 class _Order(msgspec.Struct, omit_defaults=True):
@@ -68,7 +81,7 @@ class DeliveryProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _BOOTSTRAP.format(path=sys.path)],
+                [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(path=_import_path())],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -85,7 +98,7 @@ class DeliveryProcess:
 
     def follow(self, run: RunInfo, specs: Sequence[Spec]) -> None:
         """Has a run delivered."""
-        self._send(_Order(follow=run.path, specs=list(specs), path=sys.path))
+        self._send(_Order(follow=run.path, specs=list(specs), path=_import_path()))
 
     def end(self, run: RunInfo) -> None:
         """Says that nothing more will be written to this run's journal."""
@@ -177,7 +190,9 @@ def _become_background() -> None:
 
 def _log_to_the_runs() -> None:
     layout = "%(asctime)s %(threadName)s %(levelname)s %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=layout)
+    others = logging.StreamHandler()
+    others.addFilter(lambda record: not hasattr(record, "run"))
+    logging.basicConfig(level=logging.WARNING, format=layout, handlers=[others])
     handler = _RunLog()
     handler.setFormatter(logging.Formatter(layout))
     _log.addHandler(handler)
