@@ -33,6 +33,8 @@ _NOT_COMPARED = ("lr/", "speed/", "system/", "best/", "model/", "gradients/", "w
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
 _EDGES = frozenset({"on_train_start", "teardown"})
 _EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
+_SYNC_S = 10.0
+"""A training syncs its journal after an epoch, at most this often: a disk takes some ms for it, or many."""
 
 
 class Collector(Protocol):
@@ -84,6 +86,7 @@ class Recording:
         self._mutex = threading.RLock()
         self._events = None if writer is None else EventWriter(writer, info.name, strict)
         self._epoch_started = 0.0
+        self._synced_at = time.monotonic()
         self._best: dict[str, float] = {}
         self._pictures = 0
         self._copies = Copies(info)
@@ -274,8 +277,9 @@ class Recording:
 
     def _end_epoch(self) -> None:
         """What is done after each epoch, when its record is written."""
-        if self._events is not None:
+        if self._events is not None and time.monotonic() - self._synced_at > _SYNC_S:
             self._events.sync()
+            self._synced_at = time.monotonic()
 
     def numbers(self, metrics: Mapping[str, Any]) -> Mapping[str, Number]:
         """The numbers among the metrics; of each that is none, a warning says so once."""
