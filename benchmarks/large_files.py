@@ -7,7 +7,8 @@ its own processes: one with a file of 1 kB, one with the large one. `mlflow` is 
 that takes the artifacts. Four times the size must be free on the disk.
 
 Promised: files stream, so the delivery process (here with its children, as `wandb-core` is one) takes no more memory
-for a large file than for a small one; and the upload never delays the loop.
+for a large file than for a small one; and the upload never delays the loop. Files that a process maps to read them, as
+W&B does to hash them, are no memory that it takes.
 """
 
 from __future__ import annotations
