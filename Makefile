@@ -42,8 +42,11 @@ docs: $(VENV)/dev.stamp  ## the documentation, into site/; warnings are errors
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs site
 	@echo "Open site/index.html"
 
-bench: $(VENV)/dev.stamp  ## what a hook costs on the training thread
+bench: $(VENV)/dev.stamp  ## what tracking costs; whole_loop.py and large_files.py take longer, and are run by hand
 	$(BIN)/python benchmarks/hot_path.py
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/rate_of_clients.py
+	$(BIN)/python benchmarks/memory.py
 
 # The newest versions that agree, for every Python and platform we support, go into constraints.txt; those that stand
 # there are kept. PINS_ARGS="--upgrade" takes the newest of all, "--upgrade-package wandb" that of one.

@@ -13,7 +13,7 @@ SHORT = {
     "hot_path": ("--rounds", "1", "--trackers", "csv"),
     "large_files": ("--gb", "0.01", "--trackers", "csv"),
     "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
-    "rate_of_clients": ("--blocks", "1"),
+    "rate_of_clients": ("--blocks", "1", "--size", "1000"),
     "start_up": ("--rounds", "1"),
     "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1"),
 }
