@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import trackhooks
+from trackhooks import open_runs
 
 CALLS_A_ROUND = 2000
 LOGS = {"loss": 0.5, "accuracy": 0.25, "grad_norm": 1.5}
@@ -146,6 +147,9 @@ def main() -> None:
         }
         rows = figures(take_turns(candidates, chosen.rounds))
         show(rows, chosen.json)
+        for run in (one for one in open_runs.every() if isinstance(one, trackhooks.Run)):
+            run.close()
+            run.wait()  # its folder goes
 
 
 def show(rows: list[dict[str, str | float]], as_json: bool) -> None:
