@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen
 from trackhooks_integrations.mlflow_names import legal
-from trackhooks_integrations.wandb import called
+from trackhooks_integrations.wandb_names import called
 
 Options = Mapping[str, Any]
 

@@ -20,7 +20,7 @@ import msgspec
 
 from .cursor import Cursor, Place, Spec, cursor_path, load_cursor, save_cursor
 from .ending import end_if_dead
-from .errors import TrackhooksError
+from .errors import StateLostError, TrackhooksError
 from .event import FINAL, Event, RunInfo
 from .journal import FILE_NAME, SYSTEM, Reader
 from .keeping import Keeper
@@ -98,6 +98,9 @@ class Feed:
         try:
             return self._step()
         except BaseException as error:
+            if isinstance(error, StateLostError) and self.cursor.state:
+                self._begin_again()
+                return True
             self._fail(error)
             raise
 
@@ -253,6 +256,15 @@ class Feed:
         self.cursor.updated = time.time()
         with contextlib.suppress(OSError):  # a full disk, perhaps; the next attempt says so again
             save_cursor(self.run, made, self.cursor)
+        made.abort()
+
+    def _begin_again(self) -> None:
+        """All of the run comes again, to a tracker that has lost some of it."""
+        made, self._tracker, self._started = self._tracker, None, False
+        assert made is not None
+        self._close_sources()
+        self.cursor = Cursor(tracker=made.name, destination=self.cursor.destination, spec=self.cursor.spec)
+        save_cursor(self.run, made, self.cursor)
         made.abort()
 
     def _blame_event(self, journal: str, index: int) -> None:

@@ -6,6 +6,7 @@ import getpass
 import importlib.metadata
 import os
 import platform
+import shlex
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def capture() -> dict[str, Scalar]:
         "user": _user(),
         "program": program(),
         "command": " ".join(redact_command(sys.orig_argv[1:] or sys.argv)),
+        "arguments": shlex.join(redact_command(sys.argv[1:])),
         "directory": here,
         "cpus": os.cpu_count(),
         **(git(here) if here else {}),

@@ -32,6 +32,10 @@ class TrackerError(TrackhooksError):
     """A tracker failed, and the run is `strict`."""
 
 
+class StateLostError(TrackhooksError):
+    """What a tracker raises from `start` where its backend has not got all that the state says: the run comes again."""
+
+
 class TrackhooksWarning(UserWarning):
     """Something was left out or could not be done; training goes on and nothing else is lost."""
 

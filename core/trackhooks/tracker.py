@@ -112,7 +112,11 @@ class Tracker:
         return None
 
     def start(self, run: RunInfo, state: State) -> None:
-        """Opens the run, or opens it again: then `state` is what the last `flush` returned."""
+        """Opens the run, or opens it again: then `state` is what the last `flush` returned.
+
+        Raises:
+            StateLostError: the backend has not got all that the state says; the whole run comes again, with no state.
+        """
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
         """Takes hyper-parameters; later ones of the same name replace earlier ones."""

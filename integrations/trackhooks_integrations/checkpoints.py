@@ -61,6 +61,10 @@ class Checkpoints:
         self.held = [*(older for older in self.held if older not in gone), new]
         return new, [older for older in poorer if older not in gone], gone
 
+    def of(self, path: str | None) -> Checkpoint | None:
+        """The newest that the loop wrote to this path, where one of them is held."""
+        return next((held for held in reversed(self.held) if held.file.path == path), None)
+
     def state(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {"count": self._count, "held": msgspec.to_builtins(self.held)}

@@ -38,28 +38,28 @@ import functools
 import html
 import math
 import os
-import re
 import shlex
 import sys
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from trackhooks.errors import InvalidValueError, unknown
+from trackhooks.errors import InvalidValueError, StateLostError, unknown
 from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
+from trackhooks.names import better
 from trackhooks.tracker import Axis, State, Tracker
 
-from .checkpoints import Checkpoints
 from .files import folder_option
+from .wandb_artifacts import Artifacts
 from .wandb_log import MARK, TransactionLog
+from .wandb_names import as_json, as_path, called
 from .wandb_opening import Opening, import_wandb
 
 _MODES = ("online", "offline", "shared", "disabled")
 _EXIT_CODES = {"finished": 0, "failed": 1}
 _MOST_BINS = 512
-_LONGEST_PATH = 100
-_LONGEST_ARTIFACT = 128
+_COMPARED = ("train/", "val/", "metrics/")
+"""What the best is kept of while the training goes on."""
 
 
 class WandB(Tracker):
@@ -77,6 +77,7 @@ class WandB(Tracker):
         InvalidValueError: an option is no text, or `dir` no folder.
         UnknownNameError: `mode` is none of these.
         OSError: from `start`, where the server does not answer.
+        StateLostError: from `start`, where the server has not got all that was delivered.
         wandb.Error: from the verbs.
         TimeoutError: from `flush` and `finish`, where W&B does not write what it was given.
     """
@@ -138,20 +139,28 @@ class WandB(Tracker):
     def start(self, run: RunInfo, state: State) -> None:
         """Opens the run by the id of trackhooks."""
         active = import_wandb().run
-        self._checkpoints = Checkpoints(run.keep, state.get("checkpoints"))
-        self._axes: dict[str, str] = dict(state.get("axes", {}))
-        self._defined: set[str] = set()
+        self._joins = active is not None and active.id == self._joined
+        if state and not self._joins and self._opening.is_behind(run):
+            raise StateLostError("the delivery to W&B was ended before the server had everything.")
+        self._run = active if self._joins else self._opening.open(run)
+        self._artifacts = Artifacts(run, self._run, state.get("checkpoints"))
         self._row: dict[str, Any] = {}
         self._last: int = state.get("last", -1)
-        self._joins = active is not None and active.id == self._joined
-        self._run = active if self._joins else self._opening.open(run)
+        self._best: dict[str, float] = dict(state.get("best", {}))
         self._written = None
         if not self._joins and not self._run.disabled:
             self._written = TransactionLog(Path(self._run.settings.sync_file))
             self._last = max(self._last, self._run.step - 1, *self._steps_in_files())
         self._run.config.update({"environment": run.environment}, allow_val_change=True)
         self._run.define_metric("epoch", hidden=True)
+        self._define(state.get("axes", {}))
         self._sync()
+
+    def _define(self, axes: Mapping[str, Axis]) -> None:
+        """W&B keeps what was defined for no longer than until the run is opened again."""
+        self._axes = dict(axes)
+        for column, axis in axes.items():
+            self._run.define_metric(column, step_metric=axis)
 
     def _steps_in_files(self) -> Iterator[int]:
         """The last rows of what was written offline so far; online, the server knows."""
@@ -172,66 +181,43 @@ class WandB(Tracker):
             self._run.log(row, step=None if self._joins else event.index, commit=True)
             self._last = event.index
         if event.status in FINAL:
-            self._log_checkpoints()
+            self._artifacts.log_checkpoints()
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
         """Config."""
         self._run.config.update(
-            {name: _as_json(value) for name, value in params.items()}, allow_val_change=True
+            {name: as_json(value) for name, value in params.items()}, allow_val_change=True
         )
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """A part of the event's row."""
+        if axis == "epoch":
+            self._note_best(metrics)
         for name, value in metrics.items():
             column = called(name)
-            if self._axes.setdefault(column, axis) != axis:
+            if self._axes.get(column, axis) != axis:
                 column = f"{column} ({axis})"
-            if column not in self._defined:
-                self._defined.add(column)
+            if column not in self._axes:
+                self._axes[column] = axis
                 self._run.define_metric(column, step_metric=axis)
             self._row[column] = value
 
+    def _note_best(self, metrics: Mapping[str, float]) -> None:
+        """The summary has the best so far at any time: a run that is killed has no last word."""
+        best = {
+            name: value
+            for name, value in metrics.items()
+            if name.startswith(_COMPARED)
+            and math.isfinite(value)
+            and better(name, value, self._best.get(name, math.nan))
+        }
+        self._best |= best
+        self._run.summary.update({called(f"best/{name}"): value for name, value in best.items()})
+
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
         """An artifact: a checkpoint when the run ends or at once, as `keep` says, anything else at once."""
-        if path is None:
-            return
-        if file.kind != "model":
-            self._log_artifact(file, path, ())
-            return
-        self._checkpoints.add(file, event.index)
-        if self._checkpoints.policy.everything:
-            self._log_checkpoints()
-
-    def _log_checkpoints(self) -> None:
-        for checkpoint in self._checkpoints.held:
-            source = checkpoint.source(self.run)
-            if not checkpoint.id and source.exists():
-                checkpoint.id = self._log_artifact(checkpoint.file, source, checkpoint.aliases)
-
-    def _log_artifact(self, file: File, path: Path, aliases: Sequence[str]) -> str:
-        import wandb
-
-        name = self._artifact_name(file.path)
-        artifact = wandb.Artifact(name, file.kind, metadata=_about(file))
-        policy = "immutable" if file.kept else "mutable"
-        if path.is_dir():
-            artifact.add_dir(str(path), policy=policy)
-        else:
-            artifact.add_file(str(path), Path(file.path).name, policy=policy)
-        if file.parent and not self._run.offline:  # offline, the metadata alone names it
-            self._run.use_artifact(f"{self._artifact_name(file.parent)}:latest")
-        self._run.log_artifact(artifact, aliases=list(aliases))
-        if not self._run.offline:
-            artifact.wait()
-        return name
-
-    def _artifact_name(self, path: str) -> str:
-        """W&B takes ASCII letters, digits, `_`, `-` and `.`, 128 in all; a checksum keeps two changed names apart."""
-        given = f"run-{self._run.id}-{Path(path).name}"
-        name = re.sub(r"[^\w.-]", "-", given, flags=re.ASCII)
-        if name == given and len(name) <= _LONGEST_ARTIFACT:
-            return name
-        return f"{name[: _LONGEST_ARTIFACT - 9]}-{zlib.crc32(given.encode()):08x}"
+        if path is not None:
+            self._artifacts.add(file, path, event)
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
         """A picture of the row; several of one series are a list."""
@@ -239,7 +225,7 @@ class WandB(Tracker):
 
         if path is not None:
             picture = wandb.Image(str(path), caption=Path(file.path).stem)
-            series = _as_path(file.name)
+            series = as_path(file.name)
             known = self._row.get(series)
             self._row[series] = (
                 picture if known is None else [*(known if isinstance(known, list) else [known]), picture]
@@ -249,7 +235,7 @@ class WandB(Tracker):
         """A text, as HTML that keeps its lines."""
         import wandb
 
-        self._row[_as_path(text.name)] = wandb.Html(
+        self._row[as_path(text.name)] = wandb.Html(
             f"<pre>{html.escape(text.text)}</pre>", data_is_not_path=True
         )
 
@@ -257,7 +243,7 @@ class WandB(Tracker):
         """A table."""
         import wandb
 
-        self._row[_as_path(table.name)] = wandb.Table(
+        self._row[as_path(table.name)] = wandb.Table(
             columns=table.columns, data=table.rows, allow_mixed_types=True
         )
 
@@ -270,7 +256,7 @@ class WandB(Tracker):
             sum(histogram.counts[start : start + width]) for start in range(0, len(histogram.counts), width)
         ]
         edges = [*histogram.edges[:-1:width], histogram.edges[-1]]
-        self._row[_as_path(histogram.name)] = wandb.Histogram(np_histogram=(counts, edges))
+        self._row[as_path(histogram.name)] = wandb.Histogram(np_histogram=(counts, edges))
 
     def log_graph(self, graph: Graph, event: Event) -> None:
         """The model's graph."""
@@ -284,7 +270,7 @@ class WandB(Tracker):
         for node in graph.nodes:
             for source in filter(nodes.__contains__, node.inputs):
                 drawn.add_edge(nodes[source], nodes[node.name])
-        self._row[_as_path(f"{graph.name}/graph")] = drawn  # a summary is a text of the same name
+        self._row[as_path(f"{graph.name}/graph")] = drawn  # a summary is a text of the same name
 
     def _sync(self) -> None:
         mark = functools.partial(self._run.define_metric, MARK, hidden=True)
@@ -296,7 +282,12 @@ class WandB(Tracker):
     def flush(self) -> State:
         """Waits until W&B has written what it was given."""
         self._sync()
-        return {"last": self._last, "axes": dict(self._axes), "checkpoints": self._checkpoints.state()}
+        return {
+            "last": self._last,
+            "axes": dict(self._axes),
+            "best": dict(self._best),
+            "checkpoints": self._artifacts.state(),
+        }
 
     def finish(self, status: str, reason: str) -> None:
         """Ends the run with its exit code; one that was joined is left open."""
@@ -306,30 +297,3 @@ class WandB(Tracker):
         self._opening.close(self.run, self._run, _EXIT_CODES.get(status, 255))
         if self._written is not None:
             self._written.wait_for_exit()
-
-
-def called(name: str) -> str:
-    """The name in W&B, by the rule of this module."""
-    free = name.replace("*", "\u2217")
-    return f"logged/{free}" if free in ("", "step", "epoch") or free.startswith("_") else free
-
-
-def _as_path(name: str) -> str:
-    """The name of what W&B makes a file and an artifact of (`Media.bind_to_run`, `Table.bind_to_run`)."""
-    clean = "/".join("_" if part in ("", ".", "..") else part for part in name.split("/"))
-    if len(clean.encode()) > _LONGEST_PATH:
-        start = clean.encode()[: _LONGEST_PATH - 9].decode(errors="ignore")
-        clean = f"{start}-{zlib.crc32(name.encode()):08x}"
-    return called(clean)
-
-
-def _as_json(value: Scalar) -> Scalar:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _about(file: File) -> dict[str, Any]:
-    about = {
-        "path": file.path, "format": file.format, "bytes": file.size, "sha256": file.sha256, "parent": file.parent,
-        "seconds": file.duration, "metrics": {name: _as_json(value) for name, value in file.metrics.items()} or None,
-    }  # fmt: skip
-    return {name: value for name, value in about.items() if value is not None}

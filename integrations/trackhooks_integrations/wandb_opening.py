@@ -7,8 +7,11 @@ import functools
 import logging
 import os
 import re
+import shlex
 import sys
+import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,12 @@ from trackhooks.event import RunInfo
 
 _FLUSH_S = 0.1
 """How often W&B writes what it was given; its own 15 seconds would be a long wait for a `flush`."""
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 5
 _LONGEST_TAG = 64
 _log = logging.getLogger("trackhooks")
+
+_ONLINE = ("online", "shared")
+_arguments = threading.Lock()
 
 _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 """By its folder, what this process has open in W&B, which takes a run only once: a new attempt goes on with it."""
@@ -62,7 +68,7 @@ class Opening:
         """As W&B's settings have it; offline where W&B would ask for an account."""
         wandb = import_wandb()
         mode: str = self._given_mode or wandb.setup().settings.mode
-        if mode == "online" and wandb.run is None and not wandb.login(prompt=False, verify=False):
+        if mode == "online" and wandb.run is None and not _has_account():
             _log.warning(
                 "wandb: no account here, so runs are kept offline. Later: wandb login; wandb sync <folder>"
             )
@@ -72,7 +78,7 @@ class Opening:
     @property
     def destination(self) -> str:
         """What it opens runs in: offline and online are two things, and so are projects."""
-        online = self.mode in ("online", "shared")
+        online = self.mode in _ONLINE
         where = import_wandb().setup().settings.base_url if online else self.mode
         return f"{where}/{self._entity or ''}/{self._project or ''}"
 
@@ -81,47 +87,107 @@ class Opening:
 
         Raises:
             OSError: the server does not answer.
-            wandb.Error: W&B cannot open it.
+            wandb.Error: it does not know the account, or W&B cannot open the run.
         """
         found = _open.get(run.path)
         if found is None:
             self._reach_server()
-            project = self._project or run.project
-            found = _open[run.path] = import_wandb().init(
-                id=run.id,
-                resume="allow",
-                reinit="create_new",  # any number of runs at once, none of them `wandb.run`
-                entity=self._entity,
-                project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
-                name=run.name,
-                notes=run.notes,
-                tags=[tag[:_LONGEST_TAG] for tag in run.tags if tag] or None,
-                group=run.group or run.parent,
-                job_type=self._job_type,
-                mode=self.mode,
-                dir=self._folder or (None if os.environ.get("WANDB_DIR") else run.path),
-                settings=_settings(run),
-            )
+            found = _open[run.path] = self._init(run)
         return found
 
+    def _init(self, run: RunInfo) -> Any:
+        """A failing `init` would leave the run's id taken until the process ends."""
+        wandb = import_wandb()
+        project = self._project or run.project
+        try:
+            with _arguments_of(run):
+                return wandb.init(
+                    id=run.id,
+                    resume="allow",
+                    reinit="create_new",  # any number of runs at once, none of them `wandb.run`
+                    entity=self._entity,
+                    project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
+                    name=run.name,
+                    notes=run.notes,
+                    tags=[tag[:_LONGEST_TAG] for tag in run.tags if tag] or None,
+                    group=run.group or run.parent,
+                    job_type=self._job_type,
+                    mode=self.mode,
+                    dir=self._folder or (None if os.environ.get("WANDB_DIR") else run.path),
+                    settings=_settings(run),
+                )
+        except BaseException:
+            wandb.setup().ensure_service().inform_finish(run.id)
+            raise
+
     def _reach_server(self) -> None:
-        """Asks the server for anything: a failing `init` would leave the run's id taken until the process ends.
+        """Asks the server who we are: W&B itself would ask for a minute and a half.
 
         Raises:
             OSError: it does not answer.
+            wandb.errors.AuthenticationError: it does not know the account.
         """
         import requests  # W&B's own means
 
-        if self.mode in ("online", "shared"):
-            with contextlib.suppress(
-                requests.exceptions.SSLError
-            ):  # it answers, and W&B may be told to trust it
-                requests.head(import_wandb().setup().settings.base_url, timeout=_TIMEOUT_S)
+        if self.mode not in _ONLINE:
+            return
+        wandb = import_wandb()
+        with contextlib.suppress(requests.exceptions.SSLError):  # it answers, and W&B may be told to trust it
+            requests.head(wandb.setup().settings.base_url, timeout=_TIMEOUT_S)
+        try:
+            wandb.Api(timeout=_TIMEOUT_S)
+        except wandb.errors.AuthenticationError as error:
+            hint = "Check WANDB_API_KEY, or run: wandb login --relogin"
+            raise wandb.errors.AuthenticationError(f"{error}. {hint}") from error
 
     def close(self, run: RunInfo, opened: Any, exit_code: int) -> None:
-        """Ends the W&B run."""
+        """Ends the W&B run; online, W&B returns when the server has everything."""
         _open.pop(run.path, None)
         opened.finish(exit_code)
+        if self.mode in _ONLINE:
+            for log in self._logs(run):
+                _synced(log).touch()
+
+    def is_behind(self, run: RunInfo) -> bool:
+        """Whether a process that was killed may have given W&B what the server has not got.
+
+        W&B uploads some seconds behind, and not at all once the process is gone.
+        """
+        if self.mode not in _ONLINE or run.path in _open:
+            return False
+        logs = self._logs(run)
+        return not (logs and all(_synced(log).exists() for log in logs))
+
+    def _logs(self, run: RunInfo) -> list[Path]:
+        home = Path(self._folder or os.environ.get("WANDB_DIR") or run.path)
+        return list(home.glob(f"*wandb/run-*-{run.id}/run-{run.id}.wandb"))
+
+
+def _has_account() -> bool:
+    """Whether W&B has been told an account, as `wandb.login` finds it: that one asks the server for the user's name."""
+    from wandb.sdk.wandb_login import _login
+
+    found: bool = _login(prompt=False, verify=False, _silent=True)[0]
+    return found
+
+
+def _synced(log: Path) -> Path:
+    """The mark of `wandb sync`: the server has all of this."""
+    return log.with_name(f"{log.name}.synced")
+
+
+@contextlib.contextmanager
+def _arguments_of(run: RunInfo) -> Iterator[None]:
+    """`sys.argv` as the training's: W&B takes the arguments from there, and from nowhere else."""
+    given = str(run.environment.get("arguments", ""))
+    with _arguments:
+        own = sys.argv
+        if run.pid != os.getpid():
+            sys.argv = [*own[:1], *shlex.split(given)]
+        try:
+            yield
+        finally:
+            sys.argv = own
 
 
 def _settings(run: RunInfo) -> Any:
