@@ -26,7 +26,7 @@ _LONGEST_TAG = 64
 _log = logging.getLogger("trackhooks")
 
 _ONLINE = ("online", "shared")
-_arguments = threading.Lock()
+_one_at_a_time = threading.Lock()
 
 _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 """By its folder, what this process has open in W&B, which takes a run only once: a new attempt goes on with it."""
@@ -96,29 +96,24 @@ class Opening:
         return found
 
     def _init(self, run: RunInfo) -> Any:
-        """A failing `init` would leave the run's id taken until the process ends."""
         wandb = import_wandb()
         project = self._project or run.project
-        try:
-            with _arguments_of(run):
-                return wandb.init(
-                    id=run.id,
-                    resume="allow",
-                    reinit="create_new",  # any number of runs at once, none of them `wandb.run`
-                    entity=self._entity,
-                    project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
-                    name=run.name,
-                    notes=run.notes,
-                    tags=[tag[:_LONGEST_TAG] for tag in run.tags if tag] or None,
-                    group=run.group or run.parent,
-                    job_type=self._job_type,
-                    mode=self.mode,
-                    dir=self._folder or (None if os.environ.get("WANDB_DIR") else run.path),
-                    settings=_settings(run),
-                )
-        except BaseException:
-            wandb.setup().ensure_service().inform_finish(run.id)
-            raise
+        with _one_at_a_time, _arguments_of(run), _starting_over(run):
+            return wandb.init(
+                id=run.id,
+                resume="allow",
+                reinit="create_new",  # any number of runs at once, none of them `wandb.run`
+                entity=self._entity,
+                project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
+                name=run.name,
+                notes=run.notes,
+                tags=[tag[:_LONGEST_TAG] for tag in run.tags if tag] or None,
+                group=run.group or run.parent,
+                job_type=self._job_type,
+                mode=self.mode,
+                dir=self._folder or (None if os.environ.get("WANDB_DIR") else run.path),
+                settings=_settings(run),
+            )
 
     def _reach_server(self) -> None:
         """Asks the server who we are: W&B itself would ask for a minute and a half.
@@ -179,15 +174,24 @@ def _synced(log: Path) -> Path:
 @contextlib.contextmanager
 def _arguments_of(run: RunInfo) -> Iterator[None]:
     """`sys.argv` as the training's: W&B takes the arguments from there, and from nowhere else."""
-    given = str(run.environment.get("arguments", ""))
-    with _arguments:
-        own = sys.argv
-        if run.pid != os.getpid():
-            sys.argv = [*own[:1], *shlex.split(given)]
-        try:
-            yield
-        finally:
-            sys.argv = own
+    own = sys.argv
+    if run.pid != os.getpid():
+        sys.argv = [*own[:1], *shlex.split(str(run.environment.get("arguments", "")))]
+    try:
+        yield
+    finally:
+        sys.argv = own
+
+
+@contextlib.contextmanager
+def _starting_over(run: RunInfo) -> Iterator[None]:
+    """An `init` that failed leaves the run's id taken while W&B's service lives: it ends, if nobody else needs it."""
+    try:
+        yield
+    except BaseException:
+        if not _open and run.pid != os.getpid():
+            import_wandb().teardown()
+        raise
 
 
 def _settings(run: RunInfo) -> Any:
