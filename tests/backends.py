@@ -303,7 +303,7 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
         images=series((name, row["step"], (row[f"{name}.width"], row[f"{name}.height"]))
                       for kind in ("image-file", "images/separated")
                       for name, _, row in wandb_media(held, kind) for _ in range(row.get(f"{name}.count", 1))),
-        texts=series((name, row["step"], wandb_text(folder / row[f"{name}.path"]))
+        texts=series((name, row["step"], wandb_text((folder / row[f"{name}.path"]).read_text()))
                      for name, folder, row in wandb_media(held, "html-file")),
         tables=series((name, row["step"], table_rows(folder / row[f"{name}.path"]))
                       for name, folder, row in wandb_media(held, "table-file")),
@@ -357,8 +357,8 @@ def wandb_status(held: Held) -> str:
     return str(told[-1])
 
 
-def wandb_text(path: Path) -> str:
-    text = html.unescape(path.read_text())
+def wandb_text(page: str) -> str:
+    text = html.unescape(page)
     return text[text.index("<pre>") + len("<pre>") : text.rindex("</pre>")]
 
 

@@ -9,8 +9,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trackhooks.errors import StateLostError
 from trackhooks.event import Event, RunInfo, Scalar
 from trackhooks.tracker import Axis, State, Tracker
+
+
+class Forgetful(Tracker):
+    """Refuses to go on where the file `<run>/lost` is there: its backend has not got what the state says."""
+
+    seen: list[tuple[str, int]]
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def start(self, run: RunInfo, state: State) -> None:
+        if Path(run.path, "lost").exists() and (state or Path(run.path, "lost").read_text()):
+            raise StateLostError("the backend is empty")
+
+    def handle(self, event: Event) -> None:
+        self.seen.append((event.hook, event.index))
+
+    def flush(self) -> State:
+        return {"delivered": len(self.seen)}
 
 
 class Lines(Tracker):

@@ -521,6 +521,26 @@ def test_a_run_goes_on_in_its_folder_with_every_event_once(tmp_path: Path) -> No
     assert read_info(first.path).status == "finished"
 
 
+def test_a_tracker_whose_backend_has_lost_the_run_gets_all_of_it_again(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        train(run)
+    whole, again = lines.Forgetful(), lines.Forgetful()
+    assert deliver(run.path, [whole]) == {}
+    (run.path / "lost").touch()
+    with trackhooks.run(resume=run.path, delivery="off") as run:
+        run.log(late=1.0)
+    assert deliver(run.path, [again]) == {}
+    assert again.seen[: len(whole.seen)] == whole.seen
+    assert len(again.seen) > len(whole.seen)
+
+
+def test_a_tracker_that_has_lost_a_run_which_it_never_had_has_failed(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        train(run)
+    (run.path / "lost").write_text("without a state as well")
+    assert deliver(run.path, [lines.Forgetful()]) == {"forgetful": "the backend is empty"}
+
+
 def test_a_removed_folder_stops_nothing(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, name="kept") as kept:
         with trackhooks.run("lines:Lines", dir=tmp_path, name="gone") as gone:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -762,6 +763,7 @@ def test_the_program_and_its_packages_are_captured(repository: Path) -> None:
     assert found["directory"] == str(repository)
     assert found["git/branch"] == "main"
     assert found["command"].endswith(" an argument")
+    assert shlex.split(str(found["arguments"]))[-1] == "an argument"
     assert found["package/trackhooks"] == environment.own_version()
     assert "package/torch" not in found  # what the program has not imported by then is not its environment
     assert "package/torch" in environment.capture()

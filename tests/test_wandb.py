@@ -24,6 +24,7 @@ from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table
 from trackhooks.tracker import load
 from trackhooks_integrations.wandb import WandB
 from trackhooks_integrations.wandb_log import TransactionLog
+from trackhooks_integrations.wandb_opening import Opening
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -227,6 +228,36 @@ def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(tmp_path: 
     assert any(name.startswith("proc.") for name in stats)
 
 
+def test_the_arguments_are_those_of_the_training(tmp_path: Path) -> None:
+    own = list(sys.argv)
+    run = run_info(tmp_path / "r", environment={"arguments": "--lr 0.1 --name 'a b'"})
+    feeding(run).give(outside(0, params={"lr": 0.1})).finish()
+    (args,) = [about["args"] for about in records(run, "environment") if "args" in about]
+    assert args == ["--lr", "0.1", "--name", "a b"]
+    assert sys.argv == own
+
+
+def test_the_summary_has_the_best_so_far_of_a_run_that_was_killed(feed: Feeding) -> None:
+    values = [{"val/loss": 2.0, "val/accuracy": 0.5}, {"val/loss": math.nan, "val/accuracy": 0.75}]
+    feed.give(*(at_epoch("on_fit_epoch_end", epoch, epoch, found) for epoch, found in enumerate(values)))
+    feed.flush().crash()
+    feed.give(at_epoch("on_fit_epoch_end", 2, 2, {"val/loss": 3.0, "val/accuracy": 0.25, "lr/0": 0.1}))
+    feed.finish("killed")
+    found = summary(feed.run)["summary"]
+    assert {name: found[name] for name in found if name.startswith("best/")} == {
+        "best/val/loss": 2.0, "best/val/accuracy": 0.75,
+    }  # fmt: skip
+    assert found["val/loss"] == 3.0
+
+
+def test_a_run_that_goes_on_says_again_what_its_metrics_are_drawn_over(feed: Feeding) -> None:
+    feed.give(at_epoch("on_fit_epoch_end", 0, 0, {"val/loss": 1.0})).finish()
+    feed.crash().give(batch(1, 10, loss=1.0)).finish()
+    lines = [json.loads(line) for line in inspect(files(feed.run)[-1]).splitlines()]
+    again = [line["metric"] for line in lines if line["type"] == "metric"]
+    assert {metric["name"]: metric.get("step_metric") for metric in again}["val/loss"] == "epoch"
+
+
 @pytest.mark.parametrize(("status", "code"), [("finished", 0), ("failed", 1), ("killed", 255), ("lost", 255)])
 def test_the_exit_code_and_the_summary_say_how_it_ended(feed: Feeding, status: str, code: int) -> None:
     feed.give(at_epoch("on_train_end", 0, 3, {"best/val/loss": 0.5}))
@@ -307,6 +338,59 @@ def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Ca
     printed = program(script, run.path, Path(__file__).parent)
     assert printed.count("OSError") == 2
     assert printed.count("Connection refused") == 2
+
+
+def test_a_key_that_the_server_does_not_know_is_said_at_every_attempt(
+    run: RunInfo, program: Callable[..., str]
+) -> None:
+    script = """
+        import os, sys, threading
+        sys.path[:0] = sys.argv[2:3]
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+        from pathlib import Path
+
+        class Refusing(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(401)
+                self.end_headers()
+
+            def do_HEAD(self):
+                self.send_response(200)
+                self.end_headers()
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        os.environ.update(WANDB_API_KEY="a" * 40, WANDB_BASE_URL=f"http://127.0.0.1:{server.server_port}")
+        from feeding import Feeding, run_info
+        from wandb.errors import AuthenticationError
+        from trackhooks_integrations.wandb import WandB
+
+        for attempt in range(2):
+            try:
+                Feeding(WandB, run_info(Path(sys.argv[1])))
+            except AuthenticationError as error:
+                print(error)
+    """
+    printed = program(script, run.path, Path(__file__).parent)
+    assert printed.count("Check WANDB_API_KEY, or run: wandb login --relogin") == 2
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_what_an_earlier_process_gave_counts_online_only_once_the_server_had_everything(
+    run: RunInfo, monkeypatch: pytest.MonkeyPatch, synced: bool
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody is asked
+    online = Opening(None, None, None, "online", None)
+    assert online.is_behind(run)
+    log = Path(run.path, "wandb", f"run-20260101_000000-{run.id}", f"run-{run.id}.wandb")
+    log.parent.mkdir(parents=True)
+    log.touch()
+    if synced:
+        log.with_name(f"{log.name}.synced").touch()
+    assert online.is_behind(run) is not synced
+    assert not Opening(None, None, None, "offline", None).is_behind(run)
 
 
 def test_an_active_run_is_joined_and_left_open(tmp_path: Path, program: Callable[..., str]) -> None:
@@ -391,6 +475,30 @@ def test_exports_folders_and_files_are_artifacts_that_name_their_checkpoint(feed
     assert (exported["type"], json.loads(exported["metadata"])["parent"]) == ("export", "/x/best.pt")
     assert [content["path"] for content in exported["manifest"]["contents"]] == ["variables/data"]
     assert found[f"run-{feed.run.id}-notes.txt"]["type"] == "file"
+
+
+def test_an_export_comes_behind_its_checkpoint_which_the_run_uses(feed: Feeding) -> None:
+    parent = str(Path(feed.run.path).parent / "weights" / "last.pt")
+    exports = [
+        kept(feed.run, index, f"{index}.onnx", b"exported", kind="export", parent=parent) for index in (1, 2)
+    ]
+    unknown = kept(feed.run, 3, "3.onnx", b"exported", kind="export", parent="/never/recorded.pt")
+    feed.give(saved(feed.run, 0, "last.pt", b"one", "last"))
+    feed.give(Event("on_export_end", 4, CREATED, 9, files=[*exports, unknown]))
+    feed.give(Event("teardown", 5, CREATED, status="finished")).finish()
+    found = [
+        (artifact["name"].rpartition("-")[2], artifact.get("use_after_commit", False))
+        for artifact in records(feed.run, "artifact")
+    ]
+    assert found == [("last.pt", True), ("1.onnx", False), ("2.onnx", False), ("3.onnx", False)]
+
+
+def test_an_export_of_a_checkpoint_that_is_gone_is_there_all_the_same(feed: Feeding) -> None:
+    event = saved(feed.run, 0, "last.pt", b"one", "last")
+    Path(feed.run.path, event.files[0].kept).unlink()
+    export = kept(feed.run, 1, "a.onnx", b"exported", kind="export", parent=event.files[0].path)
+    feed.give(event, Event("on_export_end", 1, CREATED, 9, files=[export])).finish()
+    assert [artifact["type"] for artifact in records(feed.run, "artifact")] == ["export"]
 
 
 def test_pictures_tables_histograms_texts_and_the_graph_are_media_of_the_row(feed: Feeding) -> None:
