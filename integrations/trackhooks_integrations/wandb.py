@@ -5,18 +5,20 @@
 | the project, name, notes, tags | the same |
 | a group; for a run inside another, that one's id | the group |
 | hyper-parameters; the environment | config; `environment` in it |
-| the program, host, commit, process statistics | those of the training |
+| the program, its arguments, host, commit, process statistics | those of the training |
 | a record's metrics | a row, whose `_step` is the record's index and `_timestamp` its time |
 | metrics of batches and other steps | drawn over `step` |
 | metrics of epochs | drawn over `epoch` |
-| final and best metrics (`best/…`), the status | summary |
+| final and best metrics (`best/…`, of epochs at any time), the status | summary |
 | pictures, tables, histograms, texts | media of the row, under their names; the graph under `<name>/graph` |
-| checkpoints, exports, other files | artifacts `run-<id>-<file>`, with aliases; an export uses its checkpoint |
+| checkpoints, exports, other files | artifacts `run-<id>-<file>`, with aliases; the run uses what it exports |
 
 Rules, and where they come from.
 
 - Rows are numbered by the records of the journal, so that W&B, which refuses a number that is not above the last,
   loses none. What comes again after a crash is recognised by the file that W&B wrote, or by the server's last step.
+- Online, W&B uploads some seconds behind, and not at all once its process is gone. So where a delivery was killed
+  before it had closed the run, the whole run is gone through again, and the server gets what it has not got.
 - W&B measures the training's process and the machine by itself, so it gets no `system/…` from here.
 - NaN and ±Inf are kept; in config they are texts.
 - What is called `step`, `epoch` or `_…`, as W&B's own columns are, or nothing at all, is `logged/<name>`. A `*` is the
@@ -24,10 +26,13 @@ Rules, and where they come from.
 - The name of a picture, table, text, … becomes a path: parts that are empty or dots are `_`, and above 100 bytes its
   end is a checksum. Tags are cut to 64 characters.
 - A metric that is logged over steps and over epochs is two: the later use of the name is `<name> (epoch)` or `(step)`.
-- Without an account the run is offline, and one line in the log says so; nobody is asked for anything.
+- Without an account the run is offline, and one line in the log says so; nobody is asked for anything. A key that the
+  server does not know is an error, which says so, and is tried again as any other.
 - W&B's files lie in the run's folder, in `wandb/`, unless `WANDB_DIR` or the option says otherwise.
 - Checkpoints stay as the run's `keep` says. W&B keeps all that it gets, so it gets those that stayed when the run ends;
-  with `keep="all"` each one at once. Offline, an artifact names the files of the run's folder and does not copy them.
+  with `keep="all"` each one at once, and one that is exported just before its export. That the run uses it is what W&B
+  draws as lineage, offline once `wandb sync` has uploaded it; where W&B refuses, the log says so, and all else goes on.
+  Offline, an artifact names the files of the run's folder and does not copy them.
 - The exit code is 0 for finished, 1 for failed, 255 for killed or lost; the summary's `status` tells them apart.
 - W&B calls the time at which delivery began the start of the run; it lets nobody set that.
 """

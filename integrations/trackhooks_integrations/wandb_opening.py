@@ -92,14 +92,14 @@ class Opening:
         found = _open.get(run.path)
         if found is None:
             self._reach_server()
-            found = _open[run.path] = self._init(run)
+            found = self._init(run)
         return found
 
     def _init(self, run: RunInfo) -> Any:
         wandb = import_wandb()
         project = self._project or run.project
         with _one_at_a_time, _arguments_of(run), _starting_over(run):
-            return wandb.init(
+            opened = _open[run.path] = wandb.init(
                 id=run.id,
                 resume="allow",
                 reinit="create_new",  # any number of runs at once, none of them `wandb.run`
@@ -114,6 +114,7 @@ class Opening:
                 dir=self._folder or (None if os.environ.get("WANDB_DIR") else run.path),
                 settings=_settings(run),
             )
+        return opened
 
     def _reach_server(self) -> None:
         """Asks the server who we are: W&B itself would ask for a minute and a half.
