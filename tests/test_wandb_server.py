@@ -55,6 +55,8 @@ class TestWandBOnAServer(TrackerPromises):
         """W&B asks the server how far a run is; openwandb does not know."""
         if is_openwandb() and "killed" in request.function.__name__:
             pytest.skip("openwandb does not tell how far a run is, so what comes again is there twice")
+        if "while_the_run_goes_on" in request.function.__name__:
+            pytest.skip("W&B uploads some seconds behind")
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def _from_api(entity: str, project: str, run_id: str) -> Held:
 
     def file(name: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            run.file(name).download(folder, replace=True)
+            run.file(name).download(folder, replace=True).close()
             return Path(folder, name).read_bytes()
 
     return Held(
@@ -148,6 +148,8 @@ def read_wandb_server(run: RunInfo, options: Options) -> Seen:
 
 
 def _status(found: Held) -> str:
+    if found.state == "running":
+        return "running"
     status = str(found.summary.get("status", "running"))
     if not is_openwandb():  # it calls every run finished
         assert (found.state == "finished") == (status == "finished")
