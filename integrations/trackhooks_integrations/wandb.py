@@ -216,8 +216,9 @@ class WandB(Tracker):
             and math.isfinite(value)
             and better(name, value, self._best.get(name, math.nan))
         }
-        self._best |= best
-        self._run.summary.update({called(f"best/{name}"): value for name, value in best.items()})
+        if best:
+            self._best |= best
+            self._run.summary.update({called(f"best/{name}"): value for name, value in best.items()})
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
         """An artifact: a checkpoint when the run ends or at once, as `keep` says, anything else at once."""
