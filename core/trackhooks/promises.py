@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import pytest
 
+from . import media
 from .cursor import Spec
 from .delivery import deliver
 from .errors import InvalidValueError, unknown
@@ -376,6 +377,25 @@ class TrackerPromises:
         tables = trial.delivered(run.path).tables.values()
         named = [row["of"] for series in tables for _, rows in series for row in rows]
         assert sorted(named) == sorted(ALIKE_NAMES)
+
+    @needs("images", "texts", "tables")
+    def test_one_name_for_a_metric_a_picture_a_text_and_a_table_keeps_them_all(
+        self, trial: Trial, tmp_path: Path
+    ) -> None:
+        with trial.record() as run:
+            picture = media.file(written(tmp_path / "p.png", png(3, 2)), "image", name="samples")
+            run.note_files([picture])
+            run.callbacks.run_callbacks("on_predict_end", None, {"samples": 4.0}, files=[picture])
+            run.log_text("samples", "a text")
+            run.log_table("samples", [["a row"]], columns=["of"])
+        trial.deliver(run.path)
+        seen = trial.read_as_called(run.path)
+        assert [value for points in seen.metrics.values() for _, value in points] == [4.0]
+        assert [size for series in seen.images.values() for _, size in series] == [(3, 2)] * 2
+        assert [text for series in seen.texts.values() for _, text in series] == ["a text"]
+        assert [row for series in seen.tables.values() for _, rows in series for row in rows] == [
+            {"of": "a row"}
+        ]
 
     @needs("histograms")
     def test_histograms_are_kept(self, trial: Trial) -> None:

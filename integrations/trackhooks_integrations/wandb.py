@@ -25,7 +25,8 @@ Rules, and where they come from.
   sign U+2217, which looks the same: to W&B the other means any name.
 - The name of a picture, table, text, … becomes a path: parts that are empty or dots are `_`, and above 100 bytes its
   end is a checksum. Tags are cut to 64 characters.
-- A metric that is logged over steps and over epochs is two: the later use of the name is `<name> (epoch)` or `(step)`.
+- One name for two uses, such as a metric over steps and over epochs, or a metric and a picture, becomes two: the later
+  one is `<name> (epoch)`, `(step)`, `(image)`, `(text)`, …
 - Without an account the run is offline, and one line in the log says so; nobody is asked for anything. A key that the
   server does not know is an error, which says so, and is tried again as any other.
 - W&B's files lie in the run's folder, in `wandb/`, unless `WANDB_DIR` or the option says otherwise.
@@ -158,14 +159,19 @@ class WandB(Tracker):
             self._last = max(self._last, self._run.step - 1, *self._steps_in_files())
         self._run.config.update({"environment": run.environment}, allow_val_change=True)
         self._run.define_metric("epoch", hidden=True)
-        self._define(state.get("axes", {}))
+        self._uses: dict[str, str] = {}
+        for name, use in state.get("uses", {}).items():  # W&B forgets them when the run is opened again
+            self._column(name, use)
         self._sync()
 
-    def _define(self, axes: Mapping[str, Axis]) -> None:
-        """W&B keeps what was defined for no longer than until the run is opened again."""
-        self._axes = dict(axes)
-        for column, axis in axes.items():
-            self._run.define_metric(column, step_metric=axis)
+    def _column(self, name: str, use: str) -> str:
+        """The name, or with its use behind it where it has another already: an axis, or a kind of media."""
+        column = name if self._uses.get(name, use) == use else f"{name} ({use})"
+        if column not in self._uses:
+            self._uses[column] = use
+            if use in ("step", "epoch"):
+                self._run.define_metric(column, step_metric=use)
+        return column
 
     def _steps_in_files(self) -> Iterator[int]:
         """The last rows of what was written offline so far; online, the server knows."""
@@ -199,13 +205,7 @@ class WandB(Tracker):
         if axis == "epoch":
             self._note_best(metrics)
         for name, value in metrics.items():
-            column = called(name)
-            if self._axes.get(column, axis) != axis:
-                column = f"{column} ({axis})"
-            if column not in self._axes:
-                self._axes[column] = axis
-                self._run.define_metric(column, step_metric=axis)
-            self._row[column] = value
+            self._row[self._column(called(name), axis)] = value
 
     def _note_best(self, metrics: Mapping[str, float]) -> None:
         """The summary has the best so far at any time: a run that is killed has no last word."""
@@ -231,7 +231,7 @@ class WandB(Tracker):
 
         if path is not None:
             picture = wandb.Image(str(path), caption=Path(file.path).stem)
-            series = as_path(file.name)
+            series = self._column(as_path(file.name), "image")
             known = self._row.get(series)
             self._row[series] = (
                 picture if known is None else [*(known if isinstance(known, list) else [known]), picture]
@@ -241,7 +241,7 @@ class WandB(Tracker):
         """A text, as HTML that keeps its lines."""
         import wandb
 
-        self._row[as_path(text.name)] = wandb.Html(
+        self._row[self._column(as_path(text.name), "text")] = wandb.Html(
             f"<pre>{html.escape(text.text)}</pre>", data_is_not_path=True
         )
 
@@ -249,7 +249,7 @@ class WandB(Tracker):
         """A table."""
         import wandb
 
-        self._row[as_path(table.name)] = wandb.Table(
+        self._row[self._column(as_path(table.name), "table")] = wandb.Table(
             columns=table.columns, data=table.rows, allow_mixed_types=True
         )
 
@@ -262,7 +262,8 @@ class WandB(Tracker):
             sum(histogram.counts[start : start + width]) for start in range(0, len(histogram.counts), width)
         ]
         edges = [*histogram.edges[:-1:width], histogram.edges[-1]]
-        self._row[as_path(histogram.name)] = wandb.Histogram(np_histogram=(counts, edges))
+        column = self._column(as_path(histogram.name), "histogram")
+        self._row[column] = wandb.Histogram(np_histogram=(counts, edges))
 
     def log_graph(self, graph: Graph, event: Event) -> None:
         """The model's graph."""
@@ -290,7 +291,7 @@ class WandB(Tracker):
         self._sync()
         return {
             "last": self._last,
-            "axes": dict(self._axes),
+            "uses": dict(self._uses),
             "best": dict(self._best),
             "checkpoints": self._artifacts.state(),
         }
