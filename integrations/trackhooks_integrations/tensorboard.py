@@ -20,7 +20,7 @@ Rules, and where they come from.
 - Scalars are `simple_value`s, 32-bit floats: TensorBoard's data server (`data_compat.rs`) holds no others.
 - A tag is one curve, over one axis, of one dashboard, and keeps the metadata that it came with first
   (`event_accumulator.py`, `run.rs`). The first to use a name gets it; another use of it is called `<name> (epoch)`,
-  `(step)`, `(text)`, `(image)` or `(histogram)`.
+  `(step)`, `(text)`, `(table)`, `(image)` or `(histogram)`.
 - A record whose step is not above that of its tag's last one replaces what stood from there on, since a training goes
   on from a checkpoint. The data server does so by itself, tag by tag (`reservoir.rs`). TensorBoard's Python readers do
   it only for files of version 1 (`_CheckForOutOfOrderStepAndMaybePurge`), and only where the step falls below that of
@@ -163,10 +163,10 @@ class TensorBoard(Tracker):
             markdown += (
                 f"\n\n… and {len(table.rows) - _MOST_TABLE_ROWS} more rows, which are in the run's journal."
             )
-        self._add_text(table.name, markdown, event.step, event.time)
+        self._add_text(table.name, markdown, event.step, event.time, "table")
 
-    def _add_text(self, name: str, markdown: str, step: int, time: float) -> None:
-        self._events.text(self._tag(name, "text"), markdown, step, time)
+    def _add_text(self, name: str, markdown: str, step: int, time: float, use: str = "text") -> None:
+        self._events.text(self._tag(name, use), markdown, step, time)
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
         """A histogram."""
