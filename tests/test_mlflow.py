@@ -39,7 +39,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
-@pytest.fixture(params=["sqlite", "server", "database"])
+DATABASE = os.environ.get("TRACKHOOKS_TEST_MLFLOW_DB")
+"""A database of another kind, such as `postgresql+psycopg2://user@host/name`: see CONTRIBUTING.md."""
+
+
+@pytest.fixture(params=["sqlite", "server", *(["database"] if DATABASE else [])])
 def uri(request: pytest.FixtureRequest) -> str:
     if request.param == "database":
         return str(request.getfixturevalue("database"))
@@ -50,13 +54,11 @@ def uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A database of another kind, in which the tests make experiments and models."""
-    if "TRACKHOOKS_TEST_MLFLOW_DB" not in os.environ:
-        pytest.skip(
-            "TRACKHOOKS_TEST_MLFLOW_DB names no database, such as postgresql+psycopg2://user@host/name"
-        )
+    """The one that is named, in which the tests make experiments and models."""
+    if DATABASE is None:
+        pytest.skip("TRACKHOOKS_TEST_MLFLOW_DB names no database: see CONTRIBUTING.md")
     monkeypatch.chdir(tmp_path)  # the artifacts go there
-    return os.environ["TRACKHOOKS_TEST_MLFLOW_DB"]
+    return DATABASE
 
 
 @pytest.fixture

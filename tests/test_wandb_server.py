@@ -17,12 +17,12 @@ from trackhooks.folder import read_info
 from trackhooks.testing import TrackerPromises
 from trackhooks.trial import Interruption, Trial
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not URL, reason="no W&B server is named by TRACKHOOKS_TEST_WANDB_URL and WANDB_API_KEY"
-    ),
-]
+pytestmark = pytest.mark.slow
+if not URL:
+    pytest.skip(
+        "no W&B server is named by TRACKHOOKS_TEST_WANDB_URL and WANDB_API_KEY: see CONTRIBUTING.md",
+        allow_module_level=True,
+    )
 PROJECT = f"trackhooks-tests-{uuid.uuid4().hex[:8]}"
 
 
