@@ -471,10 +471,10 @@ def test_exports_folders_and_files_are_artifacts_that_name_their_checkpoint(feed
     other = kept(feed.run, 0, "notes.txt", b"text", kind="file")
     feed.give(Event("on_export_end", 0, CREATED, 9, files=[export, other])).finish()
     found = artifacts(feed.run)
-    exported = found[f"run-{feed.run.id}-saved_model"]
+    exported = found[f"run-{feed.run.id}-export-saved_model"]
     assert (exported["type"], json.loads(exported["metadata"])["parent"]) == ("export", "/x/best.pt")
     assert [content["path"] for content in exported["manifest"]["contents"]] == ["variables/data"]
-    assert found[f"run-{feed.run.id}-notes.txt"]["type"] == "file"
+    assert found[f"run-{feed.run.id}-file-notes.txt"]["type"] == "file"
 
 
 def test_an_export_comes_behind_its_checkpoint_which_the_run_uses(feed: Feeding) -> None:

@@ -110,7 +110,7 @@ def test_an_export_comes_behind_its_checkpoint_and_the_run_uses_that(trial: Tria
         run.log(loss=1.0)
     trial.deliver(run.path)
     found = held(read_info(run.path))
-    names = [f"run-{run.id}-last.pt", f"run-{run.id}-last.onnx"]
+    names = [f"run-{run.id}-last.pt", f"run-{run.id}-export-last.onnx"]
     assert list(dict.fromkeys(artifact.name for artifact in found.artifacts)) == names
     if found.more is not None:
         assert [used.name for used in found.more.used_artifacts()] == [f"{names[0]}:v0"]
@@ -132,7 +132,7 @@ def test_an_export_after_the_end_uses_the_checkpoint_that_was_uploaded_before(
     found = held(read_info(run.path))
     assert [artifact.name for artifact in found.artifacts] == [
         f"run-{run.id}-last.pt",
-        f"run-{run.id}-last.onnx",
+        f"run-{run.id}-export-last.onnx",
     ]
     if found.more is not None:
         assert [used.name for used in found.more.used_artifacts()] == [f"run-{run.id}-last.pt:v0"]

@@ -160,9 +160,7 @@ class Feed:
                 f"{made.name} cannot take metrics of earlier batches once it has later ones, and"
                 f" {found.held_back} batches were held back. Deliver the run to another place: --option {made.name}.…"
             )
-        fresh = Cursor(tracker=made.name, destination=found.destination, spec=self._spec)
-        save_cursor(self.run, made, fresh)  # before the tracker forgets what it has
-        return fresh
+        return self._from_the_start(made, found)
 
     def _take(self, made: Tracker) -> None:
         """One feed for a tracker and destination at a time, across processes."""
@@ -263,9 +261,14 @@ class Feed:
         made, self._tracker, self._started = self._tracker, None, False
         assert made is not None
         self._close_sources()
-        self.cursor = Cursor(tracker=made.name, destination=self.cursor.destination, spec=self.cursor.spec)
-        save_cursor(self.run, made, self.cursor)
+        self.cursor = self._from_the_start(made, self.cursor)
         made.abort()
+
+    def _from_the_start(self, made: Tracker, old: Cursor) -> Cursor:
+        """A new cursor, which is saved before the tracker forgets what it has."""
+        fresh = Cursor(tracker=made.name, destination=old.destination, spec=self._spec or old.spec)
+        save_cursor(self.run, made, fresh)
+        return fresh
 
     def _blame_event(self, journal: str, index: int) -> None:
         """A batch that fails again is delivered one by one; the event that still fails is skipped."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -578,9 +579,10 @@ class TrackerPromises:
 
         with trial.record() as run:
             log_everything(run)
-        for _ in range(2):
-            with pytest.raises(ConnectionError):
-                trial.interrupt(run.path, at, fail)
+        with pytest.raises(ConnectionError):
+            trial.interrupt(run.path, at, fail)
+        with suppress(ConnectionError):  # the cursor may have come so far that less than this is left
+            trial.interrupt(run.path, at, fail)
         self.assert_all_once(trial.delivered(run.path), everything(1))
 
     @pytest.mark.parametrize("at", INTERRUPTIONS, ids=str)

@@ -91,7 +91,9 @@ class Artifacts:
         """Logs a file, waits until it is uploaded, and returns what W&B calls it."""
         import wandb
 
-        artifact = wandb.Artifact(as_artifact(self._to.id, file.path), file.kind, metadata=_about(file))
+        artifact = wandb.Artifact(
+            as_artifact(self._to.id, file.path, file.kind), file.kind, metadata=_about(file)
+        )
         policy = "immutable" if file.kept else "mutable"
         if path.is_dir():
             artifact.add_dir(str(path), policy=policy)

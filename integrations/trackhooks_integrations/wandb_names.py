@@ -28,9 +28,12 @@ def as_path(name: str) -> str:
     return called(clean)
 
 
-def as_artifact(run_id: str, path: str) -> str:
-    """W&B takes ASCII letters, digits, `_`, `-` and `.`, 128 in all; a checksum keeps two changed names apart."""
-    given = f"run-{run_id}-{Path(path).name}"
+def as_artifact(run_id: str, path: str, kind: str) -> str:
+    """`run-<id>-last.pt`, `run-<id>-export-last.onnx`: to W&B, all versions of one name are of one type.
+
+    It takes ASCII letters, digits, `_`, `-` and `.`, 128 in all; a checksum keeps two changed names apart.
+    """
+    given = "-".join(["run", run_id, *([] if kind == "model" else [kind]), Path(path).name])
     name = re.sub(r"[^\w.-]", "-", given, flags=re.ASCII)
     if name == given and len(name) <= _LONGEST_ARTIFACT:
         return name
