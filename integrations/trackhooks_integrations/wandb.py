@@ -11,7 +11,7 @@
 | metrics of epochs | drawn over `epoch` |
 | final and best metrics (`best/…`, of epochs at any time), the status | summary |
 | pictures, tables, histograms, texts | media of the row, under their names; the graph under `<name>/graph` |
-| checkpoints, exports, other files | artifacts `run-<id>-<file>`, `run-<id>-export-<file>`; the run uses what it exports |
+| checkpoints, exports, files | artifacts `run-<id>-<file>`, `run-<id>-export-<file>`; an export uses its checkpoint |
 
 Rules, and where they come from.
 
