@@ -551,6 +551,25 @@ def test_a_removed_folder_stops_nothing(tmp_path: Path) -> None:
     assert kept.wait(DEADLINE_S)
 
 
+def test_a_program_whose_runs_were_removed_does_not_wait_for_their_trackers(tmp_path: Path) -> None:
+    body = f"""
+        import shutil, sys, time, trackhooks
+        from trackhooks import session
+        sys.path.append({str(TESTS)!r})
+        with trackhooks.run(name="gone", **{{"lines:Lines": {{"slow": 10.0}}}}) as run:
+            run.log(x=1)
+        while not (run.path / "lines.jsonl").exists():
+            time.sleep(0.05)
+        shutil.rmtree(run.path)
+        print(session._deliverer().process_id)
+    """
+    done = subprocess.run(script(tmp_path, body), cwd=tmp_path, capture_output=True, text=True, check=True)
+    delivery = psutil.Process(int(done.stdout))
+    assert delivery.is_running()  # it is not through yet
+    until(lambda: not delivery.is_running() or delivery.status() == psutil.STATUS_ZOMBIE)
+    assert not (tmp_path / "runs" / "gone").exists()  # nobody has made it again
+
+
 def removed(folder: Path) -> bool:
     """Removes a folder that someone may be writing into."""
     shutil.rmtree(folder, ignore_errors=True)

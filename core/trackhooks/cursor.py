@@ -136,7 +136,7 @@ def cursor_path(run: RunInfo, made: Tracker) -> Path:
 def load_cursor(run: RunInfo, made: Tracker, spec: Spec | None = None) -> Cursor:
     """The cursor of this tracker; a new one where it has not delivered this run to this destination."""
     path = cursor_path(run, made)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Cursor)
     except (FileNotFoundError, msgspec.DecodeError):

@@ -159,18 +159,21 @@ class Deliverer:
         with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
             task = bar.add_task("", total=1)
             while time.monotonic() < until:
-                done, size, names, hopeless = self._standing()
+                done, size, names, in_vain = self._standing()
                 bar.update(
                     task, total=max(size, 1), completed=done, description=", ".join(names), refresh=True
                 )
                 if self._join(_POLL_S * 2):
                     return True
-                if hopeless:
+                if in_vain and (self._threads is None or self._threads.join(0)):
                     return False
         return False
 
     def _standing(self) -> tuple[int, int, list[str], bool]:
-        """Bytes delivered, bytes in all, the trackers that are not done, and whether all of these only fail."""
+        """Bytes delivered, bytes in all, the trackers that are not done, and whether waiting for them is in vain.
+
+        So it is where all of them only fail, and where there is none: what a run that was removed lacks, nobody gets.
+        """
         done = size = 0
         waiting: dict[str, bool] = {}
         for _, name, whole, found in self._deliveries():
@@ -179,7 +182,7 @@ class Deliverer:
             if not any(_is_done(cursor, whole) for cursor in found):
                 failing = bool(found) and all(cursor.failures > 2 for cursor in found)
                 waiting[name] = waiting.get(name, True) and failing
-        return done, size, sorted(waiting), bool(waiting) and all(waiting.values())
+        return done, size, sorted(waiting), all(waiting.values())
 
     def unfinished(self) -> list[tuple[RunInfo, str, str]]:
         """What is not delivered: run, tracker, and why, as far as it is known."""

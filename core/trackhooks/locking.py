@@ -35,7 +35,10 @@ def is_held(path: Path) -> bool:
 
 
 class FileLock:
-    """A lock by the name of a file, which is made where it is missing and left behind."""
+    """A lock by the name of a file, which is made where it is missing and left behind.
+
+    Its folder is made as well, but not that folder's own: a run that was removed must not come back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,7 +46,7 @@ class FileLock:
 
     def acquire(self, wait: bool = False) -> bool:
         """Takes the lock; False where another process or object holds it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         if fcntl is not None:
             try:

@@ -52,6 +52,7 @@ class Store:
         One at a time: of two that make the tables of a new SQLite file at once, one fails.
         """
         beside = self.database or Path(run.path)
+        beside.parent.mkdir(parents=True, exist_ok=True)
         with locked(beside.with_name(f".{beside.name if self.database else 'mlflow'}.lock")):
             self.client = connect(self.uri)
             return self.client.get_run(run_id or self._find_or_make(run))
