@@ -6,10 +6,12 @@ import json
 import logging
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -718,6 +720,40 @@ def test_processes_that_open_a_new_store_at_the_same_time_all_get_their_run(tmp_
         assert process.returncode == 0, errors
     found = client(uri).search_runs([client(uri).get_experiment_by_name("trackhooks").experiment_id])
     assert sorted(run.info.run_name for run in found) == ["g", "r0", "r1", "r2"]
+
+
+MAKING = """
+    import sys
+    from trackhooks.event import RunInfo
+    from trackhooks_integrations.mlflow_store import Store
+    Store(sys.argv[1]).open(RunInfo("a", "a", path=sys.argv[2]), None)
+"""
+
+
+def version(database: Path) -> str:
+    """Of MLflow's tables."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as found:
+        ((number,),) = found.execute("SELECT version_num FROM alembic_version").fetchall()
+    return str(number)
+
+
+def test_a_new_store_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+    """MLflow cannot go on with one that a process has left halfway which was killed."""
+    home = tmp_path / "store"
+    home.mkdir()
+    database = home / "new.db"
+    command = [sys.executable, "-c", _dedent(MAKING), f"sqlite:///{database}", str(tmp_path)]
+    for pattern in (".new.db.*.new", "new.db"):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not any(home.glob(pattern)):
+            assert process.poll() is None
+        process.kill()
+        process.wait()
+    made = version(database)
+    feed = feeding(f"sqlite:///{database}", run_info(tmp_path / "run")).give(batch(0, 0, loss=1.0)).finish()
+    assert history(feed, "batch/loss") == [(0, 0, 1.0)]
+    assert version(database) == made
+    assert sorted(path.name for path in home.iterdir()) == [".new.db.lock", "new.db"]
 
 
 def test_the_default_is_a_store_in_the_working_directory_with_nothing_else_beside_it(

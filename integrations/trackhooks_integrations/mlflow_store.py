@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Store:
         beside = self.database or Path(run.path)
         beside.parent.mkdir(parents=True, exist_ok=True)
         with locked(beside.with_name(f".{beside.name if self.database else 'mlflow'}.lock")):
+            if self.database and "?" not in self.database.name and not self.database.exists():
+                _make_database(self.database)
             self.client = connect(self.uri)
             return self.client.get_run(run_id or self._find_or_make(run))
 
@@ -124,3 +127,15 @@ class Store:
     def _make(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
         tags = {"trackhooks.id": id_, **tags}
         return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
+
+
+def _make_database(path: Path) -> None:
+    """Makes a SQLite file with MLflow's tables, and puts it into its place when it is whole.
+
+    MLflow makes them in many steps, and cannot go on with a file that was left halfway by a process that was killed.
+    """
+    for left in path.parent.glob(f".{path.name}.*.new*"):
+        left.unlink()
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    connect(f"{_SQLITE}{new}").search_experiments(max_results=1)
+    new.replace(path)
