@@ -76,7 +76,7 @@ def row(hook: str) -> str:
     """What one hook stores."""
     what, kinds = STORED[hook]
     cells = (
-        "; ".join(filter(None, (PLACES[kind][column] for kind in kinds))) or "–"
+        "; ".join(filter(None, dict.fromkeys(PLACES[kind][column] for kind in kinds))) or "–"
         for column in range(len(TRACKERS))
     )
     return line((f"`{hook}`", what, *cells))
