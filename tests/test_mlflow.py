@@ -477,6 +477,14 @@ def test_a_checkpoint_that_lost_its_aliases_goes_and_one_that_lost_some_stays(fe
     }
 
 
+def test_where_no_checkpoint_is_kept_there_is_no_model_of_one(tmp_path: Path, store: str) -> None:
+    feed = feeding(store, run_info(tmp_path / "none", keep="none", project=str(tmp_path)))
+    feed.give(saved(feed, 0, 0, "last.pt", b"one", "last"))
+    exported = kept(feed.run, 1, "last.onnx", b"exported", kind="export", parent="/x/last.pt")
+    feed.give(Event("on_export_end", 1, CREATED, 9, files=[exported])).finish()
+    assert set(models(feed)) == {"last-onnx"}
+
+
 def test_every_checkpoint_is_a_model_where_all_are_kept(tmp_path: Path, store: str) -> None:
     feed = feeding(store, run_info(tmp_path / "all", keep="all"))
     feed.give(

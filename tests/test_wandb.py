@@ -448,6 +448,13 @@ def test_the_checkpoints_that_stayed_are_artifacts_with_aliases_when_the_run_end
     assert (metadata["sha256"], metadata["metrics"]) == ("sha-of-six", {"val/loss": 0.5})
 
 
+def test_where_no_checkpoint_is_kept_there_is_no_artifact_of_one(tmp_path: Path) -> None:
+    run = run_info(tmp_path / "none", keep="none")
+    feed = feeding(run).give(saved(run, 0, "last.pt", b"one", "last"))
+    feed.give(Event("teardown", 1, CREATED, status="finished")).finish()
+    assert artifacts(run) == {}
+
+
 def test_every_checkpoint_is_a_version_at_once_where_all_are_kept(tmp_path: Path) -> None:
     run = run_info(tmp_path / "all", keep="all")
     feed = feeding(run).give(

@@ -129,7 +129,14 @@ class Tracker:
         """
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
-        """Takes a file; `path` is None where it was overwritten before it could be copied (`file.superseded`)."""
+        """Takes a file.
+
+        Args:
+            file: what is known of it.
+            path: where its bytes are; None where there are none to take: it was overwritten before it could be copied
+                (`file.superseded`), or it is a checkpoint of a run that keeps none.
+            event: the record that noted it.
+        """
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
         """Takes a PNG picture, one of the series `file.name`."""
@@ -184,7 +191,7 @@ class Tracker:
             self.log_metrics(fresh, "epoch", event)
 
     def _path(self, file: File) -> Path | None:
-        if file.superseded:
+        if file.superseded or (file.kind == "model" and self.run.keep == "none"):
             return None
         return Path(self.run.path, file.kept) if file.kept else Path(file.path)
 
