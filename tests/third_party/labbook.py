@@ -17,12 +17,11 @@ class Labbook(Tracker):
         self.db.execute("REPLACE INTO notes VALUES (?, ?, ?, ?)", (kind, name, x, json.dumps(value)))
 
     def log_params(self, params: Any, event: Any) -> None:
-        for name, value in params.items():
-            self.note("param", name, 0, value)
+        self.log_metrics(params, "param", event)
 
     def log_metrics(self, metrics: Any, axis: str, event: Any) -> None:
         for name, value in metrics.items():
-            self.note(axis, name, getattr(event, axis), value)
+            self.note(axis, name, getattr(event, axis, 0), value)
 
     def log_text(self, text: Any, event: Any) -> None:
         self.note("text", text.name, event.step, text.text)
@@ -34,6 +33,7 @@ class Labbook(Tracker):
     def finish(self, status: str, reason: str) -> None:
         self.note("status", "", 0, status)
         self.db.commit()
+        self.db.close()
 
     def abort(self) -> None:
         self.db.close()
