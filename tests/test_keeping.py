@@ -230,6 +230,17 @@ def test_a_copy_that_is_there_survives_the_loss_of_the_original(tmp_path: Path) 
 # Trouble
 
 
+def test_what_was_removed_from_the_runs_folder_holds_nothing_up(tmp_path: Path) -> None:
+    training, empty = Training(tmp_path, keep="all"), tmp_path / "empty"
+    empty.mkdir()
+    training.run.log_model(empty)
+    training.save("last.pt", "removed")
+    training.save("last.pt", "kept")
+    (training.run.path / "files" / "models" / "000001-last.pt").unlink()
+    assert training.keep() == {"last.pt": ["kept"]}
+    assert [file.superseded for file in training.files()] == [True, True, False]
+
+
 def test_a_full_disk_keeps_no_half_file_and_the_training_goes_on(small_disk: Path, tmp_path: Path) -> None:
     run = trackhooks.run(dir=small_disk, keep="all", delivery="off", system=None)
     large = tmp_path / "large.pt"

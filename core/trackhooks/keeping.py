@@ -135,7 +135,9 @@ class Keeper:
 
     def _keep(self, file: File, key: str) -> _Kept:
         if file.kept:  # the training wrote it into the folder itself
-            return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
+            with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
+                return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
+            return _Kept(file.kind, file.aliases, superseded=True)
         source = Path(file.path)
         if not _unchanged(file, source):
             return _Kept(file.kind, file.aliases, superseded=True)
