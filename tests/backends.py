@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen
+from trackhooks.trial import Trial
 from trackhooks_integrations.mlflow_names import legal
 from trackhooks_integrations.wandb_names import called
 
@@ -315,6 +318,15 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
 called_in_wandb = called
 
 
+def keep_wandb_apart(patch: pytest.MonkeyPatch, home: Path) -> None:
+    """W&B's caches and settings are the tests' own, and nothing is reported to anyone."""
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
+        patch.setenv(name, str(home))
+    patch.setenv("WANDB_ERROR_REPORTING", "false")
+    for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT"):
+        patch.delenv(name, raising=False)
+
+
 Held = list[tuple[Path, dict[str, Any]]]
 """The records of a run, each with the folder of its files."""
 
@@ -385,3 +397,11 @@ BACKENDS = {
     "mlflow": Backend(read_mlflow, called_in_mlflow),
     "wandb": Backend(read_wandb, called_in_wandb),
 }
+
+
+def delivered(path: Path, tracker: str, options: Options) -> Seen:
+    """What a tracker holds of a run, when the delivery process has closed the run in it."""
+    backend = BACKENDS[tracker]
+    trial = Trial(tracker, options, path.parent, backend.read, backend.called)
+    trial.wait(path)
+    return trial.read(path)

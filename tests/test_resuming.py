@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import backends
 import msgspec
 import pytest
 from backends import BACKENDS
@@ -21,7 +22,6 @@ import trackhooks
 from trackhooks.event import Event
 from trackhooks.folder import read_info
 from trackhooks.testing import Seen
-from trackhooks.trial import Trial
 
 pytestmark = pytest.mark.slow
 
@@ -122,10 +122,7 @@ class Resumed:
         return done.returncode
 
     def seen(self, tracker: str) -> Seen:
-        backend = BACKENDS[tracker]
-        trial = Trial(tracker, self.options[tracker], self.path.parent, backend.read, backend.called)
-        trial.wait(self.path)
-        return trial.read(self.path)
+        return backends.delivered(self.path, tracker, self.options[tracker])
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)

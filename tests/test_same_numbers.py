@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import backends
 import pytest
 from backends import BACKENDS, Backend
 from delivered import Delivered
@@ -13,7 +14,7 @@ from delivered import Delivered
 from trackhooks.event import Event, Histogram, Text
 from trackhooks.testing import Seen
 from trackhooks.tracker import axis_of
-from trackhooks.trial import Trial, plain
+from trackhooks.trial import plain
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,10 +34,7 @@ def backend(name: str) -> Backend:
 
 @pytest.fixture(scope="module")
 def seen(name: str, delivered: Delivered) -> Seen:
-    backend = BACKENDS[name]
-    trial = Trial(name, delivered.options[name], delivered.path.parent, backend.read, backend.called)
-    trial.wait(delivered.path)
-    return trial.read(delivered.path)
+    return backends.delivered(delivered.path, name, delivered.options[name])
 
 
 def metrics(events: list[Event]) -> dict[str, dict[int, float]]:

@@ -9,15 +9,14 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import backends
 import pytest
-from backends import BACKENDS
 from delivered import Delivered
 from places import PLACES, Fact, facts, kinds
 
 from trackhooks.event import Event
 from trackhooks.folder import read_info
 from trackhooks.tracker import ENTRY_POINTS
-from trackhooks.trial import Trial
 from trackhooks.vocabulary import BY_NAME
 
 FROM_TORCH = pytest.mark.filterwarnings(
@@ -71,9 +70,7 @@ def test_each_hook_stores_what_the_table_says(delivered: Delivered) -> None:
 @pytest.mark.parametrize("tracker", page.TRACKERS)
 def test_what_a_hook_stores_is_where_the_table_says(tracker: str, delivered: Delivered) -> None:
     run, options = read_info(delivered.path), delivered.options[tracker]
-    trial = Trial(tracker, options, delivered.path.parent, BACKENDS[tracker].read, BACKENDS[tracker].called)
-    trial.wait(delivered.path)
-    held = PLACES[tracker](run, options, trial.read(delivered.path))
+    held = PLACES[tracker](run, options, backends.delivered(delivered.path, tracker, options))
     column = list(page.TRACKERS).index(tracker)
     changed = changed_params(delivered.events)
     missing = {

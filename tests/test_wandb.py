@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from backends import keep_wandb_apart
 from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
 
 from trackhooks.errors import InvalidValueError, UnknownNameError
@@ -29,13 +30,10 @@ from trackhooks_integrations.wandb_opening import Opening
 
 @pytest.fixture(scope="module", autouse=True)
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """W&B's caches and settings are the tests' own, and nothing is reported to anyone."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-            patch.setenv(name, str(home))
-        patch.setenv("WANDB_ERROR_REPORTING", "false")
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB_ENTITY"):
+        keep_wandb_apart(patch, home)
+        for name in ("WANDB_API_KEY", "WANDB_ENTITY"):
             patch.delenv(name, raising=False)
         patch.setenv("NETRC", str(home / "netrc"))
         yield

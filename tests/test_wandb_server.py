@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import called_in_wandb
+from backends import called_in_wandb, keep_wandb_apart
 from wandb_server import URL, axes, held, is_openwandb, read_wandb_server
 
 from trackhooks.folder import read_info
@@ -28,15 +28,9 @@ PROJECT = f"trackhooks-tests-{uuid.uuid4().hex[:8]}"
 
 @pytest.fixture(scope="module", autouse=True)
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """W&B's caches and settings are the tests' own, and nothing is reported to anyone."""
-    home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"):
-            patch.setenv(name, str(home))
+        keep_wandb_apart(patch, tmp_path_factory.mktemp("home"))
         patch.setenv("WANDB_BASE_URL", URL)
-        patch.setenv("WANDB_ERROR_REPORTING", "false")
-        for name in ("WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT"):
-            patch.delenv(name, raising=False)
         yield
 
 

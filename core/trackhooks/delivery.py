@@ -154,7 +154,8 @@ class Feed:
         found = load_cursor(self.run, made)
         every = found.spec.every if found.spec is not None else None
         if not (self._anew and found.held_back and every != self._every):
-            return load_cursor(self.run, made, self._spec)
+            found.spec = self._spec or found.spec
+            return found
         if not made.takes_earlier:
             raise TrackhooksError(
                 f"{made.name} cannot take metrics of earlier batches once it has later ones, and"

@@ -134,13 +134,14 @@ class Keeper:
             write_atomically(self._record, msgspec.json.encode(records))
 
     def _keep(self, file: File, key: str) -> _Kept:
+        superseded = _Kept(file.kind, file.aliases, superseded=True)
         if file.kept:  # the training wrote it into the folder itself
             with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
                 return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
-            return _Kept(file.kind, file.aliases, superseded=True)
+            return superseded
         source = Path(file.path)
         if not _unchanged(file, source):
-            return _Kept(file.kind, file.aliases, superseded=True)
+            return superseded
         if self._policy.nothing:
             digest = _hash(source)
             return _Kept(file.kind, file.aliases, digest, superseded=not _unchanged(file, source))
@@ -153,7 +154,7 @@ class Keeper:
             if _unchanged(file, source):
                 return _Kept(file.kind, file.aliases, digest, name)
         remove(self._folder / name)
-        return _Kept(file.kind, file.aliases, superseded=True)
+        return superseded
 
     def _drop(self, records: dict[str, _Kept]) -> None:
         """Removes the copies of checkpoints that do not stay."""

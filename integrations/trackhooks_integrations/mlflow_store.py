@@ -53,7 +53,8 @@ class Store:
         One at a time: of two that make the tables of a new SQLite file at once, one fails.
         """
         beside = self.database or Path(run.path)
-        beside.parent.mkdir(parents=True, exist_ok=True)
+        if self.database:
+            self.database.parent.mkdir(parents=True, exist_ok=True)
         with locked(beside.with_name(f".{beside.name if self.database else 'mlflow'}.lock")):
             if self.database and "?" not in self.database.name and not self.database.exists():
                 _make_database(self.database)
