@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from .errors import unknown
+from .errors import BROKEN_STREAM, unknown
 from .vocabulary import FROM_KERAS, KERAS_ALIASES
 
 Logs = MutableMapping[str, Any]
 
 KERAS_METHODS = frozenset(FROM_KERAS) | frozenset(KERAS_ALIASES)
+
+_BROKEN = (*BROKEN_STREAM, SystemExit)
+"""What showing a bar raises where standard output is broken; rich exits when its reader has gone."""
 
 _Method = TypeVar("_Method", bound=Callable[..., None])
 
@@ -171,27 +175,28 @@ class ProgressBar(Callback):
         title = f"epoch {self._epoch + 1}" + (f"/{epochs}" if epochs else "")
         bar = _new_bar()
         self._task = bar.add_task(title, total=params.get("steps"), logs="")
-        try:
+        with suppress(LiveError, *_BROKEN):  # another bar has the terminal; a later rich shows both
             bar.start()
-        except LiveError:  # another bar has the terminal; a later rich shows both
-            return
-        self._bar = bar
+            self._bar = bar
 
     def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(*_BROKEN):
+                bar.stop()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Advances the bar."""
         if self._bar is not None:
             steps = (self.params or {}).get("steps")  # a loop of one's own knows them when its batches begin
-            self._bar.update(self._task, completed=batch + 1, total=steps, logs=_shown(logs))
+            with suppress(*_BROKEN):
+                self._bar.update(self._task, completed=batch + 1, total=steps, logs=_shown(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Shows the epoch's metrics and closes its bar."""
         if self._bar is not None:
-            self._bar.update(self._task, logs=_shown(logs))
+            with suppress(*_BROKEN):
+                self._bar.update(self._task, logs=_shown(logs))
         self._close()
 
     def on_train_end(self, logs: Logs | None = None) -> None:

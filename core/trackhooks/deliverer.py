@@ -7,15 +7,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from . import journal
 from .cursor import FOLDER, Cursor, Spec, cursors
-from .errors import TrackerError, warn
+from .errors import Notices, TrackerError, warn
 from .event import FINAL, RunInfo
 from .following import Follower
 from .process import DeliveryProcess, possible
 from .tracker import Tracker
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _POLL_S = 0.05
 _QUIET_S = 1.0
@@ -151,12 +154,11 @@ class Deliverer:
         return threads and process
 
     def _join_with_bar(self, until: float) -> bool:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("trackhooks delivers {task.description}"), BarColumn(), TimeElapsedColumn())
-        # No refreshing thread: none can be started any more while the interpreter ends.
-        with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
+        try:
+            bar = _new_bar()
+        except (ImportError, OSError):  # no file can be opened any more
+            return self._join(max(until - time.monotonic(), 0))
+        with bar:
             task = bar.add_task("", total=1)
             while time.monotonic() < until:
                 done, size, names, in_vain = self._standing()
@@ -210,6 +212,16 @@ class Deliverer:
             self._process.abandon()
 
 
+def _new_bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("trackhooks delivers {task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(file=cast("IO[str]", Notices(sys.stderr)))
+    # No refreshing thread: none can be started any more while the interpreter ends.
+    return Progress(*columns, console=console, transient=True, auto_refresh=False)
+
+
 def _delivered(run: RunInfo, specs: Sequence[Spec]) -> bool:
     """Whether every one of the trackers has all of a run that has ended."""
     size = _size(run)
@@ -232,9 +244,3 @@ def _reached(cursor: Cursor, size: int) -> bool:
 
 def _is_done(cursor: Cursor, size: int) -> bool:
     return _reached(cursor, size) and cursor.status in FINAL
-
-
-def say(message: str) -> None:
-    """One line for the person at the terminal."""
-    if sys.stderr is not None:  # pythonw has none
-        sys.stderr.write(f"trackhooks: {message}\n")

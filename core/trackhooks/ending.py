@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,12 +11,10 @@ from pathlib import Path
 import psutil
 
 from . import environment, folder
-from .errors import JournalError, TrackhooksError
+from .errors import JournalError, TrackhooksError, log
 from .event import FINAL, Event, RunInfo
 from .journal import Reader, Writer, path_of
 from .vocabulary import LOG
-
-_log = logging.getLogger("trackhooks")
 
 _STALE_S = 3600.0
 """A run of another machine that has written nothing for so long is lost."""
@@ -60,7 +57,7 @@ def end_if_dead(path: str | Path) -> RunInfo:
         elif _told(run) != run.status:
             _settle(run, run.status)
     except (JournalError, OSError) as error:
-        _log.info("%s", error, extra={"run": run.path})
+        log.info("%s", error, extra={"run": run.path})
     return run
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from .cursor import Spec
 from .delivery import Feed
 from .ending import end_if_dead
-from .errors import TrackhooksError
+from .errors import TrackhooksError, log
 from .event import RunInfo
 from .keeping import Keeper
 from .redaction import redact_text
@@ -22,8 +21,6 @@ from .tracker import Tracker
 
 _POLL_S, _IDLE_POLL_S = 0.1, 1.0
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
-
-_log = logging.getLogger("trackhooks")
 
 
 class Follower:
@@ -96,14 +93,14 @@ class Follower:
         if failures == 1:
             name = feed.cursor.tracker if hasattr(feed, "cursor") else "a tracker"
             where = {"run": feed.run.path}
-            _log.warning(
+            log.warning(
                 "%s, run %r: %s. Tries again; nothing is lost.",
                 name,
                 feed.run.name,
                 redact_text(str(error)),
                 extra=where,
             )
-            _log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=where)
+            log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=where)
 
     def end(self, run: str) -> None:
         """Says that nothing more will be written to the journal of this run; a status that it lacks is added."""
@@ -111,7 +108,7 @@ class Follower:
         try:
             end_if_dead(run)
         except TrackhooksError as error:  # its folder was removed, perhaps
-            _log.warning("%s", error, extra={"run": run})
+            log.warning("%s", error, extra={"run": run})
         for feed in self._feeds.get(run, []):
             feed.ending = True
 

@@ -47,6 +47,7 @@ _OUR_HEADER = _HEADER.pack(_MAGIC, VERSION)
 _FRAME = struct.Struct("<4sII")
 _MARKER = b"\xf7TH\x1a"  # no UTF-8 text contains it
 _CHUNK = 1 << 20
+_STDERR = 2
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 _pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
@@ -81,6 +82,16 @@ def _write_all(fd: int, rest: bytes) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = rest[written:]
+
+
+def _above_the_streams(fd: int) -> int:
+    """Move a file away from the descriptors 0 to 2: where stderr is closed, C libraries would write into it."""
+    if fd > _STDERR or fcntl is None:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
+    finally:
+        os.close(fd)
 
 
 def _builtin(value: Any) -> Any:
@@ -124,7 +135,7 @@ class Writer:
         """The last record of a journal that existed already."""
         _open_writers.add(self)  # before there is a file that a forked child could hold on to
         try:
-            self._fd = os.open(self._path, _OPEN_FLAGS, 0o644)
+            self._fd = _above_the_streams(os.open(self._path, _OPEN_FLAGS, 0o644))
             self._lock_file()
             self._recover()
         except OSError as error:

@@ -7,7 +7,6 @@ There is one soon after the start, one each interval, and a last when the run ge
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from contextlib import suppress
@@ -15,13 +14,11 @@ from contextlib import suppress
 import psutil
 
 from .ending import has_ended
-from .errors import JournalError
+from .errors import JournalError, log
 from .event import Event, RunInfo
 from .journal import SYSTEM, Writer
 from .measuring import Meter
 from .vocabulary import LOG
-
-_log = logging.getLogger("trackhooks")
 
 _FIRST_S = 1.0
 """The first sample comes as soon, so that a short run has one."""
@@ -105,7 +102,7 @@ class _Samples:
             writer.append(Event(LOG, self._number, time.time(), self._number, metrics=metrics))
             self._number += 1
         except (psutil.Error, JournalError, OSError) as error:
-            _log.info("not measured: %s", error, extra={"run": self._path})
+            log.info("not measured: %s", error, extra={"run": self._path})
 
     def _open(self) -> Writer:
         self._writer = Writer(self._path, SYSTEM)

@@ -17,8 +17,8 @@ import msgspec
 
 from . import environment, open_runs, recording
 from .cursor import Spec, check_spec, cursors
-from .deliverer import Deliverer, say
-from .errors import InvalidValueError, unknown
+from .deliverer import Deliverer
+from .errors import InvalidValueError, say, unknown
 from .event import RunInfo, Scalar
 from .folder import as_file_name, home
 from .hooks import CallbackList, Function

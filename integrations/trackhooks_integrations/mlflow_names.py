@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import zlib
 from collections.abc import Iterable
 
+from trackhooks.errors import log
+
 LONGEST = 250
-_log = logging.getLogger("trackhooks")
 
 
 class Names(dict[str, str]):
@@ -27,7 +27,7 @@ class Names(dict[str, str]):
     def __missing__(self, name: str) -> str:
         found = self._add(name)
         if found != name:
-            _log.warning("mlflow: %r is called %r there, which takes no such name.", name, found)
+            log.warning("mlflow: %r is called %r there, which takes no such name.", name, found)
         return found
 
     def _add(self, name: str) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trackhooks.errors import log
 from trackhooks.event import Event, File, RunInfo
 
 from .checkpoints import Checkpoint, Checkpoints
 from .wandb_names import as_artifact, as_json
-
-_log = logging.getLogger("trackhooks")
 
 
 class Artifacts:
@@ -80,7 +78,7 @@ class Artifacts:
         try:
             self._to.use_artifact(self._logged.get(name, name))
         except (wandb.Error, _failed_request(), ValueError) as error:
-            _log.warning(
+            log.warning(
                 "wandb: %s is not linked to what was made of it: %s",
                 name,
                 error,
@@ -118,7 +116,7 @@ class Artifacts:
             artifact.wait()
         except _failed_request() as error:  # it is there; what the server has made of it is not known
             where = {"run": self._run.path}
-            _log.warning("wandb: %s is uploaded, and cannot be linked: %s", name, error, extra=where)
+            log.warning("wandb: %s is uploaded, and cannot be linked: %s", name, error, extra=where)
             return name
         self._logged[artifact.qualified_name] = artifact
         qualified: str = artifact.qualified_name

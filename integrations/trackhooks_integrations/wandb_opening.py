@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import re
 import shlex
@@ -17,14 +16,13 @@ from typing import Any
 
 import psutil
 
+from trackhooks.errors import log
 from trackhooks.event import RunInfo
 
 _FLUSH_S = 0.1
 """How often W&B writes what it was given; its own 15 seconds would be a long wait for a `flush`."""
 _TIMEOUT_S = 5
 _LONGEST_TAG = 64
-_log = logging.getLogger("trackhooks")
-
 _ONLINE = ("online", "shared")
 _one_at_a_time = threading.Lock()
 
@@ -69,7 +67,7 @@ class Opening:
         wandb = import_wandb()
         mode: str = self._given_mode or wandb.setup().settings.mode
         if mode == "online" and wandb.run is None and not _has_account():
-            _log.warning(
+            log.warning(
                 "wandb: no account here, so runs are kept offline. Later: wandb login; wandb sync <folder>"
             )
             return "offline"
