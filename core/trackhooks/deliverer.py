@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+
+import psutil
 
 from . import journal
 from .cursor import FOLDER, Cursor, Spec, cursors
-from .errors import Notices, TrackerError, warn
+from .errors import JournalError, Notices, TrackerError, warn
 from .event import FINAL, RunInfo
 from .following import Follower
 from .process import DeliveryProcess, possible
@@ -24,7 +26,19 @@ _POLL_S = 0.05
 _QUIET_S = 1.0
 """A wait that is shorter than this is not talked about."""
 _STARTS = 5
-"""How often a delivery process that died is started again."""
+"""How often a delivery process is started, as long as the ones before it died."""
+_OFTEN = f"the delivery process ended {_STARTS} times and is not started again"
+
+
+class Unfinished(NamedTuple):
+    """A run that is not all delivered to a tracker."""
+
+    run: RunInfo
+    tracker: str
+    why: str
+    """As far as it is known."""
+    continues: bool
+    """Whether the delivery process still delivers it."""
 
 
 class Deliverer:
@@ -34,9 +48,15 @@ class Deliverer:
         self.pid = os.getpid()
         self._process: DeliveryProcess | None = None
         self._starts = 0
+        self._why_not = ""
+        """Why no delivery process could be started; empty if one could."""
         self._gave_up = False
         self._threads: Follower | None = None
         self._followed: dict[str, tuple[RunInfo, list[Spec]]] = {}
+        """The runs that the delivery process delivers, by folder."""
+        self._here: dict[str, tuple[RunInfo, list[str]]] = {}
+        """The runs that threads of this process deliver, with the names of their trackers."""
+        self._ended: set[str] = set()
         self._reported: set[tuple[str, str]] = set()
 
     def follow(self, run: RunInfo, specs: Sequence[Spec], objects: Sequence[Tracker], mode: str) -> None:
@@ -51,37 +71,71 @@ class Deliverer:
         if mode == "off":
             return
         here: list[Any] = [(lambda made=made: made, None, None) for made in objects]
+        names = [made.name for made in objects]
         if mode == "inline":
             here += [(spec.make, spec, spec.every) for spec in specs]
+            names += [spec.name for spec in specs]
             specs = []
         if here:
             self._threads = self._threads or Follower()
+            self._here[run.path] = (run, names)
             self._threads.follow(run, here, measures=not specs)  # else the process does
-        if specs and self._start(run):
-            assert self._process is not None
-            self._followed[run.path] = (run, list(specs))
-            self._process.follow(run, specs)
+        if specs:
+            self._have_followed(run, list(specs))
 
-    def _start(self, run: RunInfo) -> bool:
-        if self._process is not None and self._process.running:
-            return True
-        why = possible()
+    def _have_followed(self, run: RunInfo, specs: list[Spec]) -> None:
+        self._followed[run.path] = (run, specs)
+        self._ended.discard(run.path)
+        if self._running:
+            assert self._process is not None
+            self._process.follow(run, specs)
+        elif not self._start():
+            self._gave_up = True
+            warn(
+                f"run {run.name!r} is only recorded: {self._why_not}. Deliver it later: trackhooks sync {run.path}"
+            )
+            if possible():
+                del self._followed[run.path]  # nor can one be started later
+
+    @property
+    def _running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    def _start(self) -> bool:
+        """Start a delivery process for all runs that are not delivered yet. Returns whether one was started."""
+        if self._process is not None:
+            self._process.close()
+        behind = [(run, specs) for run, specs in self._followed.values() if self._needs_more(run, specs)]
+        self._why_not = possible() or (_OFTEN if self._starts >= _STARTS else "")
+        if self._why_not or not behind:
+            return False
         try:
-            if not why:
-                self._process = DeliveryProcess(Path(run.path, FOLDER, "log"))
-                self._starts += 1
-                return True
-        except OSError as error:
-            why = f"no delivery process can be started: {error}"
-        warn(f"run {run.name!r} is only recorded: {why}. Deliver it later: trackhooks sync {run.path}")
-        return False
+            self._process = DeliveryProcess(Path(behind[0][0].path, FOLDER, "log"))
+        except (OSError, psutil.Error) as error:
+            self._why_not = f"no delivery process can be started: {error}"
+            return False
+        self._starts += 1
+        for run, specs in behind:
+            self._process.follow(run, specs)
+            if run.path in self._ended:
+                self._process.end(run)
+        return True
+
+    def _needs_more(self, run: RunInfo, specs: list[Spec]) -> bool:
+        """Whether there is anything to deliver, or may be soon: a run that is resumed was delivered before."""
+        return _size(run) > 0 and (run.path not in self._ended or not _delivered(run, specs))
 
     def end(self, run: RunInfo) -> None:
         """Says that nothing more will be written to this run's journal."""
         if self._threads is not None:
             self._threads.end(run.path)
-        if run.path in self._followed and self._process is not None:
-            self._process.end(run)
+        if run.path in self._followed:
+            self._ended.add(run.path)
+            if self._running:
+                assert self._process is not None
+                self._process.end(run)
+            else:
+                self._revive()
 
     # How it stands
 
@@ -104,54 +158,66 @@ class Deliverer:
             )
 
     def _revive(self) -> None:
-        if self._process is None or self._process.running:
-            return
-        if self._starts >= _STARTS:
+        """Start the delivery process again if it has died and is needed."""
+        if self._followed and not self._running and not self._start() and self._why_not:
             self._give_up()
-            return
-        behind = [(run, specs) for run, specs in self._followed.values() if not _delivered(run, specs)]
-        self._process.close()
-        if behind and self._start(behind[0][0]):
-            assert self._process is not None
-            for run, specs in behind:
-                self._process.follow(run, specs)
 
     def _give_up(self) -> None:
         if not self._gave_up:
             self._gave_up = True
-            warn(
-                f"the delivery process ended {_STARTS} times and is not started again; recording goes on."
-                " Deliver later: trackhooks sync RUN_DIR"
-            )
+            warn(f"{self._why_not}; recording goes on. Deliver later: trackhooks sync RUN_DIR")
 
     def wait(self, run: RunInfo, names: Sequence[str], timeout: float | None) -> bool:
-        """Waits until all that is written so far is delivered, a status included; False where time was too short."""
+        """Wait until all that is written so far is delivered, a status included.
+
+        Returns False on timeout, and if a tracker is delivered to by nobody any more.
+        """
         until = None if timeout is None else time.monotonic() + timeout
         size = _size(run)
-        is_enough = _is_done if run.status in FINAL else _reached
-        while not all(any(is_enough(cursor, size) for cursor in cursors(run.path, name)) for name in names):
-            if until is not None and time.monotonic() > until:
+        while True:
+            self._revive()
+            # Asked first: what was delivered just before the delivery ended is then seen.
+            tried = {name: self._delivers(run, name) for name in names}
+            missing = [name for name in names if not _has_all(run, name, size)]
+            if not missing:
+                return True
+            if not all(tried[name] for name in missing) or (until is not None and time.monotonic() > until):
                 return False
             time.sleep(_POLL_S)
-            self._revive()
-        return True
+
+    def _delivers(self, run: RunInfo, name: str) -> bool:
+        """Whether anyone delivers the run to this tracker."""
+        _, specs = self._followed.get(run.path, (run, []))
+        if any(spec.name == name for spec in specs):
+            return self._running
+        return self._threads is not None and self._threads.feeds(run.path, name)
 
     # The end of this process
 
     def finish(self, timeout: float) -> bool:
-        """Waits for the delivery of what has ended, with a bar when it takes long; False where it goes on."""
+        """Wait until what has ended is delivered, with a bar if it takes long. Returns False if some of it is not."""
         if self._process is not None:
             self._process.close()
         until = time.monotonic() + timeout
-        if self._join(min(_QUIET_S, timeout)):
-            return True
-        return self._join_with_bar(until)
+        ended = self._join(min(_QUIET_S, timeout)) or self._join_with_bar(until)
+        return ended and not self.unfinished()
 
     def _join(self, timeout: float) -> bool:
+        """Wait until nobody delivers any more. Returns False on timeout."""
         until = time.monotonic() + timeout
         threads = self._threads is None or self._threads.join(timeout)
-        process = self._process is None or self._process.wait(max(until - time.monotonic(), 0))
-        return threads and process
+        while self._process is None or self._process.wait(max(until - time.monotonic(), 0)):
+            if not self._starts_again():
+                return threads
+        return False
+
+    def _starts_again(self) -> bool:
+        """At the end: start a delivery process again that was killed or failed. Returns whether one was started."""
+        if not self._followed or (self._process is not None and self._process.gave_up) or not self._start():
+            return False
+        assert self._process is not None
+        self._process.close()
+        return True
 
     def _join_with_bar(self, until: float) -> bool:
         try:
@@ -178,28 +244,36 @@ class Deliverer:
         """
         done = size = 0
         waiting: dict[str, bool] = {}
-        for _, name, whole, found in self._deliveries():
+        for run, name, whole, found in self._deliveries():
             done += max((cursor.offset for cursor in found), default=0)
             size += whole
-            if not any(_is_done(cursor, whole) for cursor in found):
+            if not any(_is_done(run, cursor, whole) for cursor in found):
                 failing = bool(found) and all(cursor.failures > 2 for cursor in found)
                 waiting[name] = waiting.get(name, True) and failing
         return done, size, sorted(waiting), all(waiting.values())
 
-    def unfinished(self) -> list[tuple[RunInfo, str, str]]:
-        """What is not delivered: run, tracker, and why, as far as it is known."""
+    def unfinished(self) -> list[Unfinished]:
+        """What is not delivered."""
         return [
-            (run, name, next((cursor.error for cursor in found if cursor.error), ""))
+            Unfinished(run, name, self._reason(run, found), self._running and run.path in self._followed)
             for run, name, size, found in self._deliveries()
-            if not any(_is_done(cursor, size) for cursor in found)
+            if not any(_is_done(run, cursor, size) for cursor in found)
         ]
+
+    def _reason(self, run: RunInfo, found: list[Cursor]) -> str:
+        """Why a tracker does not have all of a run, as far as it is known."""
+        error = next((cursor.error for cursor in found if cursor.error), "")
+        if error or run.path not in self._followed or self._running:
+            return error
+        return self._why_not or (self._process.how_it_ended if self._process is not None else "")
 
     def _deliveries(self) -> Iterator[tuple[RunInfo, str, int, list[Cursor]]]:
         """Run, tracker, the size of the journal, and how far the tracker is; a run that was removed needs nothing."""
-        for run, specs in self._followed.values():
+        apart = ((run, [spec.name for spec in specs]) for run, specs in self._followed.values())
+        for run, names in (*apart, *self._here.values()):
             size = _size(run)
             if size:
-                yield from ((run, spec.name, size, cursors(run.path, spec.name)) for spec in specs)
+                yield from ((run, name, size, cursors(run.path, name)) for name in names)
 
     @property
     def process_id(self) -> int | None:
@@ -225,9 +299,15 @@ def _new_bar() -> Progress:
 def _delivered(run: RunInfo, specs: Sequence[Spec]) -> bool:
     """Whether every one of the trackers has all of a run that has ended."""
     size = _size(run)
-    return not size or all(
-        any(_is_done(cursor, size) for cursor in cursors(run.path, spec.name)) for spec in specs
-    )
+    return all(any(_is_done(run, cursor, size) for cursor in cursors(run.path, spec.name)) for spec in specs)
+
+
+def _has_all(run: RunInfo, name: str, size: int) -> bool:
+    """Whether a tracker has all that was written so far, and the status of a run that has one."""
+    found = cursors(run.path, name)
+    if run.status in FINAL:
+        return any(_is_done(run, cursor, size) for cursor in found)
+    return any(_reached(cursor, size) for cursor in found)
 
 
 def _size(run: RunInfo) -> int:
@@ -242,5 +322,16 @@ def _reached(cursor: Cursor, size: int) -> bool:
     return cursor.offset >= size and cursor.error is None
 
 
-def _is_done(cursor: Cursor, size: int) -> bool:
-    return _reached(cursor, size) and cursor.status in FINAL
+def _is_done(run: RunInfo, cursor: Cursor, size: int) -> bool:
+    if cursor.status not in FINAL or cursor.error is not None:
+        return False
+    return cursor.offset >= size or not _has_more(run, cursor.offset)
+
+
+def _has_more(run: RunInfo, offset: int) -> bool:
+    """Whether records follow: an incomplete one at the end, of a full disk, is none."""
+    try:
+        with journal.Reader(run.path, offset) as events:
+            return any(True for _ in events)
+    except (JournalError, OSError):
+        return True

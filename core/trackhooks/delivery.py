@@ -87,6 +87,10 @@ class Feed:
     def _to_finish(self) -> bool:
         return self.cursor.told != "" and self.cursor.told != self.cursor.status
 
+    def is_of(self, name: str) -> bool:
+        """Whether it may feed the tracker of this name; before its first step, it is not known which it feeds."""
+        return not hasattr(self, "cursor") or self.cursor.is_of(name)
+
     # One step
 
     def step(self) -> bool:

@@ -33,7 +33,7 @@ class Follower:
     def __init__(self, patience: float = 300.0) -> None:
         self._patience = patience
         self._feeds: dict[str, list[Feed]] = {}
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[threading.Thread, Feed] = {}
         self._stop = threading.Event()
         self._sampler = Sampler()
 
@@ -55,13 +55,13 @@ class Follower:
         if measures:
             self._sampler.follow(run)
         keeper = Keeper(run)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self._threads = {thread: feed for thread, feed in self._threads.items() if thread.is_alive()}
         for make, spec, every in sources:
             feed = Feed(run, make, keeper, every, spec)
             self._feeds.setdefault(run.path, []).append(feed)
             name = f"trackhooks-{spec.name if spec else 'tracker'}-{run.name}"
             thread = threading.Thread(target=self._run, args=(feed,), name=name, daemon=True)
-            self._threads.append(thread)
+            self._threads[thread] = feed
             thread.start()
 
     def _run(self, feed: Feed) -> None:
@@ -76,7 +76,7 @@ class Follower:
             )  # asked before the step: what was written before it was set is then read by the step
             try:
                 busy = feed.step()
-            except Exception as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
+            except (Exception, SystemExit) as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
                 failures += 1
                 self._report(feed, error, failures)
                 if time.monotonic() > gives_up_at or not Path(feed.run.path).is_dir():
@@ -101,6 +101,13 @@ class Follower:
                 extra=where,
             )
             log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=where)
+
+    def feeds(self, run: str, name: str) -> bool:
+        """Whether the tracker of this name is still fed with the run in this folder."""
+        return any(
+            thread.is_alive() and feed.run.path == run and feed.is_of(name)
+            for thread, feed in list(self._threads.items())
+        )
 
     def end(self, run: str) -> None:
         """Says that nothing more will be written to the journal of this run; a status that it lacks is added."""

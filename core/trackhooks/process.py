@@ -17,12 +17,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 import psutil
 
 from .cursor import FOLDER, Spec
 from .ending import alive, has_ended
+from .errors import TrackhooksError, log
 from .event import RunInfo
 from .folder import read_info
 from .following import Follower
@@ -77,24 +79,39 @@ class DeliveryProcess:
         OSError: the process cannot be started.
     """
 
-    def __init__(self, log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+    def __init__(self, output: Path) -> None:
+        me = psutil.Process()
+        hello = _Order(me.pid, me.create_time())
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with _opened(output) as log_file:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(path=_import_path())],
                 stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
+                stdout=log_file,
+                stderr=log_file,
                 close_fds=True,
             )
         self.pid = self._process.pid
-        me = psutil.Process()
-        self._send(_Order(me.pid, me.create_time()))
+        self._send(hello)
 
     @property
     def running(self) -> bool:
         """Whether the process is there."""
         return self._process.poll() is None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the process ended by itself, without an error: a further one would not get further."""
+        return self._process.poll() == 0
+
+    @property
+    def how_it_ended(self) -> str:
+        """What ended the process, in words; empty while it runs."""
+        code = self._process.poll()
+        if not code:
+            return "" if code is None else "the delivery process gave up"
+        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        return f"the delivery process {how}"
 
     def follow(self, run: RunInfo, specs: Sequence[Spec]) -> None:
         """Has a run delivered."""
@@ -106,14 +123,14 @@ class DeliveryProcess:
 
     def _send(self, order: _Order) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended; `running` says so
+        with contextlib.suppress(OSError, ValueError):  # it has ended; `running` says so
             self._process.stdin.write(msgspec.json.encode(order) + b"\n")
             self._process.stdin.flush()
 
     def close(self) -> None:
         """Says that no more runs come."""
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
 
     def wait(self, timeout: float) -> bool:
@@ -130,6 +147,14 @@ class DeliveryProcess:
         with contextlib.suppress(OSError):
             os.close(self._process.stdin.fileno())
         self._process.returncode = 0  # not ours to wait for
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Where the output of the process goes; a log that cannot be written keeps nothing from being delivered."""
+    try:
+        return path.open("ab")
+    except (IsADirectoryError, PermissionError):
+        return open(os.devnull, "ab")  # noqa: PTH123
 
 
 def possible() -> str:
@@ -155,7 +180,10 @@ def main() -> None:
 
     def listen() -> None:
         for line in lines:
-            _obey(orders.decode(line), follower)
+            try:
+                _obey(orders.decode(line), follower)
+            except (TrackhooksError, OSError, RuntimeError) as error:  # the other runs get theirs
+                log.error("an order was not obeyed: %s", error)
         told.set()
 
     listener = threading.Thread(target=listen, name="trackhooks-orders", daemon=True)
@@ -205,8 +233,8 @@ class _RunLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         run = getattr(record, "run", None)
         if run is not None:
-            with contextlib.suppress(OSError), Path(run, FOLDER, "log").open("a") as log:
-                log.write(self.format(record) + "\n")
+            with contextlib.suppress(OSError), Path(run, FOLDER, "log").open("a") as file:
+                file.write(self.format(record) + "\n")
 
 
 def _become_foreground() -> None:

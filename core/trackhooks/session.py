@@ -307,7 +307,8 @@ class Run(Recording):
             timeout: how long at most, in seconds; None for as long as it takes.
 
         Returns:
-            False where the time was too short.
+            False on timeout, and if a tracker cannot be delivered to any more: its delivery process died, and could
+            not be started again.
         """
         if self._events is None or self._settings.delivery == "off":
             return True
@@ -542,8 +543,14 @@ def _wait_for_delivery() -> None:
 
 
 def _say_what_is_left(deliverer: Deliverer) -> None:
-    for made, tracker, why in deliverer.unfinished():
-        say(
-            f"run {made.name} is not all delivered to {tracker} yet{f' ({why})' if why else ''}. It goes on in the"
-            f" background; if that is stopped: trackhooks sync {made.path}"
-        )
+    for made, tracker, why, continues in deliverer.unfinished():
+        because = f" ({why})" if why else ""
+        if continues:
+            say(
+                f"run {made.name} is not all delivered to {tracker} yet{because}. It goes on in the background;"
+                f" if that is stopped: trackhooks sync {made.path}"
+            )
+        else:
+            say(
+                f"run {made.name} is not all delivered to {tracker}{because}. Deliver it: trackhooks sync {made.path}"
+            )
