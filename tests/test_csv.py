@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,14 @@ CREATED = 1_700_000_000.0
 class Delivery:
     """Hands events to a tracker of one run; `crash` forgets the tracker and goes on with the last saved state."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, id: str = "1", **options: Any) -> None:  # noqa: A002
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.options, self.state = folder, options, State()
+        self.folder, self.id, self.options, self.state = folder, id, options, State()
         self.start()
 
     def start(self) -> None:
         self.tracker = CSV(**self.options)
-        self.tracker.run = RunInfo("1", "a", str(self.folder), tags=["x"], environment={"python": "3.11"})
+        self.tracker.run = RunInfo(self.id, "a", str(self.folder), tags=["x"], environment={"python": "3.11"})
         self.tracker.start(self.tracker.run, json.loads(json.dumps(self.state)))
 
     crash = start
@@ -243,6 +243,72 @@ def test_with_dir_the_tables_lie_there_in_a_folder_of_the_runs_name(tmp_path: Pa
     assert (tmp_path / "tables" / "a" / "batches.csv").exists()
     assert list(delivery.folder.iterdir()) == []
     assert delivery.tracker.url == str(tmp_path / "tables" / "a")
+
+
+def taken_by_a_folder(place: Path) -> None:
+    place.mkdir(parents=True)
+    for name in ("run.csv", "batches.csv", "params.csv", "mine.txt"):
+        (place / name).write_text("mine")
+
+
+def taken_by_a_binary_table(place: Path) -> None:
+    place.mkdir(parents=True)
+    (place / "run.csv").write_bytes(b"\xff\0id,1")
+
+
+def taken_by_an_empty_folder(place: Path) -> None:
+    place.mkdir(parents=True)
+
+
+def taken_by_a_file(place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("mine")
+
+
+def taken_by_a_link(place: Path) -> None:
+    taken_by_a_folder(place.parent.parent / "elsewhere")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(place.parent.parent / "elsewhere")
+
+
+def taken_by_another_run(place: Path) -> None:
+    Delivery(place.parent.parent / "others" / "a", id="another", dir=place.parent).give(
+        batch(0, loss=2.0)
+    ).finish()
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        taken_by_a_folder, taken_by_a_binary_table, taken_by_an_empty_folder, taken_by_a_file, taken_by_a_link,
+        taken_by_another_run,
+    ],
+)  # fmt: skip
+def test_with_dir_nothing_that_is_there_is_replaced(tmp_path: Path, take: Callable[[Path], None]) -> None:
+    take(tmp_path / "tables" / "a")
+    before = everything_in(tmp_path)
+    delivery = Delivery(tmp_path / "runs" / "a", dir=tmp_path / "tables").give(batch(0, loss=1.0)).finish()
+    delivery.crash()
+    delivery.give(batch(1, loss=0.5)).finish()
+    assert delivery.tracker.url == str(tmp_path / "tables" / "a-2")
+    delivery.folder = tmp_path / "tables" / "a-2"
+    assert [row["loss"] for row in delivery.rows("batches.csv")] == ["1.0", "0.5"]
+    assert everything_in(tmp_path).items() >= before.items()
+    assert {path.name for path in (tmp_path / "tables").iterdir()} == {"a", "a-2"}
+
+
+def test_with_dir_a_run_that_is_delivered_again_is_in_the_same_folder(tmp_path: Path) -> None:
+    delivery = Delivery(tmp_path / "runs" / "a", dir=tmp_path / "tables").give(batch(0, loss=1.0)).finish()
+    delivery.state.clear()
+    delivery.crash()
+    delivery.give(batch(0, loss=1.0), batch(1, loss=0.5)).finish()
+    assert [path.name for path in (tmp_path / "tables").iterdir()] == ["a"]
+    delivery.folder = tmp_path / "tables" / "a"
+    assert [row["loss"] for row in delivery.rows("batches.csv")] == ["1.0", "0.5"]
 
 
 # Values and names

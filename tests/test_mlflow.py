@@ -376,6 +376,26 @@ def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, u
     assert "mlflow.source.name" not in found.data.tags
 
 
+def test_artifacts_of_a_run_that_is_joined_are_kept_next_to_ours(tmp_path: Path, uri: str) -> None:
+    theirs = client(uri).create_run(client(uri).create_experiment(f"artifacts {tmp_path}")).info.run_id
+    places = ["notes.md", "params/p.txt", "files/a.txt", "texts/t/step-0.txt", "tables/t/step-0.json"]
+    for place in places:
+        client(uri).log_text(theirs, "theirs", place)
+    runs = [run_info(tmp_path / name, notes="n" * 6001) for name in ("one", "two")]
+    for run in runs:
+        feed = feeding(uri, run, run_id=theirs).give(outside(0, params={"p": run.name * 6001}))
+        file = kept(run, 1, "a.txt", run.name.encode(), kind="file")
+        feed.give(
+            Event("log", 1, CREATED, 0, files=[file], media=[Text("t", run.name), Table("t", ["x"], [[1]])])
+        )
+        feed.finish()
+    for place in places:
+        assert content(feed, place, tmp_path) == b"theirs"
+    for run in runs:
+        assert content(feed, f"trackhooks/{run.id}/files/a.txt", tmp_path).decode() == run.name
+        assert content(feed, f"trackhooks/{run.id}/texts/t/step-0.txt", tmp_path).decode() == run.name
+
+
 def test_runs_that_join_one_run_keep_their_checkpoints_apart(tmp_path: Path, store: str) -> None:
     theirs = (
         client(store).create_run(client(store).create_experiment(f"two {tmp_path}", tmp_path.as_uri())).info

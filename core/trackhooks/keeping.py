@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -136,6 +136,8 @@ class Keeper:
     def _keep(self, file: File, key: str) -> _Kept:
         superseded = _Kept(file.kind, file.aliases, superseded=True)
         if file.kept:  # the training wrote it into the folder itself
+            if not _is_within_run(file.kept):
+                return superseded
             with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
                 return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
             return superseded
@@ -164,7 +166,7 @@ class Keeper:
             borne = frozenset(record.aliases) - taken
             taken |= borne
             newest = number == len(models) - 1
-            if record.kept and not newest and not self._policy.stays(borne, number):
+            if _is_within_run(record.kept) and not newest and not self._policy.stays(borne, number):
                 remove(self._folder / record.kept)
                 record.kept, record.superseded = "", True
 
@@ -179,8 +181,14 @@ def copy(source: Path, target: Path) -> None:
     for part in _parts(source):
         place = target / part.relative_to(source) if part != source else target
         place.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("rb") as original, place.open("wb") as written:
+        with part.open("rb") as original, place.open("xb") as written:
             shutil.copyfileobj(original, written, _CHUNK)
+
+
+def _is_within_run(kept: str) -> bool:
+    """Whether this names something below `files/`. A run that was copied from elsewhere may name any path."""
+    parts = PurePosixPath(kept).parts
+    return parts[:1] == ("files",) and ".." not in parts
 
 
 def _unchanged(file: File, path: Path) -> bool:
@@ -215,8 +223,8 @@ def _hash(path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Removes a file or folder, which need not be there."""
-    if path.is_dir():
+    """Remove a file or folder, which need not exist; of a link, only the link."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

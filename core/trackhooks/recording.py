@@ -701,9 +701,10 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
 
     Raises:
         TrackhooksError: there is no run in this folder.
-        JournalError: another process still writes it.
+        JournalError: another process still writes it, or there is no journal: `run.json` belongs to something else.
     """
     old = folder.read_info(path)
+    journal.Reader(path).close()
     kept = {"id": old.id, "name": old.name, "path": old.path, "created": old.created, "parent": old.parent}
     info = msgspec.structs.replace(
         info, **kept, project=info.project or old.project, notes=info.notes or old.notes, group=info.group or old.group,

@@ -42,7 +42,7 @@ from trackhooks.folder import as_file_name
 from trackhooks.tracker import Axis, State, Tracker
 from trackhooks.values import flatten
 
-from .files import folder_option, replace
+from .files import folder_option, own_folder, replace
 from .sheet import Sheet, line
 
 _PLACE = ("time", "step", "epoch")
@@ -68,8 +68,8 @@ class CSV(Tracker):
     """Writes a run's tables.
 
     Args:
-        dir: where to write instead of the run's own folder: `<dir>/<name of the run's folder>/`. What an earlier run
-            of that name left there is replaced.
+        dir: where to write instead of the run's own folder: `<dir>/<name of the run's folder>/`. If that name is
+            taken by anything else, it gets a number; nothing is replaced.
 
     Raises:
         InvalidValueError: `dir` is no path, or a file.
@@ -78,6 +78,7 @@ class CSV(Tracker):
 
     def __init__(self, dir: str | os.PathLike[str] | None = None) -> None:  # noqa: A002 - the option's name
         self._dir = folder_option("csv", "dir", dir)
+        self._folder = ""
 
     @property
     def destination(self) -> str:
@@ -92,12 +93,21 @@ class CSV(Tracker):
     @property
     def _home(self) -> Path:
         folder = Path(self.run.path)
-        return self._dir / folder.name if self._dir else folder
+        return self._dir / (self._folder or folder.name) if self._dir else folder
+
+    def _is_ours(self, folder: Path) -> bool:
+        """Whether an earlier delivery of this run wrote its tables there."""
+        try:
+            with (folder / "run.csv").open(encoding="utf-8", newline="") as file:
+                return ["id", self.run.id] in csv.reader(file)
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return False
 
     def start(self, run: RunInfo, state: State) -> None:
         """Cuts every table back to the rows that `state` names; without a state, each begins anew."""
         if self._dir:
-            self._home.mkdir(parents=True, exist_ok=True)
+            name = state.get("folder") or Path(run.path).name
+            self._folder = own_folder(self._dir, name, self._is_ours).name
         self._sheets: dict[str, Sheet] = {}
         for name, saved in state.get("sheets", {}).items():
             self._sheet(name).restore(saved)
@@ -194,7 +204,7 @@ class CSV(Tracker):
             _write_pairs(self._home / "params.csv", self._params)
             self._new_params = False
         sheets = {name: sheet.write() for name, sheet in self._sheets.items()}
-        return {"sheets": sheets, "epoch": self._epoch.state()}
+        return {"sheets": sheets, "epoch": self._epoch.state(), "folder": self._folder}
 
     def finish(self, status: str, reason: str) -> None:
         """Writes the row of an epoch that was left early, and the status."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from trackhooks.errors import InvalidValueError
@@ -40,6 +42,26 @@ def beside(path: Path) -> Path:
     The name holds nothing of the other one: TensorBoard reads whatever has `tfevents` in its name.
     """
     return path.with_name(f".{zlib.crc32(path.name.encode()):08x}.new")
+
+
+def own_folder(parent: Path, name: str, is_ours: Callable[[Path], bool]) -> Path:
+    """Return the run's own folder in `parent`, created if needed. A name that is taken gets a number.
+
+    Args:
+        parent: created if needed.
+        name: the name of the folder.
+        is_ours: whether a folder of that name is this run's, from an earlier delivery.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if not is_ours(folder):
+                continue
+        return folder
+    raise AssertionError  # the numbers never end
 
 
 def folder_option(tracker: str, option: str, value: object) -> Path | None:

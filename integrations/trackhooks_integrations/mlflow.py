@@ -10,6 +10,7 @@
 | checkpoints, exports | LoggedModels with metrics, outputs of the run; an export names its checkpoint (`parent`) |
 | pictures | the image grid, in `images/` |
 | tables, texts, histograms, graphs, other files | artifacts: `<what>/<name>/epoch-3.…`, `…/step-7.…` |
+| the same in a run that was joined | the same below `trackhooks/<id of the run>/` |
 
 Rules, and where they come from.
 
@@ -140,7 +141,7 @@ class MLflow(Tracker):
             self._client.update_run(self._id, "RUNNING", run.name)
         self._tag(_about(run) if self._joined else _about(run) | _source(run))
         if run.notes and len(run.notes) > _LONGEST_VALUE:
-            self._client.log_text(self._id, run.notes, "notes.md")
+            self._client.log_text(self._id, run.notes, self._artifact("notes.md"))
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
@@ -186,7 +187,7 @@ class MLflow(Tracker):
         }
         for name, value in fresh.items():
             if len(value) > _LONGEST_VALUE:
-                self._client.log_text(self._id, value, f"params/{name}.txt")
+                self._client.log_text(self._id, value, self._artifact(f"params/{name}.txt"))
         new = [
             Param(name, value[:_LONGEST_VALUE]) for name, value in fresh.items() if name not in self._params
         ]
@@ -251,7 +252,7 @@ class MLflow(Tracker):
             self._rows += self._rows_of(file, event, log(file, path, event))
         else:
             with uploading(path, legal_file(Path(file.path).name)) as local:
-                self._client.log_artifact(self._id, local, "files")
+                self._client.log_artifact(self._id, local, self._artifact("files"))
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
         """A picture of the image grid, which knows series, step and time from the file's name, and a thumbnail."""
@@ -301,10 +302,14 @@ class MLflow(Tracker):
 
     def _place(self, what: str, name: str, event: Event, ending: str) -> str:
         """Where an artifact lies: by its place on its axis, or by its name alone where it has none."""
-        name = self._media_names[name]
+        name = self._artifact(f"{what}/{self._media_names[name]}")
         if axis_of(event) == "epoch":
-            return f"{what}/{name}/epoch-{event.epoch}.{ending}"
-        return f"{what}/{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{what}/{name}.{ending}"
+            return f"{name}/epoch-{event.epoch}.{ending}"
+        return f"{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{name}.{ending}"
+
+    def _artifact(self, path: str) -> str:
+        """The path of an artifact. A joined run has artifacts of its own, which must not be replaced."""
+        return path if self._joined is None else f"trackhooks/{self.run.id}/{path}"
 
     def flush(self) -> State:
         """Sends what is pending."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from trackhooks.locking import locked
 from trackhooks.redaction import redact_text
 
 from .mlflow_client import connect
+from .mlflow_database import SQLITE, prepare
 from .mlflow_names import shortened, storable
 
-_SQLITE = "sqlite:///"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -33,9 +32,9 @@ class Store:
     def __init__(self, uri: str | None) -> None:
         ambient = os.environ.get("MLFLOW_TRACKING_URI")
         self._is_ambient = uri in (None, ambient)
-        uri = uri or ambient or f"{_SQLITE}mlflow.db"
-        self.database = Path(uri[len(_SQLITE) :]).absolute() if uri.startswith(_SQLITE) else None
-        self.uri = f"{_SQLITE}{self.database}" if self.database else uri
+        uri, mark, query = (uri or ambient or f"{SQLITE}mlflow.db").partition("?")
+        self.database = Path(uri[len(SQLITE) :]).absolute() if _is_file(uri) else None
+        self.uri = f"{SQLITE}{self.database}{mark}{query}" if self.database else f"{uri}{mark}{query}"
         self.address = redact_text(self.uri)
         """Without a password."""
 
@@ -50,14 +49,14 @@ class Store:
     def open(self, run: RunInfo, run_id: str | None) -> Any:
         """Connects, and returns the MLflow run: the one with that id, or the one of `run`, made where there is none.
 
-        One at a time: of two that make the tables of a new SQLite file at once, one fails.
+        Processes of trackhooks do so one after the other: each would build a new SQLite file, and only one is used.
         """
         beside = self.database or Path(run.path)
         if self.database:
             self.database.parent.mkdir(parents=True, exist_ok=True)
         with locked(beside.with_name(f".{beside.name if self.database else 'mlflow'}.lock")):
-            if self.database and "?" not in self.database.name and not self.database.exists():
-                _make_database(self.database)
+            if self.database:
+                prepare(self.database)
             self.client = connect(self.uri)
             return self.client.get_run(run_id or self._find_or_make(run))
 
@@ -130,13 +129,6 @@ class Store:
         return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
 
 
-def _make_database(path: Path) -> None:
-    """Makes a SQLite file with MLflow's tables, and puts it into its place when it is whole.
-
-    MLflow makes them in many steps, and cannot go on with a file that was left halfway by a process that was killed.
-    """
-    for left in path.parent.glob(f".{path.name}.*.new*"):
-        left.unlink()
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-    connect(f"{_SQLITE}{new}").search_experiments(max_results=1)
-    new.replace(path)
+def _is_file(uri: str) -> bool:
+    """Whether this address is a SQLite file by its path: SQLite has `:memory:` and its own addresses, `file:`, too."""
+    return uri.startswith(SQLITE) and not uri.removeprefix(SQLITE).startswith((":", "file:"))
