@@ -172,6 +172,30 @@ def test_another_client_that_comes_once_ours_is_placed_uses_it(
     assert runs(tmp_path) == BOTH
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("start_at", ["", ".mlflow.db.*.new", "mlflow.db"])
+def test_a_run_and_another_client_that_start_in_an_empty_folder_both_keep_everything(
+    tmp_path: Path, start_at: str
+) -> None:
+    script = dedent("""
+        import trackhooks
+
+        with trackhooks.run("mlflow", name="ours", system=None) as run:
+            run.log(step=0, loss=0.25)
+        assert run.wait(180)
+    """)
+    known = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    training = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, env=known)
+    while start_at and not any(tmp_path.glob(start_at)):
+        assert training.poll() is None
+        time.sleep(0.002)
+    OtherClient(tmp_path).finish()
+    assert training.wait() == 0
+    found = runs(tmp_path)
+    assert found["mine"] == {"theirs": {"loss": 0.5}}
+    assert found["trackhooks"]["ours"]["loss"] == 0.25
+
+
 @pytest.mark.usefixtures("no_hard_links")
 def test_without_hard_links_a_new_database_is_the_same(tmp_path: Path) -> None:
     deliver(tmp_path)
