@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .errors import TrackhooksError
+from .lookups import Lookups, attempt
 from .vocabulary import BY_NAME, Source
 
 
@@ -19,6 +20,8 @@ class LoopState:
     """What a loop that is not Ultralytics' own is doing now, as far as it is known."""
 
     def __init__(self) -> None:
+        self.lookups = Lookups()
+        """Reads what models, optimizers and the like say about themselves."""
         self.loop = "this loop"
         """What error messages call it."""
         self.model: Any = None
@@ -152,13 +155,31 @@ class Arguments:
 
 
 def _optimizer(state: LoopState) -> Any:
-    return state.optimizer if state.optimizer is not None else getattr(state.model, "optimizer", None)
+    if state.optimizer is not None:
+        return state.optimizer
+    return state.lookups.find("the model's optimizer", None, getattr, state.model, "optimizer", None)
 
 
 def _learning_rates(state: LoopState) -> dict[str, float]:
-    groups = getattr(_optimizer(state), "param_groups", ())
-    found = {f"lr/{i}": float(group["lr"]) for i, group in enumerate(groups)}
+    found = learning_rates(_optimizer(state), state.lookups)
     return found or {name: value for name, value in state.metrics.items() if name.startswith("lr/")}
+
+
+def learning_rates(optimizer: Any, lookups: Lookups) -> dict[str, float]:
+    """`lr/0`, … of the groups of a torch optimizer; a group without a learning rate has none."""
+    name = type(optimizer).__name__
+    groups = lookups.find(f"the groups of {name}", [], _groups, optimizer)
+    rates = [lookups.find(f"the learning rate of {name}", None, _rate, group) for group in groups]
+    return {f"lr/{i}": rate for i, rate in enumerate(rates) if rate is not None}
+
+
+def _groups(optimizer: Any) -> list[Any]:
+    return list(getattr(optimizer, "param_groups", None) or ())
+
+
+def _rate(group: Any) -> float | None:
+    rate = group.get("lr")
+    return None if rate is None else float(rate)
 
 
 _COMPUTED: dict[str, Any] = {
@@ -258,7 +279,7 @@ class ModelView:
     def __setattr__(self, name: str, value: Any) -> None:
         """What the loop's own model has is set there, as it is read from there."""
         model = self._state.model
-        own = model is None or hasattr(type(self), name) or not hasattr(model, name)
+        own = model is None or hasattr(type(self), name) or not has(model, name)
         if own:
             object.__setattr__(self, name, value)
         else:
@@ -281,12 +302,17 @@ _OF_KERAS = ("stop_training", "get_weights")
 
 def model_for_keras(model: Any, state: LoopState) -> Any:
     """The model as a Keras callback may have it: itself where it is Keras' own, or any but a torch module's."""
-    if any(hasattr(model, name) for name in _OF_KERAS):
+    if any(has(model, name) for name in _OF_KERAS):
         return model
-    if hasattr(model, "__dict__") and not _is_torch_module(model):  # stop_training can be set
+    if has(model, "__dict__") and not _is_torch_module(model):  # stop_training can be set
         return model
     state.model = model
     return ModelView(state)
+
+
+def has(owner: Any, name: str) -> bool:
+    """Whether an object has an attribute that can be read."""
+    return bool(attempt(hasattr, owner, name)[0])
 
 
 def _is_torch_module(model: Any) -> bool:

@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from .callback import KERAS_METHODS, History, Logs, ProgressBar
-from .crossing import VIEWS, LoopState, model_for_keras
+from .crossing import VIEWS, LoopState, has, model_for_keras
 from .errors import InvalidValueError, UnknownNameError, unknown, warn
+from .lookups import attempt
 from .names import Prefixed, from_keras_epoch, to_keras
 from .tracker import Tracker
 from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
@@ -345,8 +346,8 @@ class CallbackList:
 
     def note(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
         """Keeps the state up to date: the callbacks of the other vocabulary see the loop through it."""
-        if hook == "on_train_start" and _flag(self._given_model, "stop_training"):
-            self._given_model.stop_training = False  # left by an earlier training
+        if hook == "on_train_start" and flag(self._given_model, "stop_training"):
+            self._set_flag(self._given_model, "stop_training", False)  # left by an earlier training
         self.state.note(hook, metrics, epoch, batch)
 
     # Firing, in Keras' words
@@ -443,7 +444,7 @@ class CallbackList:
         self._cross_stop(None)
 
     def _adopt_stop(self, source: Any) -> None:
-        if _flag(self._given_model, "stop_training") or _flag(source, "stop"):
+        if flag(self._given_model, "stop_training") or flag(source, "stop"):
             self.state.stop = True
 
     def _cross_stop(self, source: Any) -> None:
@@ -451,8 +452,12 @@ class CallbackList:
         if not self.state.stop:
             return
         for owner, name in ((self._given_model, "stop_training"), (source, "stop")):
-            if _flag(owner, name) is False:
-                setattr(owner, name, True)
+            if flag(owner, name) is False:
+                self._set_flag(owner, name, True)
+
+    def _set_flag(self, owner: Any, name: str, value: bool) -> None:
+        problem = f"{type(owner).__name__}.{name} could not be set to {value}"
+        self.state.lookups.guard(problem, None, setattr, owner, name, value)
 
     # The events of Keras
 
@@ -586,10 +591,14 @@ def _takes_one_argument(function: Any) -> bool:
     return True
 
 
-def _flag(owner: Any, name: str) -> bool | None:
-    """A switch of an object; None where it has none, and a method of this name is none."""
-    value = getattr(owner, name, None)
-    return None if value is None or callable(value) else bool(value)
+def flag(owner: Any, name: str) -> bool | None:
+    """The switch of this name that an object has; None if it has none, or something else of that name."""
+    if owner is None:
+        return None
+    value, _ = attempt(getattr, owner, name, None)
+    if value is None or isinstance(value, bool):
+        return value
+    return attempt(bool, value)[0] if isinstance(value, int) or has(value, "dtype") else None
 
 
 def _index(hook: str, value: Any) -> int:
@@ -656,9 +665,9 @@ def _read(
 ) -> tuple[Mapping[str, Any] | None, int | None]:
     """What the caller did not say, as a trainer or validator says it."""
     if metrics is None and hook in ("on_fit_epoch_end", "on_val_end", "on_train_end"):
-        found = getattr(source, "metrics", None)
+        found = attempt(getattr, source, "metrics", None)[0]
         metrics = found if isinstance(found, Mapping) else None
     if epoch is None:
-        found = getattr(source, "epoch", None)
+        found = attempt(getattr, source, "epoch", None)[0]
         epoch = found if isinstance(found, int) else None
     return metrics, epoch

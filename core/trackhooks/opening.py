@@ -35,7 +35,7 @@ class Opener:
         """The run that this model's next mode belongs to.
 
         Args:
-            model: whatever the framework trains; it must be possible to hold a weak reference to it.
+            model: whatever the framework trains.
             trains: the mode is a training.
             resumes: the training goes on with an earlier one, whose run may be told by its folder.
 

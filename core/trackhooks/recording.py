@@ -26,6 +26,7 @@ from .place import Place
 from .redaction import redact_text
 from .values import Snapshot
 from .vocabulary import BY_NAME, LOG
+from .weak import WeakIdentityDict
 from .writing import EventWriter, Number, on_host
 
 _NOT_COMPARED = ("lr/", "speed/", "system/", "best/", "model/", "gradients/", "weights/")
@@ -76,7 +77,7 @@ class Recording:
         self.collector: Collector | None = None
         self.place = Place()
         """Where the run is: its step and epoch."""
-        self.models: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self.models: WeakIdentityDict[int] = WeakIdentityDict()
         """The models that were used in this run, each with its thread."""
         self.trained = False
         """Whether a training has started."""
@@ -102,6 +103,7 @@ class Recording:
         if writer is not None and writer.last is not None:
             self._catch_up()
         callbacks.recorder = self
+        callbacks.state.lookups.strict = strict
         callbacks.state.save_dir = self.path
         _recordings.add(self)
 
@@ -365,7 +367,7 @@ class Recording:
         Raises:
             InvalidValueError: `name` is no text, or empty.
         """
-        self._log_media(Text(_checked_name(name), str(text)))
+        self.log_media(Text(_checked_name(name), str(text)))
 
     def log_table(self, name: str, data: Any, columns: Sequence[str] | None = None) -> None:
         """Logs a table.
@@ -378,7 +380,7 @@ class Recording:
         Raises:
             InvalidValueError: the rows and the columns do not fit each other.
         """
-        self._log_media(media.table(_checked_name(name), data, columns))
+        self.log_media(media.table(_checked_name(name), data, columns))
 
     def log_histogram(self, name: str, data: Any, bins: int = 64) -> None:
         """Logs how values are distributed.
@@ -391,9 +393,10 @@ class Recording:
         Raises:
             InvalidValueError: there is no finite value.
         """
-        self._log_media(media.histogram(_checked_name(name), data, bins))
+        self.log_media(media.histogram(_checked_name(name), data, bins))
 
-    def _log_media(self, item: Media) -> None:
+    def log_media(self, item: Media) -> None:
+        """Logs a text, a table, a histogram or a graph that has been made already."""
         self._log({}, media=[item])
 
     def log_image(self, name: str, image: Any) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from .errors import InvalidValueError, warn
 from .event import Scalar
+from .lookups import attempt
 from .redaction import is_secret_name, redact, redact_text
 
 _SHOWN = 60
@@ -36,8 +37,7 @@ _MOST_PARTS = 10_000
 _HUGE_BITS = 1024
 """The digits of a larger integer are not written out."""
 
-# What the conversion of a foreign object raises where it cannot convert: torch and JAX raise RuntimeErrors and
-# TypeErrors, and a `__float__` or `__str__` of the user's own may look something up, or compute.
+# What torch and JAX raise for what a device cannot give.
 _FAILURES = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 _PLAIN = frozenset({float, int, bool, str, type(None)})
@@ -65,15 +65,19 @@ def number(value: Any) -> float | Snapshot:
     kind = type(value)
     if kind is float or kind is Snapshot:
         return value  # type: ignore[no-any-return]
-    try:
-        if kind is int or kind is bool or isinstance(value, (float, int)):
-            return float(value)
-        on_cpu = getattr(value, "is_cpu", None)  # a torch tensor knows
-        if on_cpu:
-            return _real(value.item())
-        return _from_array(value) if on_cpu is None else _torch_snapshot(value)
-    except _FAILURES as error:
+    found, error = attempt(_converted, value)
+    if error is not None:
         raise _refused(value) from error
+    return found  # type: ignore[return-value] # it is what was converted
+
+
+def _converted(value: Any) -> float | Snapshot:
+    if isinstance(value, (float, int)):
+        return float(value)
+    on_cpu = getattr(value, "is_cpu", None)  # a torch tensor knows
+    if on_cpu:
+        return _real(value.item())
+    return _from_array(value) if on_cpu is None else _torch_snapshot(value)
 
 
 def _real(found: Any) -> float:
@@ -137,10 +141,7 @@ def _refused(value: Any) -> InvalidValueError:
 
 
 def _attribute(value: Any, name: str) -> Any:
-    try:
-        return getattr(value, name, None)
-    except _FAILURES:  # a tensor that has no memory yet
-        return None
+    return attempt(getattr, value, name, None)[0]  # of a tensor that has no memory yet
 
 
 def _shown(value: Any) -> str:
@@ -362,7 +363,7 @@ def _object(value: Any) -> Scalar:
     except InvalidValueError:
         return _storable(_described(value))
     real = found if isinstance(found, float) else to_host([found])[0]
-    dtype = str(getattr(value, "dtype", ""))
+    dtype = str(_attribute(value, "dtype") or "")
     if "bool" in dtype:
         return bool(real)
     if "int" in dtype:
@@ -371,16 +372,14 @@ def _object(value: Any) -> Scalar:
 
 
 def _described(value: Any) -> str:
-    name = getattr(value, "__qualname__", None)
+    name = _attribute(value, "__qualname__")
     if isinstance(name, str):  # a class or a function
-        return _qualified(getattr(value, "__module__", None), name)
+        return _qualified(_attribute(value, "__module__"), name)
     kind: Any = type(value)
     if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return _qualified(kind.__module__, kind.__qualname__)
-    try:
-        return _ADDRESS.sub("", str(value))
-    except _FAILURES:
-        return _qualified(kind.__module__, kind.__qualname__)
+    text, error = attempt(str, value)
+    return _qualified(kind.__module__, kind.__qualname__) if error or text is None else _ADDRESS.sub("", text)
 
 
 def _qualified(module: str | None, name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from ..lookups import attempt
+
 Item = TypeVar("Item")
 
 
@@ -28,10 +30,7 @@ class Pass(Generic[Item]):
 
 def length(items: Iterable[Any]) -> int | None:
     """How many there are, where that is known."""
-    try:
-        return len(items)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        return None
+    return attempt(len, items)[0]
 
 
 def samples(batch: Any) -> int:
@@ -55,5 +54,5 @@ def _fields(batch: Any) -> Collection[Any]:
 
 
 def _first_dimension(array: Any) -> int:
-    shape = getattr(array, "shape", None)
-    return int(shape[0]) if shape is not None and len(shape) else 0
+    shape: Any = getattr(array, "shape", None)
+    return int(shape[0]) if hasattr(shape, "__len__") and len(shape) else 0

@@ -12,7 +12,8 @@ from typing import Any
 from ..callback import Logs
 from ..errors import MissingPackageError
 from ..hooks import CallbackList
-from . import keras_model, marker
+from ..lookups import Lookups
+from . import marker
 from .keras_loop import Loop, backup_folder
 from .ordering import InOrder
 
@@ -98,9 +99,11 @@ class Bridge:
         self._modes.append(mode)
 
     def _resumes(self) -> bool | Path:
-        if not (self._arguments.get("initial_epoch") or getattr(self._model, "_initial_epoch", None)):
+        lookups = Lookups()  # of no run yet
+        restored = lookups.find("the initial epoch", None, getattr, self._model, "_initial_epoch", None)
+        if not (self._arguments.get("initial_epoch") or restored):
             return False
-        backup = backup_folder(self._arguments)
+        backup = backup_folder(self._arguments, lookups)
         return (marker.find(backup) if backup is not None else None) or True
 
     def _add(self, call: Callable[..., None], *arguments: Any) -> None:
@@ -148,7 +151,7 @@ class Bridge:
         inside = self.busy
         self._start("test")
         if inside:
-            self._add(self._loop.validation_begin, keras_model.learning_rates(self._model), logs)
+            self._add(self._loop.validation_begin, self._loop.rates_of(self._model), logs)
         else:
             self._add(self._loop.evaluation_begin, self._model, self.params, logs)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,13 @@ from typing import Any
 from .. import media
 from ..callback import Logs
 from ..event import File
+from ..hooks import flag
+from ..lookups import Lookups
 from ..names import prefixed
 from ..recording import Recording, status_of
+from ..weak import WeakIdentityDict
 from . import keras_model, marker, others
+from .keras_model import Description
 
 _BATCH_HOOKS = tuple(
     f"on_{part}_batch_{edge}" for part in ("train", "val", "predict") for edge in ("start", "end")
@@ -39,7 +42,8 @@ class Loop:
         """What the user gives to Keras, once it was asked for."""
         self._release = release
         self._state = recording.callbacks.state
-        self._introduced: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+        self._lookups = recording.callbacks.state.lookups
+        self._introduced: WeakIdentityDict[dict[str, Any]] = WeakIdentityDict()
         self._arguments: Mapping[str, Any] = {}
         self._steps: int | None = None
         self._epoch = 0
@@ -83,12 +87,19 @@ class Loop:
         self._begin(model, params)
         self._arguments = arguments
         self._steps = (params or {}).get("steps")
-        others.tell(self.recording, getattr(type(model), "fit", None), flatten(arguments.get("callbacks")))
-        stop = getattr(model, "stop_training", False)  # asked for by a callback in front of ours
-        self._introduce(model, keras_model.parameters(model, params or {}, arguments))
+        self._lookups.find("the callbacks of fit", None, self._tell_of_others, model, arguments)
+        stop = flag(model, "stop_training")  # asked for by a callback in front of ours
+        self._introduce(model, self._described(model).parameters(params or {}, arguments))
         self.callbacks.on_train_begin(logs)
         if stop:
-            model.stop_training = True
+            problem = f"{type(model).__name__}.stop_training could not be set to True"
+            self._lookups.guard(problem, None, setattr, model, "stop_training", True)
+
+    def _tell_of_others(self, model: Any, arguments: Mapping[str, Any]) -> None:
+        others.tell(self.recording, getattr(type(model), "fit", None), flatten(arguments.get("callbacks")))
+
+    def _described(self, model: Any) -> Description:
+        return Description(model, self._lookups)
 
     def _introduce(self, model: Any, params: dict[str, Any]) -> None:
         """The two hooks in front of a training come once for a model; later only what has changed is recorded."""
@@ -98,7 +109,10 @@ class Loop:
         self._state.args.update(params)
         if known is None:
             self.callbacks.run_callbacks("on_pretrain_routine_start", params=params)
-            self.callbacks.run_callbacks("on_pretrain_routine_end", **_description(model))
+            described = self._described(model)
+            self.callbacks.run_callbacks(
+                "on_pretrain_routine_end", params=described.sizes(), media=described.media()
+            )
         elif known != params:
             changed = {name: value for name, value in params.items() if known.get(name) != value}
             self.recording.log_params(changed)
@@ -118,7 +132,11 @@ class Loop:
 
     def rates(self) -> dict[str, float]:
         """The learning rate, as long as this epoch's has not been recorded."""
-        return keras_model.learning_rates(self._state.model) if self._in_train_part else {}
+        return self.rates_of(self._state.model) if self._in_train_part else {}
+
+    def rates_of(self, model: Any) -> dict[str, float]:
+        """The present learning rate of a model."""
+        return self._described(model).learning_rates()
 
     def end_train_part(self, rates: Mapping[str, float], logs: Mapping[str, Any] | None = None) -> None:
         """Fires `on_train_epoch_end`, once an epoch.
@@ -136,7 +154,8 @@ class Loop:
         )
 
     def _speed(self) -> dict[str, float]:
-        samples, seconds = keras_model.samples(self._arguments), time.monotonic() - self._epoch_started
+        seconds = time.monotonic() - self._epoch_started
+        samples = keras_model.samples(self._arguments, self._lookups)
         return {"speed/train_samples_per_s": samples / seconds} if samples and seconds else {}
 
     def epoch_end(self, epoch: int, rates: Mapping[str, float], logs: Logs | None) -> None:
@@ -190,7 +209,7 @@ class Loop:
 
     def predict_batch_end(self, batch: int, logs: Logs | None) -> None:
         """Counts what was predicted."""
-        count = keras_model.predicted(logs)
+        count = keras_model.predicted(logs, self._lookups)
         self._predicted += count
         self._state.seen += count
         if self.recording.takes("on_predict_batch_end"):
@@ -210,20 +229,23 @@ class Loop:
 
     def saved(self, path: Path) -> None:
         """A checkpoint has been written; where the last batch of an epoch is over, so is its training part."""
-        backup = backup_folder(self._arguments)
+        backup = backup_folder(self._arguments, self._lookups)
         if backup is not None and path.absolute().is_relative_to(backup):
             marker.leave(backup, self.recording)  # it deletes both again when the training has ended
             return
         if self._steps and self._batch >= self._steps - 1:
             self.end_train_part(self.rates())
-        best = any(
-            made.save_best_only and _is_made_from(path, made.filepath)
-            for made in _given(self._arguments, "ModelCheckpoint")
-        )
+        best = self._lookups.find("a ModelCheckpoint among the callbacks", False, self._is_best, path)
         if path.exists():
             self.recording.log_model(path, ["best" if best else "last"])
         else:  # in a store that only Keras can read
             self.callbacks.run_callbacks("on_model_save")
+
+    def _is_best(self, path: Path) -> bool:
+        return any(
+            made.save_best_only and _is_made_from(path, made.filepath)
+            for made in _given(self._arguments, "ModelCheckpoint")
+        )
 
     @contextmanager
     def exporting(self, path: Path, form: str) -> Iterator[None]:
@@ -248,8 +270,12 @@ def flatten(callbacks: Any) -> list[Any]:
     return [callbacks]
 
 
-def backup_folder(arguments: Mapping[str, Any]) -> Path | None:
+def backup_folder(arguments: Mapping[str, Any], lookups: Lookups) -> Path | None:
     """Where a `BackupAndRestore` among the callbacks of a `fit` keeps what an interrupted training goes on from."""
+    return lookups.find("a BackupAndRestore among the callbacks", None, _backup_folder, arguments)
+
+
+def _backup_folder(arguments: Mapping[str, Any]) -> Path | None:
     folders = (Path(found.backup_dir) for found in _given(arguments, "BackupAndRestore"))
     return next((folder.absolute() for folder in folders), None)
 
@@ -258,11 +284,6 @@ def _given(arguments: Mapping[str, Any], kind: str) -> list[Any]:
     """The callbacks that `fit` was given of this class of Keras."""
     found = flatten(arguments.get("callbacks"))
     return [made for made in found if any(cls.__name__ == kind for cls in type(made).__mro__)]
-
-
-def _description(model: Any) -> dict[str, Any]:
-    layers = [keras_model.summary(model), keras_model.graph(model)] if hasattr(model, "layers") else []
-    return {"params": keras_model.sizes(model), "media": layers}
 
 
 def _is_made_from(path: Path, template: Any) -> bool:

@@ -86,7 +86,7 @@ class Methods:
             bridge.known is not None and bridge.known.recording.callbacks.state.training for bridge in bridges
         ):
             warn(
-                f"{model.name}.fit(…) is not recorded: the run of its callback records a training around it."
+                f"{type(model).__name__}.fit(…) is not recorded: the run of its callback records a training around it."
             )
             bridges = []
         return call.heard_by(bridges)

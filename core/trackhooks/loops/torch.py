@@ -291,7 +291,7 @@ class Loop:
             end(scope)
 
     def _end_batch(self, part: _Part, scope: Scope, batch: Any, index: int) -> None:
-        size = samples(batch)
+        size = self._state.lookups.find("the size of a batch", 0, samples, batch)
         self._state.seen += size
         metrics = scope.end_batch(size)
         if part.before_end is not None:

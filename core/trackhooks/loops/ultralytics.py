@@ -12,13 +12,14 @@ import functools
 import inspect
 import os
 import sys
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InvalidValueError
+from ..lookups import Lookups
 from ..recording import Recording
+from ..weak import WeakIdentityDict
 from . import marker
 from .patching import Around, Patches
 from .ultralytics_loop import Loop
@@ -37,8 +38,8 @@ class Opener(Protocol):
 # There is one class of models in a process, and so there is one of each of these.
 _patches = Patches()
 _openers: list[Opener] = []
-_attached: weakref.WeakKeyDictionary[Any, Recording] = weakref.WeakKeyDictionary()
-_loops: weakref.WeakKeyDictionary[Any, Loop] = weakref.WeakKeyDictionary()
+_attached: WeakIdentityDict[Recording] = WeakIdentityDict()
+_loops: WeakIdentityDict[Loop] = WeakIdentityDict()
 _benchmarking: contextvars.ContextVar[bool] = contextvars.ContextVar("benchmarking", default=False)
 
 
@@ -70,7 +71,7 @@ class Models:
 
     def release(self) -> None:
         """Lets go of every one of them."""
-        for loop in list(_loops.values()):
+        for loop in _loops.values():
             loop.record_late_pictures(self._run)
         for model in [model for model, run in _attached.items() if run is self._run]:
             del _attached[model]
@@ -123,12 +124,17 @@ def _run_of(model: Any, mode: str, arguments: Mapping[str, Any]) -> Recording | 
         return run
     if not _openers:
         return None
-    resumes = _resumed(model, arguments.get("resume")) if mode == "train" else False
+    resumes = _resumed(model, arguments) if mode == "train" else False
     return _openers[-1].run_for(model, trains=mode == "train", resumes=resumes)
 
 
-def _resumed(model: Any, resume: Any) -> bool | Path:
-    """The folder of the run that a training goes on with, as it was noted beside the checkpoint."""
+def _resumed(model: Any, arguments: Mapping[str, Any]) -> bool | Path:
+    """The folder of the run that a training resumes, as it was noted beside the checkpoint."""
+    what = "the checkpoint that the training resumes"
+    return Lookups().find(what, False, _noted_run, model, arguments.get("resume"))
+
+
+def _noted_run(model: Any, resume: Any) -> bool | Path:
     if not resume:
         return False
     checkpoint = resume if isinstance(resume, (str, os.PathLike)) else model.ckpt_path

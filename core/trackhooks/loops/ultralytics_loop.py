@@ -18,6 +18,7 @@ from typing import Any, Protocol, cast
 from ..errors import JournalError, warn
 from ..event import FINAL
 from ..hooks import Function
+from ..lookups import Lookups
 from ..recording import Recording, status_of
 from ..vocabulary import BY_NAME
 from . import marker, others, ultralytics_launch
@@ -26,8 +27,6 @@ from .ultralytics_parts import Export, Pictures, Prediction, Told, Training, Val
 Callbacks = MutableMapping[str, list[Function]]
 """The `callbacks` of a model, trainer, validator, predictor or exporter."""
 
-_NOT_AS_EXPECTED = (AttributeError, LookupError, TypeError, ValueError)
-"""What an object raises that is not made as those of the versions known here: a trainer of the user's own, say."""
 _OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wb"}
 """Its settings that switch its own logging on, which are also our trackers' names → its modules."""
 _UNHEARD = (
@@ -90,22 +89,22 @@ class Loop:
         self._run: Recording | None = None
         self._recording: Recording | None = None
         self._last_run: Callable[[], Recording | None] = lambda: None
-        self._pictures = Pictures()
-        self._prediction = Prediction()
-        self._export = Export()
+        self._lookups = Lookups()
+        self._pictures = Pictures(self._lookups)
+        self._prediction = Prediction(self._lookups)
+        self._export = Export(self._lookups)
         self._new_training()
-        self._warned: set[str] = set()
         self._apart = False
         """Whether each training is to be a run of its own, as a part of the run."""
         self.launches = False
         """Whether a training was called and no hook has fired here: its processes are being launched."""
 
     def _new_training(self) -> None:
-        training = Training(self._pictures)
+        training = Training(self._pictures, self._lookups)
         self._settled = False
         self._parts: dict[str, Any] = {
             "trainer": training,
-            "validator": Validation(training, self._pictures),
+            "validator": Validation(training, self._pictures, self._lookups),
             "predictor": self._prediction,
             "exporter": self._export,
         }
@@ -152,6 +151,7 @@ class Loop:
     def _listen(self, run: Recording, callbacks: Callbacks) -> dict[str, list[Function]]:
         """Puts this loop's lists in the place of those that are there, which are returned; once is enough."""
         run.callbacks.state.loop = "an Ultralytics loop"
+        self._lookups.strict = run.strict
         originals = {}
         for hook in BY_NAME:
             found = callbacks.get(hook, [])
@@ -179,23 +179,10 @@ class Loop:
                 self._close_training(told)
 
     def _told(self, hook: str, source: Any) -> Told:
-        try:
-            if hook in _BEFORE:
-                _BEFORE[hook](self, source)
-            tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
-            return Told() if tell is None else tell(source)
-        except _NOT_AS_EXPECTED as error:
-            self._warn_once(
-                hook,
-                f"{hook}: only that it fired is recorded, since {type(source).__name__} is not made as expected:"
-                f" {type(error).__name__}: {error}",
-            )
-            return Told()
-
-    def _warn_once(self, about: str, message: str) -> None:
-        if about not in self._warned:
-            self._warned.add(about)
-            warn(message)
+        if hook in _BEFORE:
+            _BEFORE[hook](self, source)
+        tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
+        return Told() if tell is None else self._lookups.find(f"what {hook} tells", Told(), tell, source)
 
     def _record(self, hook: str, told: Told) -> None:
         metrics = {**told.metrics, **told.besides}
@@ -243,22 +230,29 @@ class Loop:
         self.launches = False
         self._new_training()
         if self._apart:
-            self._recording = cast(Parent, self.run).child(f"{self.run.name}-{Path(trainer.save_dir).name}")
-        tell_of_own_loggers(trainer.callbacks, self.run.info.trackers)
+            folder = self._lookups.find(f"the folder of {type(trainer).__name__}", None, _folder, trainer)
+            name = self.run.name if folder is None else f"{self.run.name}-{folder.name}"
+            self._recording = cast(Parent, self.run).child(name)
+        what = f"the callbacks of {type(trainer).__name__}"
+        self._lookups.find(what, None, tell_of_own_loggers, trainer, self.run.info.trackers)
 
     def _start_training(self, trainer: Any) -> None:
         """A training that resumes goes on behind the batches that its checkpoint has seen."""
-        batches = len(trainer.train_loader)
-        if trainer.start_epoch:
-            self.recording.place.expect(trainer.start_epoch, trainer.start_epoch * batches - 1)
-        marker.leave(Path(trainer.save_dir), self.recording)
-        self.run.callbacks.set_model(unwrapped(trainer.model))
+        kind = type(trainer).__name__
+        batches = self._lookups.find(f"the number of batches of {kind}", None, _batches, trainer)
+        start = self._lookups.find(f"the start epoch of {kind}", 0, _start_epoch, trainer)
+        if start and batches is not None:
+            self.recording.place.expect(start, start * batches - 1)
+        folder = self._lookups.find(f"the folder of {kind}", None, _folder, trainer)
+        if folder is not None:
+            marker.leave(folder, self.recording)
+        self.run.callbacks.set_model(self._lookups.find(f"the model of {kind}", None, _model, trainer))
         self.run.callbacks.set_params(
             {
-                "verbose": int(bool(trainer.args.verbose)),
-                "epochs": trainer.epochs,
+                "verbose": self._lookups.find(f"the arguments of {kind}", 0, _verbose, trainer),
+                "epochs": self._lookups.find(f"the epochs of {kind}", None, getattr, trainer, "epochs"),
                 "steps": batches,
-                "initial_epoch": trainer.start_epoch,
+                "initial_epoch": start,
             }
         )
 
@@ -322,11 +316,31 @@ def _give_back(callbacks: Callbacks, hook: str, original: list[Function]) -> Non
         callbacks[hook] = original
 
 
-def tell_of_own_loggers(callbacks: Callbacks, trackers: Sequence[str]) -> None:
+def _batches(trainer: Any) -> int:
+    return len(trainer.train_loader)
+
+
+def _start_epoch(trainer: Any) -> int:
+    return int(trainer.start_epoch)
+
+
+def _folder(trainer: Any) -> Path:
+    return Path(trainer.save_dir)
+
+
+def _model(trainer: Any) -> Any:
+    return unwrapped(trainer.model)
+
+
+def _verbose(trainer: Any) -> int:
+    return int(bool(trainer.args.verbose))
+
+
+def tell_of_own_loggers(trainer: Any, trackers: Sequence[str]) -> None:
     """Warns where Ultralytics logs to one of these trackers itself."""
     modules = {
         getattr(function, "__module__", None)
-        for functions in callbacks.values()
+        for functions in trainer.callbacks.values()
         for function in list.__iter__(functions)
     }
     for setting, module in _OWN_LOGGERS.items():

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from .. import media, values
 from ..errors import InvalidValueError
-from ..event import File, Text
+from ..event import File
+from ..lookups import Lookups
 from ..recording import status_of
-from .modules import graph, settings, sizes
+from .modules import media as media_of
+from .modules import settings, sizes
 
 _MOST_SAMPLES = 16
 _TICK_S = 0.05
 """A file's time may be that of the last tick of the clock."""
+Found = TypeVar("Found")
+Default = TypeVar("Default")
 _STAGES = ("preprocess", "inference", "postprocess")
 
 
@@ -43,10 +47,35 @@ class Told(msgspec.Struct):
     """False where there is nothing to record, or not yet."""
 
 
-class Training:
+class _Part:
+    """What one kind of object tells. A user's own trainer may lack or replace whatever is read of it."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._lookups = lookups
+
+    def _of(
+        self, source: Any, what: str, default: Default, call: Callable[..., Found], *arguments: Any
+    ) -> Found | Default:
+        """What `call` reads of an object; a failure is reported once a class, and the rest is recorded."""
+        what = f"the {what} of {type(source).__name__}"
+        return self._lookups.find(what, default, call, source, *arguments)
+
+    def _epoch(self, trainer: Any) -> int | None:
+        return self._of(trainer, "epoch", None, _epoch)
+
+    def _arguments(self, source: Any) -> dict[str, Any]:
+        """The arguments of the mode, as hyper-parameters."""
+        found: dict[str, Any] = {}
+        for name, value in self._of(source, "arguments", {}, _arguments).items():
+            found |= self._lookups.find(f"the argument {name!r}", {}, values.params, {name: value})
+        return found
+
+
+class Training(_Part):
     """A training: what its trainer tells."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Pictures, lookups: Lookups) -> None:
+        super().__init__(lookups)
         self.trainer: Any = None
         """The trainer, while it trains."""
         self._pictures = pictures
@@ -63,15 +92,19 @@ class Training:
     def on_pretrain_routine_start(self, trainer: Any) -> Told:
         """Every argument, as hyper-parameters."""
         self._announced = True
-        return Told(more={"params": arguments(trainer)})
+        return Told(more={"params": self._arguments(trainer)})
 
     def on_pretrain_routine_end(self, trainer: Any) -> Told:
         """The model: its size, its layers; and the optimizer that `optimizer=auto` has chosen."""
-        model = unwrapped(trainer.model)
-        params = {**sizes(model), **settings(getattr(trainer, "optimizer", None))}
+        optimizer = self._of(trainer, "optimizer", None, getattr, "optimizer", None)
+        params = settings(optimizer, self._lookups)
         if not self._announced:  # attached when the trainer had been made already
-            params = {**arguments(trainer), **params}
-        return Told(more={"params": params, "media": [Text("model", f"```\n{model}\n```"), graph(model)]})
+            params = {**self._arguments(trainer), **params}
+        model = self._of(trainer, "model", None, _model)
+        if model is None:
+            return Told(more={"params": params})
+        params |= sizes(model, self._lookups)
+        return Told(more={"params": params, "media": media_of(model, self._lookups)})
 
     def on_train_start(self, trainer: Any) -> Told:
         """The beginning."""
@@ -82,7 +115,7 @@ class Training:
         """Comes again for the same epoch when Ultralytics repeats it, after NaN or for want of memory."""
         self._batch = -1
         self._epoch_metrics, self.validated = {}, False
-        return Told(epoch=trainer.epoch)
+        return Told(epoch=self._epoch(trainer))
 
     def on_train_batch_start(self, trainer: Any) -> Told:
         """Only the index."""
@@ -91,24 +124,26 @@ class Training:
 
     def on_train_batch_end(self, trainer: Any) -> Told:
         """The losses of this batch, as they are; the progress bar shows their running means instead."""
-        return Told(labelled(trainer, trainer.loss_items, "batch"), batch=self._batch)
+        return Told(self._losses(trainer, "loss_items", "batch"), batch=self._batch)
 
     def on_train_epoch_end(self, trainer: Any) -> Told:
         """The means of the losses over the epoch, and the learning rates."""
-        metrics = labelled(trainer, trainer.tloss, "train") | learning_rates(trainer)
+        rates = self._of(trainer, "learning rates", {}, learning_rates)
+        metrics = self._losses(trainer, "tloss", "train") | rates
         self._epoch_metrics = metrics
-        return Told(dict(metrics), epoch=trainer.epoch)
+        return Told(dict(metrics), epoch=self._epoch(trainer))
+
+    def _losses(self, trainer: Any, name: str, prefix: str) -> dict[str, float]:
+        return self._of(trainer, f"{name} (losses)", {}, labelled, name, prefix, self._lookups)
 
     def on_model_save(self, trainer: Any) -> Told:
         """`last.pt`, and `best.pt` where this epoch is the best so far."""
-        best = trainer.best_fitness == trainer.fitness
         metrics = self._epoch_metrics | self._validation(trainer)
-        files = [checkpoint(trainer.last, ("last",), metrics)]
-        if best:
-            files.append(checkpoint(trainer.best, ("best",), metrics))
-        if trainer.save_period > 0 and trainer.epoch % trainer.save_period == 0:
-            files.append(checkpoint(trainer.wdir / f"epoch{trainer.epoch}.pt", (), metrics))
-        return Told(epoch=trainer.epoch, more={"files": there(files)})
+        files = [self._of(trainer, "last checkpoint", None, checkpoint, "last", metrics)]
+        if self._of(trainer, "fitness", False, _is_best):
+            files.append(self._of(trainer, "best checkpoint", None, checkpoint, "best", metrics))
+        files.append(self._of(trainer, "checkpoint of the epoch", None, _periodic, metrics))
+        return Told(epoch=self._epoch(trainer), more={"files": there(files)})
 
     def on_fit_epoch_end(self, trainer: Any) -> Told:
         """All metrics of the epoch; the evaluation of the best checkpoint repeats the hook and is no epoch."""
@@ -116,16 +151,21 @@ class Training:
             self.final = False
             return Told(to_objects=False, to_record=False)
         self._epoch_metrics |= self._validation(trainer)
-        files = self._pictures.new(trainer, trainer.validator)
-        return Told(dict(self._epoch_metrics), epoch=trainer.epoch, more={"files": files})
+        files = self._new_pictures(trainer)
+        return Told(dict(self._epoch_metrics), epoch=self._epoch(trainer), more={"files": files})
 
     def _validation(self, trainer: Any) -> dict[str, float]:
         """What the epoch's validation gave, by Ultralytics' names, and the sum of its losses."""
-        if not self.validated or not isinstance(trainer.metrics, Mapping):
+        if not self.validated:
             return {}
-        metrics = floats(trainer.metrics)
+        metrics = self._of(trainer, "metrics", {}, _metrics, self._lookups)
         losses = {name: value for name, value in metrics.items() if name.startswith("val/")}
-        return metrics | with_sum(losses, "val") | floats({"fitness": trainer.fitness})
+        fitness = self._of(trainer, "fitness", {}, _fitness, self._lookups) if metrics else {}
+        return metrics | with_sum(losses, "val") | fitness
+
+    def _new_pictures(self, trainer: Any) -> list[File]:
+        validator = self._of(trainer, "validator", None, getattr, "validator", None)
+        return self._pictures.new(trainer, validator)
 
     def note_best(self, metrics: Mapping[str, float]) -> None:
         """What the final evaluation of the best checkpoint gave, by its recorded names."""
@@ -134,9 +174,10 @@ class Training:
     def on_train_end(self, trainer: Any) -> Told:
         """The checkpoints as they were written last, without their optimizers, and the pictures."""
         self._ended = True
-        last = checkpoint(trainer.last, ("last",), self._epoch_metrics)
-        files = there([last, checkpoint(trainer.best, ("best",), self._best or self._epoch_metrics)])
-        files += self._pictures.new(trainer, trainer.validator)
+        of_best = self._best or self._epoch_metrics
+        last = self._of(trainer, "last checkpoint", None, checkpoint, "last", self._epoch_metrics)
+        best = self._of(trainer, "best checkpoint", None, checkpoint, "best", of_best)
+        files = there([last, best]) + self._new_pictures(trainer)
         return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
 
     def teardown(self, trainer: Any) -> Told:
@@ -145,24 +186,26 @@ class Training:
         if not self._ended and status == "finished":
             status, reason = "failed", "the training was left before its end"
         self.trainer = None
-        pictures = self._pictures.new(trainer, trainer.validator)
+        pictures = self._new_pictures(trainer)
         return Told(more={"status": status, "reason": reason, "files": pictures})
 
 
-class Validation:
+class Validation(_Part):
     """Validations: within a training, of its best checkpoint behind it, and on their own."""
 
-    def __init__(self, training: Training, pictures: Pictures) -> None:
+    def __init__(self, training: Training, pictures: Pictures, lookups: Lookups) -> None:
+        super().__init__(lookups)
         self._training = training
         self._pictures = pictures
         self._batch = -1
 
     def _prefix(self, validator: Any) -> str:
         """Under which name the metrics are recorded."""
-        of_training = validator is getattr(self._training.trainer, "validator", None)
-        if not of_training:
+        trainer = self._training.trainer
+        of_training = self._of(trainer, "validator", None, getattr, "validator", None)
+        if validator is not of_training:
             return "test/"
-        return "" if validator.training else "best/"
+        return "" if self._of(validator, "state", True, _is_training) else "best/"
 
     def on_val_start(self, validator: Any) -> Told:
         """The beginning; the evaluation behind the last epoch is not for Keras callbacks, which know none."""
@@ -183,11 +226,10 @@ class Validation:
         """The metrics, rounded in a training as the trainer will have them, and the time that an image takes."""
         prefix = self._prefix(validator)
         digits = 5 if prefix == "" else None
-        metrics = floats(getattr(validator.metrics, "results_dict", {}), digits)
+        metrics = self._of(validator, "metrics", {}, _results, self._lookups, digits)
         part, before = ("test", "") if prefix == "test/" else ("val", prefix)
-        speed = {
-            f"{before}speed/{part}_{stage}_ms": value for stage, value in floats(validator.speed).items()
-        }
+        taken = self._of(validator, "speed", {}, _speed, self._lookups)
+        speed = {f"{before}speed/{part}_{stage}_ms": value for stage, value in taken.items()}
         named = {prefix + name: value for name, value in metrics.items()} | speed
         if prefix == "":
             self._training.validated = True
@@ -196,10 +238,11 @@ class Validation:
         return Told(named, to_objects=prefix != "best/", more={"files": self._pictures.new(validator)})
 
 
-class Prediction:
+class Prediction(_Part):
     """A prediction, a tracking or an embedding."""
 
-    def __init__(self) -> None:
+    def __init__(self, lookups: Lookups) -> None:
+        super().__init__(lookups)
         self.running = False
         self._batch = -1
         self._started = 0.0
@@ -213,25 +256,26 @@ class Prediction:
         """The beginning."""
         self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
         self._started, self._began = time.monotonic(), time.time()
-        self._saved_in = Path(predictor.save_dir) if predictor.args.save else None
+        self._saved_in = self._of(predictor, "folder", None, _folder_if_saved)
         return Told()
 
     def on_predict_batch_start(self, predictor: Any) -> Told:
         """How many images the batch has: its first part is their paths."""
         self._batch += 1
-        self._images += len(predictor.batch[0])
+        self._images += self._of(predictor, "batch", 0, _image_count)
         return Told(batch=self._batch)
 
     def on_predict_postprocess_end(self, predictor: Any) -> Told:
         """The results; their times come later, and a callback may have replaced them by then."""
-        self._results = predictor.results if isinstance(predictor.results, list) else ()
+        results = self._of(predictor, "results", (), getattr, "results")
+        self._results = results if isinstance(results, list) else ()
         return Told(batch=self._batch)
 
     def on_predict_batch_end(self, predictor: Any) -> Told:
         """The times of the batch."""
         for result in self._results:
-            for stage, value in (getattr(result, "speed", None) or {}).items():
-                self._milliseconds[stage] = self._milliseconds.get(stage, 0.0) + (value or 0.0)
+            for stage, value in self._of(result, "speed", {}, _speed, self._lookups).items():
+                self._milliseconds[stage] = self._milliseconds.get(stage, 0.0) + value
         self._results = ()
         return Told(batch=self._batch)
 
@@ -267,10 +311,11 @@ class Prediction:
         }
 
 
-class Export:
+class Export(_Part):
     """An export: where it was written to is known when the call returns."""
 
-    def __init__(self) -> None:
+    def __init__(self, lookups: Lookups) -> None:
+        super().__init__(lookups)
         self.running = False
         """Whether an export has started, and it is not known yet how it went."""
         self._exporter: Any = None
@@ -292,26 +337,30 @@ class Export:
         exporter, self._exporter = self._exporter, None
         if not isinstance(path, (str, Path)) or not str(path):
             return []
-        source = Path(exporter.file).absolute()
-        parent = str(source) if source.is_file() else None
-        fmt = str(exporter.args.format)
+        parent = self._of(exporter, "file", None, _source)
+        fmt = self._of(exporter, "format", "", _format)
         return there([file_if_there(path, "export", format=fmt, parent=parent, duration=self._seconds)])
 
 
-class Pictures:
+class Pictures(_Part):
     """The plots that were drawn since they were asked for last: some are drawn in threads, and come late."""
 
-    def __init__(self) -> None:
+    def __init__(self, lookups: Lookups) -> None:
+        super().__init__(lookups)
         self._plots: list[dict[Path, dict[str, Any]]] = []
         self._seen: dict[Path, float] = {}
 
     def new(self, *sources: Any) -> list[File]:
         """The new ones of these trainers or validators, as pictures called `plots/<name>`."""
-        self._plots = [source.plots for source in sources if getattr(source, "plots", None) is not None]
+        found = [self._of(source, "plots", None, getattr, "plots", None) for source in sources]
+        self._plots = [plots for plots in found if plots is not None]
         return self.late()
 
     def late(self) -> list[File]:
         """Those that have come since."""
+        return self._lookups.find("the plots", [], self._late)
+
+    def _late(self) -> list[File]:
         found = [item for plots in self._plots for item in list(plots.items())]
         new = [path for path, plot in found if self._seen.get(path) != plot["timestamp"]]
         self._seen |= {path: plot["timestamp"] for path, plot in found}
@@ -321,24 +370,26 @@ class Pictures:
 # What several of them have
 
 
-def arguments(source: Any) -> dict[str, Any]:
-    """The arguments of the mode, as hyper-parameters."""
-    return values.params(vars(source.args))
-
-
 def unwrapped(model: Any) -> Any:
     """The model itself, out of torch's DDP and compiler."""
-    while hasattr(model, "_orig_mod") or type(model).__name__ == "DistributedDataParallel":
-        model = model._orig_mod if hasattr(model, "_orig_mod") else model.module
+    inner = _INNER.get(type(model).__name__)
+    while inner is not None:
+        model = getattr(model, inner)
+        inner = _INNER.get(type(model).__name__)
     return model
 
 
-def labelled(trainer: Any, losses: Any, prefix: str) -> dict[str, float]:
-    """The losses by Ultralytics' names, and their sum as `<prefix>/loss`."""
+_INNER = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module"}
+"""torch's classes around a model → the attribute that holds the model."""
+
+
+def labelled(trainer: Any, name: str, prefix: str, lookups: Lookups) -> dict[str, float]:
+    """The losses of this name, as Ultralytics calls them, and their sum as `<prefix>/loss`."""
+    losses = getattr(trainer, name)
     if losses is None:
         return {}
     found = trainer.label_loss_items(losses, prefix=prefix)
-    return with_sum(floats(found), prefix) if isinstance(found, Mapping) else {}
+    return with_sum(floats(found, lookups), prefix) if isinstance(found, Mapping) else {}
 
 
 def with_sum(losses: dict[str, float], prefix: str) -> dict[str, float]:
@@ -351,18 +402,32 @@ def learning_rates(trainer: Any) -> dict[str, float]:
     return {name.replace("lr/pg", "lr/"): float(rate) for name, rate in trainer.lr.items()}
 
 
-def floats(numbers: Mapping[str, Any], digits: int | None = None) -> dict[str, float]:
+def floats(numbers: Mapping[str, Any], lookups: Lookups, digits: int | None = None) -> dict[str, float]:
     """The numbers as Python's; what is None is left out."""
-    return {
-        name: float(value) if digits is None else round(float(value), digits)
+    found = {
+        name: lookups.find(f"the metric {name!r}", None, _rounded, value, digits)
         for name, value in numbers.items()
-        if value is not None
     }
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def checkpoint(path: Path, aliases: tuple[str, ...], metrics: Mapping[str, float]) -> File | None:
-    """A checkpoint as it is now."""
-    return file_if_there(path, "model", aliases=aliases, metrics=dict(metrics))
+def _rounded(value: Any, digits: int | None) -> float | None:
+    if value is None:
+        return None
+    return float(value) if digits is None else round(float(value), digits)
+
+
+def checkpoint(trainer: Any, alias: str, metrics: Mapping[str, float]) -> File | None:
+    """A checkpoint as it is now, `last` or `best`."""
+    return file_if_there(getattr(trainer, alias), "model", aliases=(alias,), metrics=dict(metrics))
+
+
+def _periodic(trainer: Any, metrics: Mapping[str, float]) -> File | None:
+    """The checkpoint of this epoch, if one is kept."""
+    if trainer.save_period <= 0 or trainer.epoch % trainer.save_period:
+        return None
+    path = trainer.wdir / f"epoch{trainer.epoch}.pt"
+    return file_if_there(path, "model", aliases=(), metrics=dict(metrics))
 
 
 def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
@@ -376,3 +441,59 @@ def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
 def there(files: Iterable[File | None]) -> list[File]:
     """Those that exist."""
     return [file for file in files if file is not None]
+
+
+# Reading one thing: each of these may raise whatever the user's class does
+
+
+def _arguments(source: Any) -> dict[str, Any]:
+    return dict(source.args if isinstance(source.args, Mapping) else vars(source.args))
+
+
+def _epoch(trainer: Any) -> int:
+    return int(trainer.epoch)
+
+
+def _model(trainer: Any) -> Any:
+    return unwrapped(trainer.model)
+
+
+def _is_best(trainer: Any) -> bool:
+    return bool(trainer.best_fitness == trainer.fitness)
+
+
+def _fitness(trainer: Any, lookups: Lookups) -> dict[str, float]:
+    return floats({"fitness": trainer.fitness}, lookups)
+
+
+def _metrics(trainer: Any, lookups: Lookups) -> dict[str, float]:
+    return floats(trainer.metrics, lookups) if isinstance(trainer.metrics, Mapping) else {}
+
+
+def _is_training(validator: Any) -> bool:
+    return bool(validator.training)
+
+
+def _results(validator: Any, lookups: Lookups, digits: int | None) -> dict[str, float]:
+    return floats(getattr(validator.metrics, "results_dict", {}), lookups, digits)
+
+
+def _speed(source: Any, lookups: Lookups) -> dict[str, float]:
+    return floats(getattr(source, "speed", None) or {}, lookups)
+
+
+def _folder_if_saved(predictor: Any) -> Path | None:
+    return Path(predictor.save_dir) if predictor.args.save else None
+
+
+def _image_count(predictor: Any) -> int:
+    return len(predictor.batch[0])
+
+
+def _source(exporter: Any) -> str | None:
+    source = Path(exporter.file).absolute()
+    return str(source) if source.is_file() else None
+
+
+def _format(exporter: Any) -> str:
+    return str(exporter.args.format)
