@@ -549,7 +549,9 @@ def test_a_trainer_that_is_made_otherwise_warns_once_and_trains(shapes: Shapes, 
 
     model = shapes.model()
     run.attach(model)
-    with pytest.warns(trackhooks.TrackhooksWarning, match="losses.* of Other could not be read: KeyError") as warnings:
+    with pytest.warns(
+        trackhooks.TrackhooksWarning, match="losses.* of Other could not be read: KeyError"
+    ) as warnings:
         shapes.train(model, trainer=Other)
     assert len([warning for warning in warnings if warning.category is trackhooks.TrackhooksWarning]) == 1
     assert len(events(run, "on_train_batch_end")) == 2

@@ -65,10 +65,19 @@ def number(value: Any) -> float | Snapshot:
     kind = type(value)
     if kind is float or kind is Snapshot:
         return value  # type: ignore[no-any-return]
+    if kind is int or kind is bool:
+        return _float(value)
     found, error = attempt(_converted, value)
     if error is not None:
         raise _refused(value) from error
     return found  # type: ignore[return-value] # it is what was converted
+
+
+def _float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise _refused(value) from error
 
 
 def _converted(value: Any) -> float | Snapshot:

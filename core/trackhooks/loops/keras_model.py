@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import values
 from ..event import Graph, Node, Scalar, Text
-from ..lookups import Lookups
+from ..lookups import Lookups, attempt
 
 _DEFAULT_BATCH = 32
 """What Keras takes for arrays where `batch_size` is not given."""
@@ -250,7 +250,8 @@ def _named(given: Any) -> Any:
 
 def _optimizer_of(model: Any) -> Any:
     optimizer = getattr(model, "optimizer", None)
-    return getattr(optimizer, "inner_optimizer", optimizer)  # out of the scaling of the loss
+    inner, _ = attempt(getattr, optimizer, "inner_optimizer", None)  # out of the scaling of the loss
+    return optimizer if inner is None else inner
 
 
 def _configuration(optimizer: Any) -> dict[str, Any]:

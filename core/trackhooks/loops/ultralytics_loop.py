@@ -134,10 +134,11 @@ class Loop:
         try:
             yield
         finally:
-            self.recording.note_files(self._pictures.late())
+            recording = self.recording
             for hook, original in originals.items():
                 _give_back(callbacks, hook, original)
             self._run, self._recording = before
+            recording.note_files(self._pictures.late())
 
     def serve(self, run: Recording) -> None:
         """Hears for this run from now on."""

@@ -361,9 +361,11 @@ class Pictures(_Part):
         return self._lookups.find("the plots", [], self._late)
 
     def _late(self) -> list[File]:
-        found = [item for plots in self._plots for item in list(plots.items())]
+        sources, self._plots = self._plots, []  # those that cannot be read are not asked again
+        found = [item for plots in sources for item in list(plots.items())]
         new = [path for path, plot in found if self._seen.get(path) != plot["timestamp"]]
         self._seen |= {path: plot["timestamp"] for path, plot in found}
+        self._plots = sources
         return there(file_if_there(path, "image", name=f"plots/{path.stem}") for path in new)
 
 
