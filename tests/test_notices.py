@@ -237,7 +237,7 @@ def test_what_c_libraries_write_to_a_closed_stderr_is_not_written_into_the_journ
         run.log(x=1)
         for fd in range(3):
             try:
-                os.write(fd, b"a message of a library")
+                os.write(fd, b"A MESSAGE OF A LIBRARY".lower())  # the command line is recorded
             except OSError:
                 pass
         run.close()

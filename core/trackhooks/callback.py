@@ -167,17 +167,18 @@ class ProgressBar(Callback):
         self._open()
 
     def _open(self) -> None:
-        from rich.errors import LiveError
-
         self._close()
         params = self.params or {}
         epochs = params.get("epochs")
         title = f"epoch {self._epoch + 1}" + (f"/{epochs}" if epochs else "")
-        bar = _new_bar()
-        self._task = bar.add_task(title, total=params.get("steps"), logs="")
-        with suppress(LiveError, *_BROKEN):  # another bar has the terminal; a later rich shows both
-            bar.start()
-            self._bar = bar
+        with suppress(ImportError, *_BROKEN):  # or no file can be opened any more
+            from rich.errors import LiveError
+
+            bar = _new_bar()
+            self._task = bar.add_task(title, total=params.get("steps"), logs="")
+            with suppress(LiveError):  # another bar has the terminal; a later rich shows both
+                bar.start()
+                self._bar = bar
 
     def _close(self) -> None:
         bar, self._bar = self._bar, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import msgspec
 
 from . import tracker
-from .errors import InvalidValueError
-from .event import RunInfo
-from .folder import as_file_name, write_atomically
+from .errors import DamagedFileError, InvalidValueError
+from .event import Event, RunInfo
+from .folder import as_file_name, read_json, set_aside, write_atomically
 from .redaction import REDACTED, redact_text
 from .throttle import Throttle
-from .tracker import State, Tracker
+from .tracker import EpochMetrics, State, Tracker
 
 FOLDER = "delivery"
 """Where a run's folder holds its cursors and the log of its delivery."""
@@ -138,22 +139,54 @@ def load_cursor(run: RunInfo, made: Tracker, spec: Spec | None = None) -> Cursor
     path = cursor_path(run, made)
     path.parent.mkdir(exist_ok=True)
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Cursor)
-    except (FileNotFoundError, msgspec.DecodeError):
-        found = Cursor(tracker=made.name, destination=redact_text(made.destination))
+        found = read_cursor(path)
+    except FileNotFoundError:
+        found = new_cursor(made)
+    except DamagedFileError as error:
+        set_aside(path, run.path, error)
+        found = new_cursor(made)
     found.spec = spec or found.spec
+    return found
+
+
+def new_cursor(made: Tracker) -> Cursor:
+    """The cursor of a tracker that has nothing of a run yet: all of the journal is delivered to it."""
+    return Cursor(tracker=made.name, destination=redact_text(made.destination))
+
+
+def read_cursor(path: Path) -> Cursor:
+    """A cursor that was saved.
+
+    Raises:
+        DamagedFileError: it is none.
+        OSError: there is no such file, or no file can be read now.
+    """
+    found = read_json(path, Cursor)
+    try:
+        EpochMetrics().restore(found.epoch)
+        if found.waiting:
+            msgspec.msgpack.decode(found.waiting, type=Event)
+    except (msgspec.DecodeError, ValueError, TypeError, AttributeError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
     return found
 
 
 def cursors(run: str | Path, name: str | None = None) -> list[Cursor]:
     """How far every tracker of a run is, or only those of this name: a tracker may have several destinations."""
     found = []
-    for path in sorted(Path(run, FOLDER).glob("*.json")):
-        try:
-            found.append(msgspec.json.decode(path.read_bytes(), type=Cursor))
-        except (OSError, msgspec.DecodeError):
-            continue  # another file, such as the one about the kept files
+    for path in _json_files(Path(run, FOLDER)):
+        with contextlib.suppress(
+            OSError, DamagedFileError
+        ):  # another file, such as the one about the kept files
+            found.append(read_json(path, Cursor))
     return [cursor for cursor in found if name is None or cursor.is_of(name)]
+
+
+def _json_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*.json"))
+    except OSError:  # no folder can be opened now
+        return []
 
 
 def save_cursor(run: RunInfo, made: Tracker, cursor: Cursor) -> None:

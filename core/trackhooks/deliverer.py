@@ -15,6 +15,7 @@ from . import journal
 from .cursor import FOLDER, Cursor, Spec, cursors
 from .errors import JournalError, Notices, TrackerError, warn
 from .event import FINAL, RunInfo
+from .folder import damaged_files
 from .following import Follower
 from .process import DeliveryProcess, possible
 from .tracker import Tracker
@@ -85,6 +86,9 @@ class Deliverer:
 
     def _have_followed(self, run: RunInfo, specs: list[Spec]) -> None:
         self._followed[run.path] = (run, specs)
+        self._reported |= {
+            (run.path, str(path)) for path in damaged_files(run.path)
+        }  # said when it was set aside
         self._ended.discard(run.path)
         if self._running:
             assert self._process is not None
@@ -130,6 +134,7 @@ class Deliverer:
         if self._threads is not None:
             self._threads.end(run.path)
         if run.path in self._followed:
+            self._tell_of_damage(run)
             self._ended.add(run.path)
             if self._running:
                 assert self._process is not None
@@ -146,6 +151,7 @@ class Deliverer:
             TrackerError: a tracker fails, and the run is strict.
         """
         self._revive()
+        self._tell_of_damage(run)
         for cursor in cursors(run.path):
             if cursor.error is None or (run.path, cursor.tracker) in self._reported:
                 continue
@@ -156,6 +162,17 @@ class Deliverer:
             warn(
                 f"{message}. It is tried again, and nothing is lost. More in {Path(run.path, FOLDER, 'log')}"
             )
+
+    def _tell_of_damage(self, run: RunInfo) -> None:
+        """Say once which files the delivery process has set aside; threads of this process have said so themselves."""
+        if run.path not in self._followed:
+            return
+        for path in damaged_files(run.path):
+            if (run.path, str(path)) not in self._reported:
+                self._reported.add((run.path, str(path)))
+                warn(
+                    f"a file of the run {run.name!r} was damaged. It is kept as {path}, and rebuilt from the journal."
+                )
 
     def _revive(self) -> None:
         """Start the delivery process again if it has died and is needed."""

@@ -251,13 +251,13 @@ class Feed:
         self._close_sources()
         if made is None or not hasattr(self, "cursor"):
             return
-        self.cursor = load_cursor(self.run, made, self._spec)
-        self.cursor.failures += 1
-        self.cursor.error = redact_text(f"{type(error).__name__}: {error}")
-        if isinstance(error, _OWN_ERRORS) and self._current is not None:
-            self._blame_event(*self._current)
-        self.cursor.updated = time.time()
         with contextlib.suppress(OSError):  # a full disk, perhaps; the next attempt says so again
+            self.cursor = load_cursor(self.run, made, self._spec)
+            self.cursor.failures += 1
+            self.cursor.error = redact_text(f"{type(error).__name__}: {error}")
+            if isinstance(error, _OWN_ERRORS) and self._current is not None:
+                self._blame_event(*self._current)
+            self.cursor.updated = time.time()
             save_cursor(self.run, made, self.cursor)
         made.abort()
 

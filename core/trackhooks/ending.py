@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from pathlib import Path
 import psutil
 
 from . import environment, folder
-from .errors import JournalError, TrackhooksError, log
+from .cursor import FOLDER, cursors
+from .errors import DamagedFileError, JournalError, TrackhooksError, log
 from .event import FINAL, Event, RunInfo
 from .journal import Reader, Writer, path_of
+from .locking import locked
 from .vocabulary import LOG
 
 _STALE_S = 3600.0
@@ -31,10 +34,75 @@ def alive(pid: int, created: float) -> bool:
         return False
 
 
+def whole_info(path: str | Path) -> RunInfo:
+    """Who the run in this folder is; a damaged `run.json` is set aside and rebuilt from the journal.
+
+    Only whoever may write the run's folder calls this; others read with `folder.read_info`.
+
+    Raises:
+        TrackhooksError: there is no run in this folder, or its `run.json` can be neither read nor rebuilt.
+    """
+    try:
+        return folder.read_info(path)
+    except DamagedFileError as error:
+        here = Path(path).absolute()
+        try:
+            Reader(here).close()  # without a journal it is a file of another program, and stays as it is
+            with locked(here / FOLDER / ".run.lock"):  # the next thread or process finds it rebuilt
+                return _rebuild(here)
+        except (OSError, JournalError) as failed:
+            raise TrackhooksError(f"{error} ({failed})") from error
+
+
+def _rebuild(path: Path) -> RunInfo:
+    try:
+        return folder.read_info(path)
+    except DamagedFileError as error:
+        info = info_of_journal(path)
+        cause = (
+            error.__cause__ if isinstance(error.__cause__, DamagedFileError) else error
+        )  # without the remedy
+        aside = folder.set_aside(path / folder.INFO, path, cause)
+        try:
+            folder.write_info(path, info)
+        except OSError:
+            aside.rename(path / folder.INFO)  # without it the folder would be no run
+            raise
+        return info
+
+
+def info_of_journal(path: Path) -> RunInfo:
+    """Who a run is, as its journal says: each process that opens it journals its identity with its first record.
+
+    Raises:
+        JournalError: there is no journal.
+    """
+    info, told, created = None, None, 0.0
+    with Reader(path) as events:
+        for event in events:
+            created = created or event.time
+            info = event.run or info
+            told = event if event.status else told
+    info = info or _unsigned(path, created)
+    if told is not None:
+        info.status, info.reason = told.status, told.reason or None
+        info.ended = told.time if told.status in FINAL else None
+    info.path = str(path)
+    return info
+
+
+def _unsigned(path: Path, created: float) -> RunInfo:
+    """A run whose journal has no identity: the id is the same each time it is rebuilt."""
+    known = cursors(path)
+    names = [cursor.spec.name if cursor.spec is not None else cursor.tracker for cursor in known]
+    identity = hashlib.sha256(f"{path.name} {created}".encode(errors="replace")).hexdigest()[:12]
+    return RunInfo(identity, path.name, created=created, trackers=list(dict.fromkeys(names)))
+
+
 def has_ended(path: str | Path) -> bool:
     """Whether the run has its status; one whose folder was removed has ended, too."""
     try:
-        return folder.read_info(path).status in FINAL
+        return whole_info(path).status in FINAL
     except TrackhooksError:
         return True
 
@@ -48,7 +116,7 @@ def end_if_dead(path: str | Path) -> RunInfo:
     Raises:
         TrackhooksError: there is no run in this folder.
     """
-    run = folder.read_info(path)
+    run = whole_info(path)
     try:
         if run.status not in FINAL:
             status = status_of_silent(run, lambda: _last_written(run))

@@ -6,6 +6,7 @@ A notice never raises: standard error may be closed, full, or a pipe whose reade
 from __future__ import annotations
 
 import difflib
+import errno
 import logging
 import sys
 import warnings
@@ -39,6 +40,10 @@ class JournalError(TrackhooksError):
     """A journal that cannot be opened: no journal, of an unknown version, or already being written."""
 
 
+class DamagedFileError(TrackhooksError):
+    """A file of a run's folder that is there and does not hold what it should."""
+
+
 class TrackerError(TrackhooksError):
     """A tracker failed, and the run is `strict`."""
 
@@ -49,6 +54,16 @@ class StateLostError(TrackhooksError):
 
 class TrackhooksWarning(UserWarning):
     """Something was left out or could not be done; training goes on and nothing else is lost."""
+
+
+_EXHAUSTED = frozenset({
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ENOBUFS, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE,
+})  # fmt: skip
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Whether the machine could not do it now, such as for want of file descriptors: the user's value is not wrong."""
+    return isinstance(error, OSError) and error.errno in _EXHAUSTED
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> UnknownNameError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -9,10 +10,11 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from .errors import TrackhooksError
+from .errors import DamagedFileError, TrackhooksError, log
 from .event import RunInfo
 
 INFO = "run.json"
@@ -94,26 +96,78 @@ def write_atomically(path: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.chmod(temporary, 0o644)  # noqa: PTH101 — mkstemp gives 0600; a run is for the whole lab to read
+        if path.is_dir() and not path.is_symlink():
+            set_aside(path, path.parent, DamagedFileError(f"{path} is a folder"))
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
+_Stored = TypeVar("_Stored")
+
+
+def read_json(path: Path, kind: type[_Stored]) -> _Stored:
+    """Read a small file of a run's folder.
+
+    Raises:
+        DamagedFileError: it does not hold what it should, or it cannot be read by this user.
+        OSError: there is no such file, or no file can be read now.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except _DAMAGED as error:
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
+
+
+_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IsADirectoryError, PermissionError)
+
+
+def set_aside(path: Path, run: str | os.PathLike[str], error: DamagedFileError) -> Path:
+    """Rename a damaged file, so that it can be rebuilt and looked at. Says so once, and returns its new path.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    numbered = (f"{path.name}.damaged-{number}" for number in itertools.count(2))
+    free = (path.with_name(name) for name in itertools.chain([f"{path.name}.damaged"], numbered))
+    target = next(name for name in free if not os.path.lexists(name))
+    path.rename(target)
+    log.warning(
+        "%s. It is kept as %s, and rebuilt from the journal.",
+        error,
+        target.name,
+        extra={"run": os.fspath(run)},
+    )
+    return target
+
+
+def damaged_files(run: str | os.PathLike[str]) -> list[Path]:
+    """The files of a run's folder that were set aside."""
+    here = Path(run)
+    try:
+        return sorted([*here.glob("*.damaged*"), *here.glob("delivery/*.damaged*")])
+    except OSError:  # no file can be opened now
+        return []
+
+
 def read_info(folder: str | os.PathLike[str]) -> RunInfo:
     """Who the run in this folder is.
 
     Raises:
+        DamagedFileError: its `run.json` is damaged; `ending.end_if_dead` rebuilds it.
         TrackhooksError: it is no run's folder, or its `run.json` cannot be read.
     """
     path = Path(folder).absolute()
     try:
-        info = msgspec.json.decode((path / INFO).read_bytes(), type=RunInfo)
+        info = read_json(path / INFO, RunInfo)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}. To rebuild it from the journal: trackhooks sync {path}") from error
     except FileNotFoundError:
         raise TrackhooksError(
             f"{path}: no run. A run is a folder with a {INFO}; see them all: trackhooks runs"
         ) from None
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
         raise TrackhooksError(f"{path / INFO}: {error}") from error
     info.path = str(path)
     return info
@@ -126,4 +180,4 @@ def paths(parent: str | os.PathLike[str]) -> Iterator[Path]:
             folders = [Path(entry.path) for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return
-    yield from (folder for folder in folders if (folder / INFO).is_file())
+    yield from (folder for folder in folders if (folder / INFO).exists())

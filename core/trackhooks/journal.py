@@ -140,10 +140,12 @@ class Writer:
             self._recover()
         except OSError as error:
             self._release()
-            raise JournalError(
-                f"{self._path} cannot be written: {error.strerror}."
-                " Choose another directory with dir=… or TRACKHOOKS_DIR."
-            ) from error
+            remedy = (
+                "Close files, or raise the limit with ulimit -n."
+                if error.errno in (errno.EMFILE, errno.ENFILE)
+                else "Choose another directory with dir=… or TRACKHOOKS_DIR."
+            )
+            raise JournalError(f"{self._path} cannot be written: {error.strerror}. {remedy}") from error
         except BaseException:
             self._release()
             raise

@@ -20,9 +20,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from .errors import InvalidValueError, warn
+from .errors import DamagedFileError, InvalidValueError, warn
 from .event import Event, File, RunInfo
-from .folder import as_file_name, write_atomically
+from .folder import as_file_name, read_json, set_aside, write_atomically
+from .journal import Reader
 from .locking import locked
 
 _CHUNK = 1 << 20
@@ -97,7 +98,8 @@ class Copies:
             warn(
                 f"{source} could not be copied to {self._folder / kept}: {error.strerror}. Training goes on."
             )
-            remove(self._folder / kept)
+            with contextlib.suppress(OSError):
+                remove(self._folder / kept)
         else:
             file.kept = kept
 
@@ -125,13 +127,28 @@ class Keeper:
     @contextlib.contextmanager
     def _records(self) -> Iterator[dict[str, _Kept]]:
         try:
-            records = msgspec.json.decode(self._record.read_bytes(), type=dict[str, _Kept])
-        except (FileNotFoundError, msgspec.DecodeError):
+            records = read_json(self._record, dict[str, _Kept])
+        except FileNotFoundError:
             records = {}
+        except DamagedFileError as error:
+            set_aside(self._record, self._folder, error)
+            records = self._rebuilt()
         before = len(records)
         yield records
         if len(records) != before:
             write_atomically(self._record, msgspec.json.encode(records))
+
+    def _rebuilt(self) -> dict[str, _Kept]:
+        """What became of the files of which the folder has a whole copy; the others are looked for again."""
+        found = {}
+        with Reader(self._folder) as events:
+            for event in events:
+                for position, file in enumerate(event.files):
+                    key = f"{event.index}:{position}"
+                    kept = file.kept or _place(file, key)
+                    if _size(self._folder / kept) == file.size:
+                        found[key] = _Kept(file.kind, file.aliases, _hash(self._folder / kept), kept)
+        return found
 
     def _keep(self, file: File, key: str) -> _Kept:
         superseded = _Kept(file.kind, file.aliases, superseded=True)
@@ -147,7 +164,7 @@ class Keeper:
         if self._policy.nothing:
             digest = _hash(source)
             return _Kept(file.kind, file.aliases, digest, superseded=not _unchanged(file, source))
-        name = f"files/{key.replace(':', '-')}-{as_file_name(source.name)}"
+        name = _place(file, key)
         # What is written from now on must show a later time.
         time.sleep(min(max(file.mtime + _TICK_S - time.time(), 0.0), _TICK_S))
         with contextlib.suppress(FileNotFoundError):  # it vanished meanwhile
@@ -169,6 +186,16 @@ class Keeper:
             if _is_within_run(record.kept) and not newest and not self._policy.stays(borne, number):
                 remove(self._folder / record.kept)
                 record.kept, record.superseded = "", True
+
+
+def _place(file: File, key: str) -> str:
+    """Where the folder of the run keeps the copy that the delivery makes."""
+    return f"files/{key.replace(':', '-')}-{as_file_name(Path(file.path).name)}"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file or folder; −1 if it is not there."""
+    return sum(part.stat().st_size for part in _parts(path)) if path.exists() else -1
 
 
 def copy(source: Path, target: Path) -> None:

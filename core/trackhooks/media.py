@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from .errors import InvalidValueError, MissingPackageError
+from .errors import InvalidValueError, MissingPackageError, is_exhausted
 from .event import File, Histogram, Table
 from .values import scalar
 
@@ -24,6 +24,7 @@ def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
 
     Raises:
         InvalidValueError: there is no such file.
+        OSError: the machine cannot look now, such as for want of file descriptors.
     """
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidValueError(f"{path!r} is no path of a file.")
@@ -32,6 +33,8 @@ def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
         stat = found.stat()
         size, mtime = _of_folder(found) if found.is_dir() else (stat.st_size, stat.st_mtime)
     except OSError as error:
+        if is_exhausted(error):
+            raise
         raise InvalidValueError(
             f"{os.fspath(path)!r}: {error.strerror or error}. Save it first, then log it."
         ) from error
@@ -57,6 +60,7 @@ def png(image: Any) -> bytes:
     Raises:
         InvalidValueError: it is none of these.
         MissingPackageError: Pillow is needed and not installed.
+        OSError: the machine cannot read it now, such as for want of file descriptors.
     """
     if hasattr(image, "savefig"):
         return figure_png(image)
@@ -74,6 +78,8 @@ def png(image: Any) -> bytes:
         ValueError,
         ImportError,
     ) as error:  # no picture, one that ends early, or a reader that is missing
+        if is_exhausted(error):
+            raise
         raise InvalidValueError(f"{str(path or image)!r} is no picture that can be read: {error}") from error
 
 

@@ -23,10 +23,9 @@ import msgspec
 import psutil
 
 from .cursor import FOLDER, Spec
-from .ending import alive, has_ended
+from .ending import alive, has_ended, whole_info
 from .errors import TrackhooksError, log
 from .event import RunInfo
-from .folder import read_info
 from .following import Follower
 
 _log = logging.getLogger("trackhooks")
@@ -247,7 +246,7 @@ def _become_foreground() -> None:
 def _obey(order: _Order, follower: Follower) -> None:
     if order.follow:
         sys.path += [path for path in order.path if path not in sys.path]
-        run = read_info(order.follow)
+        run = whole_info(order.follow)
         follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
     if order.end:
         follower.end(order.end)

@@ -9,14 +9,15 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import psutil
 
 from . import environment, folder, journal, media, values
+from .ending import whole_info
 from .errors import InvalidValueError, TrackhooksError, warn
 from .event import FINAL, File, Media, RunInfo, Text
 from .hooks import CallbackList
@@ -36,6 +37,9 @@ _EDGES = frozenset({"on_train_start", "teardown"})
 _EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
 _SYNC_S = 10.0
 """A training syncs its journal after an epoch, at most this often: a disk takes some ms for it, or many."""
+
+
+_Made = TypeVar("_Made")
 
 
 class Collector(Protocol):
@@ -89,7 +93,10 @@ class Recording:
         self._epoch_started = 0.0
         self._synced_at = time.monotonic()
         self._best: dict[str, float] = {}
+        self._signed = False
+        """Whether the journal holds the identity, from which a damaged `run.json` is rebuilt."""
         self._pictures = 0
+        self._not_prepared: set[str] = set()
         self._copies = Copies(info)
         self._updates = 0
         self._to_tear_down = False
@@ -245,6 +252,9 @@ class Recording:
         self, hook: str, metrics: Mapping[str, Any], step: int, batch: int, more: dict[str, Any]
     ) -> None:
         assert self._events is not None
+        if not self._signed:
+            self._signed = True
+            more = {**more, "run": msgspec.structs.replace(self.info, path="")}
         self._events.write(hook, metrics, step, self.place.epoch, batch, more)
         if "status" in more:
             self._set_status(more["status"], more.get("reason", ""))
@@ -380,7 +390,8 @@ class Recording:
         Raises:
             InvalidValueError: the rows and the columns do not fit each other.
         """
-        self.log_media(media.table(_checked_name(name), data, columns))
+        _checked_name(name)
+        self._log_made(self._prepared("table", name, lambda: media.table(name, data, columns)))
 
     def log_histogram(self, name: str, data: Any, bins: int = 64) -> None:
         """Logs how values are distributed.
@@ -393,11 +404,33 @@ class Recording:
         Raises:
             InvalidValueError: there is no finite value.
         """
-        self.log_media(media.histogram(_checked_name(name), data, bins))
+        _checked_name(name)
+        self._log_made(self._prepared("histogram", name, lambda: media.histogram(name, data, bins)))
 
     def log_media(self, item: Media) -> None:
         """Logs a text, a table, a histogram or a graph that has been made already."""
         self._log({}, media=[item])
+
+    def _log_made(self, item: Media | None) -> None:
+        if item is not None:
+            self.log_media(item)
+
+    def _prepared(self, kind: str, name: object, make: Callable[[], _Made]) -> _Made | None:
+        """What is to be logged; None, with a warning, if the machine cannot make it now, such as for want of files.
+
+        Raises:
+            TrackhooksError: it is no failure of the machine, or the run is strict.
+        """
+        try:
+            return make()
+        except OSError as error:
+            message = f"run {self.name!r}: the {kind} {name!r} is left out: {error}."
+            if self.strict:
+                raise TrackhooksError(message) from error
+            if kind not in self._not_prepared:
+                self._not_prepared.add(kind)
+                warn(f"{message} Training goes on.")
+            return None
 
     def log_image(self, name: str, image: Any) -> None:
         """Logs a picture, which is kept as PNG in the run's folder.
@@ -412,12 +445,11 @@ class Recording:
             MissingPackageError: Pillow is needed and not installed.
         """
         series = folder.as_file_name(_checked_name(name))
-        picture = media.png(image)
-        if self.records:
-            path = self._keep_picture(series, picture)
-            if path is not None:
-                kept = str(path.relative_to(self.path))
-                self._log({}, files=[media.file(path, "image", name=name, kept=kept)])
+        picture = self._prepared("picture", name, lambda: media.png(image))
+        path = self._keep_picture(series, picture) if self.records and picture is not None else None
+        if path is not None:
+            kept = str(path.relative_to(self.path))
+            self._log({}, files=[media.file(path, "image", name=name, kept=kept)])
 
     def _keep_picture(self, series: str, picture: bytes) -> Path | None:
         with self._mutex:  # two threads must not write one file; a run that goes on must not write over one
@@ -449,7 +481,10 @@ class Recording:
         Raises:
             InvalidValueError: there is no such file.
         """
-        self._log({}, files=[media.file(path, "file", **({"name": name} if name else {}))])
+        named = {"name": name} if name else {}
+        file = self._prepared("file", path, lambda: media.file(path, "file", **named))
+        if file is not None:
+            self._log({}, files=[file])
 
     def note_files(self, files: Sequence[File]) -> None:
         """Records files that a loop has found."""
@@ -469,15 +504,15 @@ class Recording:
         Raises:
             InvalidValueError: there is no such file, or an alias is no text.
         """
-        file = media.file(
-            path,
-            "model",
-            aliases=_aliases(aliases),
-            metrics=_plain_numbers(self.callbacks.state.metrics),
+        more = {
+            "aliases": _aliases(aliases),
+            "metrics": _plain_numbers(self.callbacks.state.metrics),
             **({"name": name} if name else {}),
-        )
-        self.callbacks.state.file = file.path
-        self.callbacks.run_callbacks("on_model_save", files=[file])
+        }
+        file = self._prepared("model", path, lambda: media.file(path, "model", **more))
+        if file is not None:
+            self.callbacks.state.file = file.path
+            self.callbacks.run_callbacks("on_model_save", files=[file])
 
     def log_export(
         self,
@@ -501,14 +536,10 @@ class Recording:
             InvalidValueError: there is no such file.
         """
         source = str(Path(parent).absolute()) if parent is not None else self.callbacks.state.file
-        file = media.file(
-            path,
-            "export",
-            format=format,
-            parent=source,
-            duration=duration,
-            **({"name": name} if name else {}),
-        )
+        more = {"format": format, "parent": source, "duration": duration, **({"name": name} if name else {})}
+        file = self._prepared("export", path, lambda: media.file(path, "export", **more))
+        if file is None:
+            return
         self.callbacks.run_callbacks("on_export_start")
         self.callbacks.run_callbacks("on_export_end", files=[file])
 
@@ -587,13 +618,13 @@ class Recording:
         """Goes on behind what the other process recorded: did it have the journal?
 
         Raises:
-            JournalError: it is still being written.
+            TrackhooksError: it is still being written, or its folder was removed.
         """
         if self._events is None or self.closed or self.records or self._pid != os.getpid():
             return False
         self._events.journal = journal.Writer(self.path)
         self._catch_up()
-        known = folder.read_info(self.path)
+        known = whole_info(self.path)
         self.info.status, self.info.reason, self.info.ended = known.status, known.reason, known.ended
         return True
 
@@ -655,14 +686,22 @@ def _aliases(aliases: Iterable[str]) -> tuple[str, ...]:
 
 
 def new_info(**more: Any) -> RunInfo:
-    """Who a new run of this process is, but for its name and folder."""
-    process = psutil.Process()
-    captured = environment.capture()
+    """Who a new run of this process is, but for its name and folder.
+
+    Raises:
+        TrackhooksError: this process cannot be described, since no file can be opened.
+    """
+    try:
+        process = psutil.Process()
+        pid_created = process.create_time()
+        captured = environment.capture()
+    except OSError as error:
+        raise TrackhooksError(f"no run can be recorded: {error}.") from error
     return RunInfo(
         id=uuid.uuid4().hex[:12],
         created=time.time(),
         pid=process.pid,
-        pid_created=process.create_time(),
+        pid_created=pid_created,
         host=str(captured["host"]),
         boot=environment.boot_id(),
         environment=captured,
@@ -706,7 +745,7 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
         TrackhooksError: there is no run in this folder.
         JournalError: another process still writes it, or there is no journal: `run.json` belongs to something else.
     """
-    old = folder.read_info(path)
+    old = whole_info(path)
     journal.Reader(path).close()
     kept = {"id": old.id, "name": old.name, "path": old.path, "created": old.created, "parent": old.parent}
     info = msgspec.structs.replace(

@@ -7,8 +7,8 @@ import copy
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +18,7 @@ import msgspec
 from . import environment, open_runs, recording
 from .cursor import Spec, check_spec, cursors
 from .deliverer import Deliverer
-from .errors import InvalidValueError, say, unknown
+from .errors import InvalidValueError, TrackhooksError, say, unknown
 from .event import RunInfo, Scalar
 from .folder import as_file_name, home
 from .hooks import CallbackList, Function
@@ -90,7 +90,8 @@ def settings(
     if params is not None and not isinstance(params, Mapping):
         raise InvalidValueError(f"params={params!r}: a mapping is needed, such as params={{'lr': 0.1}}.")
     names, objects = _split(trackers)
-    specs, made = _specs(names, options, every)
+    with _exhaustion_as_own_error():
+        specs, made = _specs(names, options, every)
     wants = frozenset[str]().union(*(tracker.wants for tracker in [*made, *objects]))
     return Settings(
         specs=specs,
@@ -419,9 +420,26 @@ def run(
 
 
 def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | None = None) -> Run:
-    """Opens a run with settings that were checked before; `parent` is the run that it is a part of."""
+    """Opens a run with settings that were checked before; `parent` is the run that it is a part of.
+
+    Raises:
+        TrackhooksError: the directory cannot be written, no file can be opened, or there is no run to resume.
+    """
     if not records_here():
         return silent_run(chosen)
+    with _exhaustion_as_own_error():
+        return _opened(chosen, resume, parent)
+
+
+@contextmanager
+def _exhaustion_as_own_error() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrackhooksError(f"no run can be opened: {error}.") from error
+
+
+def _opened(chosen: Settings, resume: Path | None, parent: Recording | None) -> Run:
     info = recording.new_info(
         name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
         trackers=chosen.tracker_names, system=chosen.system,

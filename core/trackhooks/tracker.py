@@ -333,13 +333,18 @@ def _entry_point(name: str) -> importlib.metadata.EntryPoint | None:
     return _own_entry_points().get(name) or entry_points().get(name)
 
 
+_ours: dict[str, importlib.metadata.EntryPoint] = {}
+
+
 def _own_entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     """Ours first: looking through every distribution takes some 50 ms."""
-    try:
-        ours = importlib.metadata.distribution("trackhooks")
-    except importlib.metadata.PackageNotFoundError:
-        return {}
-    return {entry.name: entry for entry in ours.entry_points if entry.group == ENTRY_POINTS}
+    if not _ours:  # later, the files may not be found for want of file descriptors
+        try:
+            ours = importlib.metadata.distribution("trackhooks")
+        except importlib.metadata.PackageNotFoundError:
+            return {}
+        _ours.update({entry.name: entry for entry in ours.entry_points if entry.group == ENTRY_POINTS})
+    return dict(_ours)
 
 
 def entry_points() -> dict[str, importlib.metadata.EntryPoint]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import media
 from ..callback import Logs
+from ..errors import InvalidValueError, warn
 from ..event import File
 from ..hooks import flag
 from ..lookups import Lookups
@@ -295,4 +296,8 @@ def _is_made_from(path: Path, template: Any) -> bool:
 def _exported(path: Path, form: str, parent: Any, duration: float) -> list[File]:
     if not path.exists():
         return []
-    return [media.file(path, "export", format=form, parent=parent, duration=duration)]
+    try:
+        return [media.file(path, "export", format=form, parent=parent, duration=duration)]
+    except (InvalidValueError, OSError) as error:
+        warn(f"the export {path} is left out: {error}")
+        return []

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from ..errors import JournalError, warn
+from ..errors import TrackhooksError, warn
 from ..event import FINAL
 from ..hooks import Function
 from ..lookups import Lookups
@@ -220,7 +220,7 @@ class Loop:
         """Goes on behind what processes of the training have recorded: were there any?"""
         try:
             lent = run.take_back()
-        except JournalError as error:
+        except TrackhooksError as error:
             warn(f"run {run.name!r}: nothing more is recorded of it. {error}")
             return True
         self._settled |= lent and run.status in FINAL

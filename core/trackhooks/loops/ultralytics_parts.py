@@ -292,10 +292,13 @@ class Prediction(_Part):
         """The first pictures that were drawn, where the user had them saved (`save=True`)."""
         if self._saved_in is None or not self._saved_in.is_dir():
             return []
-        drawn = [
-            path for path in self._saved_in.glob("*.jpg") if path.stat().st_mtime >= self._began - _TICK_S
-        ]
-        first = sorted(drawn, key=lambda path: (path.stat().st_mtime, path.name))[:_MOST_SAMPLES]
+        try:
+            drawn = [
+                path for path in self._saved_in.glob("*.jpg") if path.stat().st_mtime >= self._began - _TICK_S
+            ]
+            first = sorted(drawn, key=lambda path: (path.stat().st_mtime, path.name))[:_MOST_SAMPLES]
+        except OSError:  # someone removes them, or no folder can be opened now
+            return []
         return there(file_if_there(path, "image", name="predict/images") for path in first)
 
     def _counted(self) -> dict[str, float]:
@@ -436,7 +439,7 @@ def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
     """A file, or None: what Ultralytics did not write is no reason to stop a training."""
     try:
         return media.file(path, kind, **more)
-    except InvalidValueError:
+    except (InvalidValueError, OSError):  # nor is it that the machine cannot look now
         return None
 
 

@@ -11,6 +11,7 @@ import msgspec
 from .. import folder, tracker
 from ..cursor import Cursor, Spec, cursors
 from ..delivery import deliver, specs_of
+from ..ending import whole_info
 from ..errors import InvalidValueError
 from ..event import FINAL, RunInfo
 from .formats import counted
@@ -61,7 +62,7 @@ def sync(
     Raises:
         TrackhooksError: there is no run in this folder.
     """
-    run = folder.read_info(path)
+    run = whole_info(path)
     specs = _specs(run, list(to), options, every)
     known = [spec for spec in specs if ":" in spec.name or spec.name in tracker.entry_points()]
     before = {spec.name: cursors(run.path, spec.name) for spec in specs}
