@@ -284,7 +284,7 @@ def test_what_is_no_index_is_refused(callbacks: CallbackList, wrong: Any) -> Non
         lambda: callbacks.run_callbacks("on_train_batch_end", batch=wrong),
     ]
     for fire in fires:
-        with pytest.raises(InvalidValueError, match="a whole number is needed"):
+        with pytest.raises(InvalidValueError, match="must be a whole number"):
             fire()
 
 

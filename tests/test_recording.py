@@ -218,7 +218,7 @@ def test_metrics_that_are_no_mapping_are_refused(run: Run, wrong: Any) -> None:
     for axis in ("step", "epoch"):
         for value in ("1", 1.5, -1):
             with pytest.raises(
-                InvalidValueError, match=rf"{axis}={value!r}.* an index is a whole number from 0"
+                InvalidValueError, match=rf"{axis} must be a whole number from 0 to \d+, got {value!r}"
             ):
                 run.log({"a": 1.0}, **{axis: value})  # type: ignore[arg-type]
     assert events(run) == []
@@ -303,9 +303,7 @@ def test_parameters_are_flattened_and_compared_as_texts(run: Run) -> None:
 
 @pytest.mark.parametrize("wrong", [5, "lr=0.1", [("lr", 0.1)], Run])
 def test_parameters_that_have_no_names_are_refused(run: Run, wrong: Any) -> None:
-    with pytest.raises(
-        InvalidValueError, match=r"a mapping, a dataclass or an argparse\.Namespace is needed"
-    ):
+    with pytest.raises(InvalidValueError, match=r"must be a mapping, a dataclass, a namespace"):
         run.log_params(wrong)
 
 
@@ -376,7 +374,7 @@ def test_a_name_that_is_none_is_refused(run: Run, wrong: Any) -> None:
         lambda: run.log_image(wrong, np.ones((2, 2))),
     ]
     for log in logs:
-        with pytest.raises(InvalidValueError, match="is no name"):
+        with pytest.raises(InvalidValueError, match="must be a non-empty string"):
             log()
 
 
@@ -694,7 +692,7 @@ def test_what_is_no_file_is_refused_with_what_to_do(run: Run, tmp_path: Path, wr
         ):
             log(tmp_path / "nothing.pt")
     (tmp_path / "a.pt").write_bytes(b"")
-    with pytest.raises(InvalidValueError, match="5 is no name"):
+    with pytest.raises(InvalidValueError, match="must be a non-empty string, got 5"):
         run.log_model(tmp_path / "a.pt", aliases=[5])  # type: ignore[list-item]
     assert events(run) == []
 
@@ -994,7 +992,7 @@ def test_a_callback_that_raises_at_the_end_does_not_keep_the_run_open(tmp_path: 
 
 @pytest.mark.parametrize("status", ["running", "done", "", None])
 def test_a_status_that_is_no_end_is_refused(run: Run, status: Any) -> None:
-    with pytest.raises(InvalidValueError, match="one of failed, finished, killed, lost is needed"):
+    with pytest.raises(InvalidValueError, match="must be one of failed, finished, killed, lost"):
         run.settle(status)
 
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .errors import TrackhooksError
-from .lookups import Lookups, attempt
+from .foreign import attempt
+from .lookups import Lookups
 from .vocabulary import BY_NAME, Source
 
 
@@ -312,7 +313,7 @@ def model_for_keras(model: Any, state: LoopState) -> Any:
 
 def has(owner: Any, name: str) -> bool:
     """Whether an object has an attribute that can be read."""
-    return bool(attempt(hasattr, owner, name)[0])
+    return attempt(hasattr, owner, name) is True
 
 
 def _is_torch_module(model: Any) -> bool:

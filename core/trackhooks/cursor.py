@@ -13,6 +13,7 @@ from . import tracker
 from .errors import DamagedFileError, InvalidValueError
 from .event import Event, RunInfo
 from .folder import as_file_name, read_json, set_aside, write_atomically
+from .foreign import Failure, attempt
 from .redaction import REDACTED, redact_text
 from .throttle import Throttle
 from .tracker import EpochMetrics, State, Tracker
@@ -39,7 +40,7 @@ class Spec(msgspec.Struct, omit_defaults=True):
             MissingPackageError: a package that it needs is not installed.
         """
         for option, value in self.options.items():
-            if REDACTED in str(value):
+            if isinstance(value, str) and REDACTED in value:
                 raise InvalidValueError(
                     f"tracker {self.name!r}: the option {option!r} holds a secret, which is not stored with the run."
                     f" Give it again: trackhooks sync … --option {self.name}.{option}=…"
@@ -116,13 +117,12 @@ def check_spec(name: str, options: dict[str, Any]) -> tuple[Spec, Tracker]:
         Throttle(every)
     spec = Spec(name, given, every)
     made = spec.make()
-    try:
-        msgspec.json.encode(spec)
-    except (TypeError, msgspec.ValidationError) as error:
+    found = attempt(msgspec.json.encode, spec)
+    if isinstance(found, Failure):
         raise InvalidValueError(
-            f"tracker {name!r}: an option cannot be handed to the delivery process ({error})."
+            f"tracker {name!r}: an option cannot be handed to the delivery process ({found.why})."
             " Pass the tracker itself, or delivery='inline'."
-        ) from error
+        ) from found.error
     return spec, made
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 else:
     _Adapter = logging.LoggerAdapter  # it takes no parameter before Python 3.11
 
+from .foreign import is_a, shown
+
 
 class TrackhooksError(Exception):
     """The base of every error that trackhooks raises itself."""
@@ -66,12 +68,13 @@ def is_exhausted(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _EXHAUSTED
 
 
-def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> UnknownNameError:
+def unknown(kind: str, name: Any, known: Iterable[str], where: str = "") -> UnknownNameError:
     """The error for a `name` that is none of the `known` names of its `kind`; `where` says who used it."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    text: str = str.__str__(name) if is_a(name, str) else shown(name)
+    close = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
-    return UnknownNameError(f"{where}unknown {kind} {name!r}. {hint}")
+    return UnknownNameError(f"{where}unknown {kind} {text!r}. {hint}")
 
 
 BROKEN_STREAM = (OSError, ValueError, AttributeError, TypeError, RuntimeError)

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
+from . import checking
 from .callback import KERAS_METHODS, History, Logs, ProgressBar
+from .checking import LARGEST
 from .crossing import VIEWS, LoopState, has, model_for_keras
 from .errors import InvalidValueError, UnknownNameError, unknown, warn
-from .lookups import attempt
+from .foreign import Failure, attempt, is_a, items, key_text, plain_text, shown
 from .names import Prefixed, from_keras_epoch, to_keras
 from .tracker import Tracker
 from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
@@ -50,6 +51,7 @@ class _Call(NamedTuple):
 _KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
 _SOURCES = {hook.name: hook.source for hook in HOOKS}
 _ALIASES = {event: alias for alias, event in KERAS_ALIASES.items()}
+_MOST_METRICS = 100_000
 _EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
 _BATCH, _TEST = Prefixed("batch/"), Prefixed("test/")
 _PREFIXES = {
@@ -133,7 +135,7 @@ class CallbackList:
             InvalidValueError: it is not in the list.
         """
         if not any(callback is object_ for object_ in self):
-            raise InvalidValueError(f"{callback!r} is not in this list of callbacks.")
+            raise InvalidValueError(f"{shown(callback)} is not in this list of callbacks.")
         self._entries = [entry for entry in self._entries if entry.hook or entry.listener is not callback]
         self._index()
 
@@ -188,7 +190,7 @@ class CallbackList:
         _check_event(event)
         if not _takes_one_argument(func):
             raise InvalidValueError(
-                f"add_callback({event!r}, {func!r}): a function of one argument is needed, the"
+                f"add_callback({event!r}, {shown(func)}): a function of one argument is needed, the"
                 f" {_SOURCES[event]}. What has methods of Keras' names is appended: append(callback)"
             )
         self._entries.append(_Entry(event, func))
@@ -263,6 +265,8 @@ class CallbackList:
             UnknownNameError: there is no such hook; the message holds the nearest.
             InvalidValueError: `metrics` is no mapping, or an index no whole number.
         """
+        if type(event) is not str:
+            event = _plain_hook(event)
         calls = self._calls.get(event)
         if calls is None:
             raise _no_hook(event)
@@ -271,7 +275,9 @@ class CallbackList:
             self._adopt_stop(source)
         epoch = epoch if epoch is None else _index(event, epoch)
         batch = batch if batch is None else _index(event, batch)
-        found = _named_by_texts(_checked_logs(event, metrics)) if metrics else {}
+        if more:
+            more = checking.record(event, more)
+        found = _named_by_texts(_checked_logs(event, metrics)) if metrics is not None else {}
         self.note(event, found, epoch, batch)
         try:
             if calls:
@@ -347,7 +353,7 @@ class CallbackList:
     def note(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
         """Keeps the state up to date: the callbacks of the other vocabulary see the loop through it."""
         if hook == "on_train_start" and flag(self._given_model, "stop_training"):
-            self._set_flag(self._given_model, "stop_training", False)  # left by an earlier training
+            self._setflag(self._given_model, "stop_training", False)  # left by an earlier training
         self.state.note(hook, metrics, epoch, batch)
 
     # Firing, in Keras' words
@@ -378,8 +384,7 @@ class CallbackList:
 
     def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
         """As `fire`, for the hooks of every batch."""
-        if type(batch) is not int:
-            batch = _index(hook, batch)
+        batch = _index(hook, batch)
         if type(logs) is not dict:
             logs = _checked_logs(hook, logs)
         metrics = self._recorded(hook, logs)
@@ -453,9 +458,9 @@ class CallbackList:
             return
         for owner, name in ((self._given_model, "stop_training"), (source, "stop")):
             if flag(owner, name) is False:
-                self._set_flag(owner, name, True)
+                self._setflag(owner, name, True)
 
-    def _set_flag(self, owner: Any, name: str, value: bool) -> None:
+    def _setflag(self, owner: Any, name: str, value: bool) -> None:
         problem = f"{type(owner).__name__}.{name} could not be set to {value}"
         self.state.lookups.guard(problem, None, setattr, owner, name, value)
 
@@ -484,7 +489,12 @@ class CallbackList:
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After a training batch."""
-        if type(batch) is not int or type(logs) is not dict or self._calls["on_train_batch_end"]:
+        if (
+            type(batch) is not int
+            or type(logs) is not dict
+            or self._calls["on_train_batch_end"]
+            or not 0 <= batch <= LARGEST
+        ):
             self._fire_batch("on_train_batch_end", batch, logs)
             return
         metrics = {}  # the hot path: nothing to check, and nobody to call
@@ -527,7 +537,7 @@ class CallbackList:
         """After a validation or an evaluation."""
         self.fire("on_val_end", logs)
         if self.state.training:  # an evaluation on its own says nothing about the names of an epoch
-            self._validated = set(map(str, logs or ()))
+            self._validated = set(map(key_text, logs or ()))
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Before a prediction."""
@@ -553,8 +563,12 @@ def _speaks_keras(callback: Any) -> bool:
 
 
 def _check_event(event: str) -> None:
-    if event not in BY_NAME:
-        raise _no_hook(event)
+    if not is_a(event, str) or event not in BY_NAME:
+        raise _no_hook(_plain_hook(event))
+
+
+def _plain_hook(event: Any) -> str:
+    return plain_text(event) if is_a(event, str) else shown(event)
 
 
 def _no_hook(event: str) -> UnknownNameError:
@@ -582,53 +596,51 @@ def _method(callback: Any, hook: str) -> Callable[..., None] | None:
 
 
 def _takes_one_argument(function: Any) -> bool:
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        return False
-    except ValueError:  # written in C, without a signature
-        return callable(function)
+    found = attempt(lambda: inspect.signature(function).bind(None))
+    if isinstance(found, Failure):  # a ValueError: written in C, without a signature
+        return isinstance(found.error, ValueError) and callable(function)
     return True
 
 
 def flag(owner: Any, name: str) -> bool | None:
     """The switch of this name that an object has; None if it has none, or something else of that name."""
-    if owner is None:
-        return None
-    value, _ = attempt(getattr, owner, name, None)
+    value = None if owner is None else attempt(getattr, owner, name, None)
     if value is None or isinstance(value, bool):
         return value
-    return attempt(bool, value)[0] if isinstance(value, int) or has(value, "dtype") else None
+    found = attempt(bool, value) if isinstance(value, int) or has(value, "dtype") else None
+    return found if isinstance(found, bool) else None
 
 
 def _index(hook: str, value: Any) -> int:
     """A NumPy integer, or the 0-d tensor that a TensorFlow dataset counts with, as an int."""
-    if type(value) is int:
+    if type(value) is int and 0 <= value <= LARGEST:
         return value
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise InvalidValueError(
-            f"{hook}: the index of the epoch or batch is {value!r}; a whole number is needed."
-        ) from None
+    return checking.index(f"{hook}: the index of the epoch or batch", value)
 
 
 def _named_by_texts(metrics: Mapping[Any, Any]) -> dict[str, Any]:
-    found = dict(metrics)
+    found = dict(metrics) if type(metrics) is dict else _read_logs(metrics)
     for name in found:
         if type(name) is not str:
-            return {str(name): value for name, value in found.items()}
+            return {key_text(name): value for name, value in found.items()}
     return found
+
+
+def _read_logs(logs: Mapping[Any, Any]) -> dict[Any, Any]:
+    found = items(logs, _MOST_METRICS)
+    return {"metrics": found} if isinstance(found, Failure) else dict(found)  # a warning will name them
 
 
 def _checked_logs(hook: str, logs: Any) -> Any:
     if logs is None:
         return {}
-    if not isinstance(logs, Mapping):
+    if not is_a(logs, Mapping):
         raise InvalidValueError(
-            f"{hook}: the logs or metrics are {logs!r}; a mapping from names to numbers is needed."
+            f"{hook}: the logs or metrics are {shown(logs)}; a mapping from names to numbers is needed."
         )
-    return logs
+    if type(logs) is dict or not isinstance(attempt(lambda: dict(logs.items())), Failure):
+        return logs
+    return _read_logs(logs)
 
 
 def _check_callback(callback: Any) -> None:
@@ -665,9 +677,9 @@ def _read(
 ) -> tuple[Mapping[str, Any] | None, int | None]:
     """What the caller did not say, as a trainer or validator says it."""
     if metrics is None and hook in ("on_fit_epoch_end", "on_val_end", "on_train_end"):
-        found = attempt(getattr, source, "metrics", None)[0]
+        found = attempt(getattr, source, "metrics", None)
         metrics = found if isinstance(found, Mapping) else None
     if epoch is None:
-        found = attempt(getattr, source, "epoch", None)[0]
-        epoch = found if isinstance(found, int) else None
+        found = attempt(getattr, source, "epoch", None)
+        epoch = found if type(found) is int and 0 <= found <= LARGEST else None
     return metrics, epoch

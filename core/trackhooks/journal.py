@@ -26,8 +26,9 @@ from typing import Any, Final
 
 import msgspec
 
-from .errors import JournalError
+from .errors import InvalidValueError, JournalError
 from .event import Event
+from .foreign import Failure, attempt
 
 try:
     import fcntl
@@ -72,8 +73,33 @@ def _crc32_of_length(size: int) -> int:
 
 
 def _encode_anything(event: Event) -> bytes:
-    """For what the encoder refuses: better a record with a text in place of a value than none."""
-    return _encode(_encodable(msgspec.to_builtins(event, enc_hook=_builtin, str_keys=True)))
+    """For what the encoder refuses: better a record with a text in place of a value than none.
+
+    Raises:
+        InvalidValueError: no reader could read the record.
+    """
+    found = attempt(lambda: _encode(_encodable(msgspec.to_builtins(event, enc_hook=_builtin, str_keys=True))))
+    why = found.why if isinstance(found, Failure) else _undecodable(found)
+    if isinstance(found, Failure) or why:
+        raise InvalidValueError(f"the record of {event.hook!s} cannot be stored: {why}.")
+    return found
+
+
+def _undecodable(payload: bytes) -> str:
+    try:
+        _decode(payload)
+    except msgspec.DecodeError as error:
+        return str(error)
+    return ""
+
+
+def unreadable(event: Event) -> str:
+    """Why no reader could read this record; empty if every reader can."""
+    payload = attempt(_encode, event)
+    try:
+        return _undecodable(_encode_anything(event) if isinstance(payload, Failure) else payload)
+    except InvalidValueError as error:
+        return str(error)
 
 
 def _write_all(fd: int, rest: bytes) -> None:
@@ -184,6 +210,7 @@ class Writer:
 
         Raises:
             OSError: the record could not be written whole (a full disk); the journal is as it was before.
+            InvalidValueError: a field is of a type that no reader could read; nothing is written.
         """
         with self._mutex:
             self.write(event)

@@ -23,6 +23,7 @@ import msgspec
 from .errors import DamagedFileError, InvalidValueError, warn
 from .event import Event, File, RunInfo
 from .folder import as_file_name, read_json, set_aside, write_atomically
+from .foreign import is_a, shown
 from .journal import Reader
 from .locking import locked
 
@@ -49,11 +50,11 @@ class Policy:
     """
 
     def __init__(self, keep: str) -> None:
-        words = [word.strip() for word in keep.split(",")] if isinstance(keep, str) else []
+        words = [word.strip() for word in keep.split(",")] if is_a(keep, str) else []
         every = re.fullmatch(r"every:([1-9]\d*)", keep) if words else None
         if not words or not all(words) or (":" in keep and not every):
             raise InvalidValueError(
-                f"keep={keep!r}: 'best,last' (or other aliases), 'all', 'none' or 'every:5' is needed."
+                f"keep={shown(keep)}: 'best,last' (or other aliases), 'all', 'none' or 'every:5' is needed."
             )
         self.everything, self.nothing = words == ["all"], words == ["none"]
         self._every = int(every[1]) if every else 0

@@ -10,21 +10,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .errors import TrackhooksError, warn
-from .redaction import redact_text
-
-_SHOWN = 200
-"""Characters of an error that a message shows."""
+from .foreign import Failure, attempt
 
 Found = TypeVar("Found")
 Default = TypeVar("Default")
-
-
-def attempt(call: Callable[..., Found], *arguments: Any) -> tuple[Found | None, Exception | None]:
-    """Call a foreign object's code. Returns the result, or the error that it raised."""
-    try:
-        return call(*arguments), None
-    except Exception as error:  # noqa: BLE001 — foreign code may raise anything, and must not end the training
-        return None, error
 
 
 class Lookups:
@@ -59,10 +48,10 @@ class Lookups:
         self, problem: str, default: Default, call: Callable[..., Found], *arguments: Any, once: str = ""
     ) -> Found | Default:
         """As `find`, for anything else than reading: `problem` says what could not be done."""
-        found, error = attempt(call, *arguments)
-        if error is None:
-            return found  # type: ignore[return-value] # it is what the call returned
-        self._report(f"{problem}: {described(error)}.", error, once or problem)
+        found = attempt(call, *arguments)
+        if not isinstance(found, Failure):
+            return found
+        self._report(f"{problem}: {found.why}.", found.error, once or problem)
         return default
 
     def _report(self, message: str, error: Exception, once: str) -> None:
@@ -71,10 +60,3 @@ class Lookups:
         if once not in self._reported:
             self._reported.add(once)
             warn(f"{message} It is left out, and the rest is recorded.")
-
-
-def described(error: Exception) -> str:
-    """The error's type and the first line of its message, with secrets redacted."""
-    text, _ = attempt(str, error)
-    first = redact_text(text or "").strip().partition("\n")[0].rstrip(".")[:_SHOWN]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__

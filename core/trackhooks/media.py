@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from .errors import InvalidValueError, MissingPackageError, is_exhausted
-from .event import File, Histogram, Table
+from .errors import InvalidValueError, MissingPackageError, TrackhooksError, is_exhausted
+from .event import File, Histogram, Scalar, Table
+from .foreign import Failure, attempt, plain_text, shown
 from .values import scalar
 
 _CHANNELS = (1, 3, 4)
+_MOST_BINS = 100_000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """How PNG can hold a picture, in Pillow's words."""
@@ -26,9 +29,11 @@ def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
         InvalidValueError: there is no such file.
         OSError: the machine cannot look now, such as for want of file descriptors.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise InvalidValueError(f"{path!r} is no path of a file.")
-    found = Path(path).absolute()
+    name = attempt(os.fspath, path)
+    if not isinstance(name, str) or isinstance(attempt(os.fsencode, name), Failure) or "\0" in name:
+        raise InvalidValueError(f"{shown(path)} is no path of a file.")
+    name = str.__str__(name)
+    found = Path(name).absolute()
     try:
         stat = found.stat()
         size, mtime = _of_folder(found) if found.is_dir() else (stat.st_size, stat.st_mtime)
@@ -36,7 +41,7 @@ def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
         if is_exhausted(error):
             raise
         raise InvalidValueError(
-            f"{os.fspath(path)!r}: {error.strerror or error}. Save it first, then log it."
+            f"{name!r}: {error.strerror or error}. Save it first, then log it."
         ) from error
     more.setdefault("name", found.name)
     more["format"] = more.get("format") or found.suffix.lstrip(".")
@@ -62,6 +67,17 @@ def png(image: Any) -> bytes:
         MissingPackageError: Pillow is needed and not installed.
         OSError: the machine cannot read it now, such as for want of file descriptors.
     """
+    found = attempt(_png, image)
+    if not isinstance(found, Failure):
+        return found
+    if isinstance(found.error, TrackhooksError) or is_exhausted(found.error):
+        raise found.error
+    path = attempt(os.fspath, image)  # no picture, one that ends early, or a reader that is missing
+    what = repr(str.__str__(path)) if isinstance(path, str) else shown(image)
+    raise InvalidValueError(f"{what} is no picture that can be read: {found.why}") from found.error
+
+
+def _png(image: Any) -> bytes:
     if hasattr(image, "savefig"):
         return figure_png(image)
     path = Path(image) if isinstance(image, (str, os.PathLike)) else None
@@ -70,17 +86,8 @@ def png(image: Any) -> bytes:
     pillow = _pillow()
     if path is None and not isinstance(image, pillow.Image):
         return _saved(pillow.fromarray(_pixels(image)))
-    try:
-        with nullcontext(image) if path is None else pillow.open(path) as picture:
-            return _saved(picture)
-    except (
-        OSError,
-        ValueError,
-        ImportError,
-    ) as error:  # no picture, one that ends early, or a reader that is missing
-        if is_exhausted(error):
-            raise
-        raise InvalidValueError(f"{str(path or image)!r} is no picture that can be read: {error}") from error
+    with nullcontext(image) if path is None else pillow.open(path) as picture:
+        return _saved(picture)
 
 
 def _own_png(path: Path) -> bytes:
@@ -161,11 +168,11 @@ def table(name: str, data: Any, columns: Sequence[str] | None = None) -> Table:
     Raises:
         InvalidValueError: the rows and the columns do not fit each other.
     """
-    try:
-        names, rows = _columns_and_rows(data, columns)
-        cells = [[scalar(cell) for cell in _row(row)] for row in rows]
-    except TypeError as error:
-        raise InvalidValueError(f"table {name!r}: {error}. Rows with columns=[…] are needed.") from error
+    found = attempt(_names_and_cells, data, columns)
+    if isinstance(found, Failure):
+        why = str(found.error) if type(found.error) is TypeError else found.why
+        raise InvalidValueError(f"table {name!r}: {why}. Rows with columns=[…] are needed.") from found.error
+    names, cells = found
     if not names:
         raise InvalidValueError(f"table {name!r}: rows need columns=[…].")
     for number, row in enumerate(cells):
@@ -173,7 +180,13 @@ def table(name: str, data: Any, columns: Sequence[str] | None = None) -> Table:
             raise InvalidValueError(
                 f"table {name!r}: row {number} has {len(row)} cells for {len(names)} columns."
             )
-    return Table(name, [str(column) for column in names], cells)
+    return Table(name, names, cells)
+
+
+def _names_and_cells(data: Any, columns: Sequence[str] | None) -> tuple[list[str], list[list[Scalar]]]:
+    names, rows = _columns_and_rows(data, columns)
+    cells = [[scalar(cell) for cell in _row(row)] for row in rows]
+    return [plain_text(str(column)) for column in names], cells
 
 
 def _columns_and_rows(data: Any, columns: Sequence[str] | None) -> tuple[Sequence[Any], Iterable[Any]]:
@@ -193,7 +206,7 @@ def _columns_and_rows(data: Any, columns: Sequence[str] | None) -> tuple[Sequenc
 
 def _row(row: Any) -> Iterable[Any]:
     if isinstance(row, (str, bytes, Mapping)):
-        raise TypeError(f"{row!r} is no row of cells")
+        raise TypeError(f"{shown(row)} is no row of cells")
     cells: Iterable[Any] = iter(row)
     return cells
 
@@ -208,22 +221,28 @@ def histogram(name: str, values: Any, bins: int = 64) -> Histogram:
     Raises:
         InvalidValueError: there is no finite value, or `bins` is no positive integer.
     """
-    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 1:
-        raise InvalidValueError(f"histogram {name!r}: bins={bins!r}; a positive integer is needed.")
-    numpy = _numpy("a histogram")
-    try:
-        numbers = _finite(numpy, values)
-        if not numbers.size:
-            raise InvalidValueError(f"histogram {name!r}: there is no finite value.")
-        with numpy.errstate(over="ignore", invalid="ignore"):  # of a range that is too wide: an error says so
-            counts, edges = numpy.histogram(numbers, bins=bins)
-    except (TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, InvalidValueError):
-            raise
+    count = None if type(bins) is bool else attempt(operator.index, bins)
+    if not isinstance(count, int) or not 1 <= count <= _MOST_BINS:
         raise InvalidValueError(
-            f"histogram {name!r}: {error}. An array or a list of numbers is needed."
-        ) from error
+            f"histogram {name!r}: bins={shown(bins)}; a positive integer is needed, up to {_MOST_BINS}."
+        )
+    numpy = _numpy("a histogram")
+    found = attempt(_counted, numpy, values, count)
+    if isinstance(found, Failure):
+        why = str(found.error) if type(found.error) in (TypeError, ValueError) else found.why
+        raise InvalidValueError(
+            f"histogram {name!r}: {why}. An array or a list of numbers is needed."
+        ) from found.error
+    if found is None:
+        raise InvalidValueError(f"histogram {name!r}: there is no finite value.")
+    counts, edges = found
     return Histogram(name, edges.tolist(), counts.astype(float).tolist())
+
+
+def _counted(numpy: Any, values: Any, bins: int) -> Any:
+    numbers = _finite(numpy, values)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # of a range that is too wide: an error says so
+        return numpy.histogram(numbers, bins=bins) if numbers.size else None
 
 
 def _numpy(needed_for: str) -> Any:
@@ -238,7 +257,7 @@ def _numpy(needed_for: str) -> Any:
 
 def _finite(numpy: Any, values: Any) -> Any:
     if isinstance(values, (str, bytes)):
-        raise TypeError(f"{values!r} holds no numbers")
+        raise TypeError(f"{shown(values)} holds no numbers")
     given = _on_host(values)
     array = numpy.asarray(given if hasattr(given, "shape") else list(given))
     if array.dtype.kind == "c":

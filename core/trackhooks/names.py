@@ -17,6 +17,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from .foreign import key_text
+
 PREFIXES = (
     "train/", "val/", "test/", "batch/", "val_batch/", "predict/", "lr/", "system/", "metrics/", "best/", "model/",
     "speed/", "gradients/", "weights/",
@@ -49,7 +51,7 @@ class Prefixed(dict[Any, str]):
 
 def prefixed(prefix: str, name: Any) -> str:
     """The name under the prefix, unless it is one of the names that are kept."""
-    text = str(name)
+    text = key_text(name)
     if text in _LEARNING_RATE:
         return _LEARNING_RATE[text]
     return text if text.startswith(PREFIXES) else prefix + text
@@ -64,7 +66,7 @@ def from_keras_epoch(logs: Mapping[str, Any], validated: Collection[str]) -> dic
 
 
 def _from_keras_epoch(name: str, validated: Collection[str]) -> str:
-    name = str(name)
+    name = key_text(name)
     if name.startswith("val_") and name[4:] in validated:
         return prefixed("val/", name[4:])
     return prefixed("train/", name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import threading
 import time
@@ -16,10 +15,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import psutil
 
-from . import environment, folder, journal, media, values
+from . import checking, environment, folder, journal, media, values
 from .ending import whole_info
 from .errors import InvalidValueError, TrackhooksError, warn
 from .event import FINAL, File, Media, RunInfo, Text
+from .foreign import Failure, attempt, is_a, key_text, plain_text, shown
 from .hooks import CallbackList
 from .keeping import Copies
 from .names import better
@@ -157,7 +157,7 @@ class Recording:
 
     @step.setter
     def step(self, value: int) -> None:
-        self.place.jump(value)
+        self.place.jump(checking.index("run.step", value, least=-1))
 
     @property
     def epoch(self) -> int:
@@ -327,15 +327,19 @@ class Recording:
             InvalidValueError: `metrics` is no mapping, or `step` or `epoch` no index. A value that is no number is
                 left out with a warning, once a name, and the others are kept.
         """
-        if metrics is not None and not isinstance(metrics, Mapping):
+        if metrics is not None and not is_a(metrics, Mapping):
             raise InvalidValueError(
-                f"run.log({metrics!r}): a mapping from names to numbers is needed, or run.log(loss=…)."
+                f"run.log({shown(metrics)}): a mapping from names to numbers is needed, or run.log(loss=…)."
             )
-        found = {**{str(name): value for name, value in metrics.items()}, **named} if metrics else named
+        found = {**_named_by_texts(metrics), **named} if metrics is not None else named
         if step is None and epoch is None and self._collects_here():
             self.collector.collect(found, weight)  # type: ignore[union-attr] # it does
-        elif found:
-            self._log(found, **_axes(step, epoch))
+            return
+        if type(weight) is not float:
+            checking.number("run.log(…): weight", weight)
+        axes = _axes(step=step, epoch=epoch)
+        if found:
+            self._log(found, **axes)
 
     def _collects_here(self) -> bool:
         return self.collector is not None and self.collector.thread == threading.get_ident()
@@ -354,30 +358,37 @@ class Recording:
         """Logs hyper-parameters; nested ones are flattened with `/`, and secrets are redacted.
 
         Args:
-            params: a mapping, a dataclass, an `argparse.Namespace` or a `SimpleNamespace`.
+            params: a mapping (OmegaConf, too), a dataclass, an `argparse.Namespace`, a `SimpleNamespace`, or an object
+                of pydantic, attrs or msgspec. A placeholder is recorded for a value that cannot be read.
             **named: more parameters.
 
         Raises:
             InvalidValueError: `params` is none of these.
         """
-        given = {} if params is None else values.fields(params)
-        if given is None:
-            raise InvalidValueError(
-                f"run.log_params({params!r}): a mapping, a dataclass or an argparse.Namespace is needed, or"
-                " run.log_params(lr=0.1)."
-            )
-        found = {**{str(name): value for name, value in given.items()}, **named}
-        self.callbacks.state.args.update(found)
-        if found:
-            self._log({}, params=values.params(found))
+        given = [] if params is None else values.checked_fields("run.log_params(…): params", params)
+        found = {**{key_text(name): value for name, value in given}, **named}
+        recorded = values.params(found, self._report)
+        self.callbacks.state.args.update(
+            {name: value for name, value in found.items() if type(value) is not Failure}
+        )
+        if recorded:
+            self._log({}, params=recorded)
+
+    def _report(self, message: str) -> None:
+        if self.strict:
+            raise InvalidValueError(message)
+        warn(message)
 
     def log_text(self, name: str, text: str) -> None:
         """Logs a text; dashboards that can show it as Markdown.
 
         Raises:
-            InvalidValueError: `name` is no text, or empty.
+            InvalidValueError: `name` is not a string or empty, or `text` cannot be read.
         """
-        self.log_media(Text(_checked_name(name), str(text)))
+        shown_as, found = checking.name("run.log_text(…): name", name), attempt(str, text)
+        if isinstance(found, Failure):
+            raise InvalidValueError(f"run.log_text({shown_as!r}, …): text cannot be read: {found.why}.")
+        self.log_media(Text(shown_as, plain_text(found)))
 
     def log_table(self, name: str, data: Any, columns: Sequence[str] | None = None) -> None:
         """Logs a table.
@@ -390,8 +401,8 @@ class Recording:
         Raises:
             InvalidValueError: the rows and the columns do not fit each other.
         """
-        _checked_name(name)
-        self._log_made(self._prepared("table", name, lambda: media.table(name, data, columns)))
+        called = checking.name("run.log_table(…): name", name)
+        self._log_made(self._prepared("table", called, lambda: media.table(called, data, columns)))
 
     def log_histogram(self, name: str, data: Any, bins: int = 64) -> None:
         """Logs how values are distributed.
@@ -404,8 +415,8 @@ class Recording:
         Raises:
             InvalidValueError: there is no finite value.
         """
-        _checked_name(name)
-        self._log_made(self._prepared("histogram", name, lambda: media.histogram(name, data, bins)))
+        called = checking.name("run.log_histogram(…): name", name)
+        self._log_made(self._prepared("histogram", called, lambda: media.histogram(called, data, bins)))
 
     def log_media(self, item: Media) -> None:
         """Logs a text, a table, a histogram or a graph that has been made already."""
@@ -444,7 +455,8 @@ class Recording:
             InvalidValueError: it is none of these.
             MissingPackageError: Pillow is needed and not installed.
         """
-        series = folder.as_file_name(_checked_name(name))
+        name = checking.name("run.log_image(…): name", name)
+        series = folder.as_file_name(name)
         picture = self._prepared("picture", name, lambda: media.png(image))
         path = self._keep_picture(series, picture) if self.records and picture is not None else None
         if path is not None:
@@ -469,9 +481,9 @@ class Recording:
         Raises:
             InvalidValueError: it has no `savefig`.
         """
-        if not hasattr(figure, "savefig"):
+        if attempt(hasattr, figure, "savefig") is not True:
             raise InvalidValueError(
-                f"run.log_figure({name!r}, …): {type(figure).__name__} is no matplotlib figure."
+                f"run.log_figure({shown(name)}, …): {type(figure).__name__} is no matplotlib figure."
             )
         self.log_image(name, figure)
 
@@ -481,8 +493,8 @@ class Recording:
         Raises:
             InvalidValueError: there is no such file.
         """
-        named = {"name": name} if name else {}
-        file = self._prepared("file", path, lambda: media.file(path, "file", **named))
+        more = checking.optional_name("run.log_file(…): name", name)
+        file = self._prepared("file", path, lambda: media.file(path, "file", **more))
         if file is not None:
             self._log({}, files=[file])
 
@@ -507,7 +519,7 @@ class Recording:
         more = {
             "aliases": _aliases(aliases),
             "metrics": _plain_numbers(self.callbacks.state.metrics),
-            **({"name": name} if name else {}),
+            **checking.optional_name("run.log_model(…): name", name),
         }
         file = self._prepared("model", path, lambda: media.file(path, "model", **more))
         if file is not None:
@@ -535,8 +547,16 @@ class Recording:
         Raises:
             InvalidValueError: there is no such file.
         """
-        source = str(Path(parent).absolute()) if parent is not None else self.callbacks.state.file
-        more = {"format": format, "parent": source, "duration": duration, **({"name": name} if name else {})}
+        call = "run.log_export(…): "
+        source = self.callbacks.state.file
+        if parent is not None:
+            source = str(checking.path(f"{call}parent", parent).absolute())
+        more = {
+            "format": None if format is None else checking.text(f"{call}format", format),
+            "parent": None if source is None else str(source),
+            "duration": None if duration is None else checking.number(f"{call}duration", duration),
+            **checking.optional_name(f"{call}name", name),
+        }
         file = self._prepared("export", path, lambda: media.file(path, "export", **more))
         if file is None:
             return
@@ -553,8 +573,7 @@ class Recording:
         Raises:
             InvalidValueError: it is no status of a run that has ended.
         """
-        if status not in FINAL:
-            raise InvalidValueError(f"status {status!r}: one of {', '.join(sorted(FINAL))} is needed.")
+        status, reason = ending(status, reason)
         if self._to_tear_down:
             self.callbacks.run_callbacks("teardown", status=status, reason=reason)
         else:
@@ -595,6 +614,7 @@ class Recording:
 
         Does not wait for delivery. Closing again does nothing.
         """
+        status, reason = ending(status, reason)
         told = (status, reason or None) == (self.info.status, self.info.reason) and not self._to_tear_down
         try:
             if not told and (self._events is None or self.records):
@@ -647,10 +667,13 @@ def status_of(error: BaseException | None) -> tuple[str, str]:
     if error is None or isinstance(error, GeneratorExit):
         return "finished", ""
     if isinstance(error, SystemExit):
-        return ("finished", "") if error.code in (None, 0) else ("failed", f"sys.exit({error.code!r})")
+        code = error.code
+        well = code is None or attempt(lambda: code == 0) is True
+        return ("finished", "") if well else ("failed", f"sys.exit({shown(code)})")
     if isinstance(error, KeyboardInterrupt):
         return "killed", "KeyboardInterrupt"
-    lines = str(error).strip().splitlines()
+    text = attempt(str, error)
+    lines = text.strip().splitlines() if isinstance(text, str) else []
     return "failed", redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
 
 
@@ -659,30 +682,32 @@ def _plain_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in accepted.items() if not isinstance(value, Snapshot)}
 
 
-def _axes(step: Any, epoch: Any) -> dict[str, int]:
-    given = {"step": step, "epoch": epoch}
-    try:
-        axes = {name: operator.index(value) for name, value in given.items() if value is not None}
-    except TypeError:
-        axes = None
-    if axes is None or min(axes.values(), default=0) < 0:
-        raise InvalidValueError(
-            f"run.log(…, step={step!r}, epoch={epoch!r}): an index is a whole number from 0."
-        )
-    return axes
+def _axes(**given: Any) -> dict[str, int]:
+    return {
+        axis: checking.index(f"run.log(…): {axis}", value)
+        for axis, value in given.items()
+        if value is not None
+    }
 
 
-def _checked_name(name: str) -> str:
-    if not isinstance(name, str) or not name:
-        raise InvalidValueError(f"{name!r} is no name: a text that is not empty is needed.")
-    return name
+def _named_by_texts(metrics: Mapping[Any, Any]) -> dict[str, Any]:
+    if type(metrics) is dict:
+        return {name if type(name) is str else key_text(name): value for name, value in metrics.items()}
+    found = values.checked_fields("run.log(…): metrics", metrics)
+    return {key_text(name): value for name, value in found}
+
+
+def ending(status: Any, reason: Any) -> tuple[str, str]:
+    """The status and the reason that `close` got.
+
+    Raises:
+        InvalidValueError: it is not a status of a run that has ended, or the reason is not a string.
+    """
+    return checking.status("status", status), "" if reason is None else checking.text("reason", reason)
 
 
 def _aliases(aliases: Iterable[str]) -> tuple[str, ...]:
-    found = (aliases,) if isinstance(aliases, str) else tuple(aliases)
-    for alias in found:
-        _checked_name(alias)
-    return found
+    return tuple(checking.name("each of aliases", alias) for alias in checking.listed("aliases", aliases))
 
 
 def new_info(**more: Any) -> RunInfo:

@@ -15,21 +15,23 @@ from typing import Any
 
 import msgspec
 
-from . import environment, open_runs, recording
+from . import checking, environment, open_runs, recording
 from .cursor import Spec, check_spec, cursors
 from .deliverer import Deliverer
 from .errors import InvalidValueError, TrackhooksError, say, unknown
 from .event import RunInfo, Scalar
 from .folder import as_file_name, home
+from .foreign import Failure, is_a, items, key_text, shown
 from .hooks import CallbackList, Function
 from .journal import Writer
 from .keeping import Policy
 from .loops import keras, ultralytics
 from .loops.batches import Item
 from .loops.torch import Loop
-from .recording import Recording, status_of
+from .recording import Recording, ending, status_of
 from .throttle import seconds
 from .tracker import Tracker, entry_points, exists, find
+from .values import checked_fields
 from .values import params as safe_params
 
 _EXIT_WAIT_S = 60.0
@@ -67,7 +69,7 @@ def settings(
     *trackers: str | Tracker,
     project: str | None = None,
     name: str | None = None,
-    params: Mapping[str, Any] | None = None,
+    params: Any = None,
     tags: Iterable[str] = (),
     notes: str | None = None,
     group: str | None = None,
@@ -87,8 +89,7 @@ def settings(
         MissingPackageError: a tracker's package is not installed.
     """
     Policy(keep)
-    if params is not None and not isinstance(params, Mapping):
-        raise InvalidValueError(f"params={params!r}: a mapping is needed, such as params={{'lr': 0.1}}.")
+    given = [] if params is None else checked_fields("params", params)
     names, objects = _split(trackers)
     with _exhaustion_as_own_error():
         specs, made = _specs(names, options, every)
@@ -98,31 +99,31 @@ def settings(
         objects=objects,
         project=_text("project", project),
         name=_text("name", name),
-        params=dict(params or {}),
-        tags=[tags] if isinstance(tags, str) else [str(tag) for tag in tags],
+        params={key_text(key): value for key, value in given},
+        tags=[key_text(tag) for tag in checking.listed("tags", tags)],
         notes=_text("notes", notes),
         group=_text("group", group),
-        dir=home(dir),
+        dir=home(None if dir is None else checking.path("dir", dir)),
         keep=keep,
         delivery=_mode(delivery),
         system=None if system is None else seconds("system", system),
-        strict=strict,
+        strict=checking.switch("strict", strict),
         wants=wants,
     )
 
 
-def _split(trackers: tuple[str | Tracker, ...]) -> tuple[list[str], list[Tracker]]:
+def _split(trackers: tuple[Any, ...]) -> tuple[list[str], list[Tracker]]:
     names: list[str] = []
     objects: list[Tracker] = []
     for tracker in trackers:
-        if isinstance(tracker, str):
+        if is_a(tracker, str):
             names.append(tracker)
-        elif isinstance(tracker, Tracker):
+        elif is_a(tracker, Tracker):
             objects.append(tracker)
         else:
-            hint = f" Pass an object of it: {tracker.__name__}()" if isinstance(tracker, type) else ""
+            hint = f" Pass an object of it: {tracker.__name__}()" if is_a(tracker, type) else ""
             raise InvalidValueError(
-                f"{tracker!r} is no tracker: a name or an object of a Tracker is needed.{hint}"
+                f"{shown(tracker)} is no tracker: a name or an object of a Tracker is needed.{hint}"
             )
     return names, objects
 
@@ -130,13 +131,10 @@ def _split(trackers: tuple[str | Tracker, ...]) -> tuple[list[str], list[Tracker
 def _specs(
     names: list[str], options: Mapping[str, Any], every: int | str | None
 ) -> tuple[list[Spec], list[Tracker]]:
-    for name, given in options.items():
+    for name in options:
         if not exists(name):
             raise unknown("option or tracker", name, [*entry_points(), *_OPTIONS])
-        if not isinstance(given, Mapping):
-            raise InvalidValueError(
-                f"{name}={given!r}: the options of a tracker are a mapping, as in {name}={{}}."
-            )
+    options = {name: _options_of(name, given) for name, given in options.items()}
     chosen = (
         [*names, *options]
         or [name for name in os.environ.get("TRACKHOOKS", "").split(",") if name]
@@ -147,6 +145,19 @@ def _specs(
     return [spec for spec, _ in pairs], [made for _, made in pairs]
 
 
+def _options_of(tracker: str, given: Any) -> dict[str, Any]:
+    found = items(given, _MOST_OPTIONS) if is_a(given, Mapping) else None
+    if not isinstance(found, list) or not all(is_a(name, str) for name, _ in found):
+        raise InvalidValueError(
+            f"{tracker}={shown(given)}: the options of a tracker are a mapping, as in {tracker}={{}}."
+        )
+    for name, value in found:
+        if type(value) is Failure:
+            raise InvalidValueError(f"{tracker}={{{name!r}: …}} could not be read: {value.why}.")
+    return dict(found)
+
+
+_MOST_OPTIONS = 1000
 _OPTIONS = (
     "project", "name", "params", "tags", "notes", "group", "dir", "every", "keep", "delivery", "system", "strict",
     "resume",
@@ -154,14 +165,14 @@ _OPTIONS = (
 
 
 def _text(option: str, value: str | None) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise InvalidValueError(f"{option}={value!r}: a text is needed.")
-    return value
+    if value is not None:
+        checking.text(option, value)
+    return value  # as it is: a name becomes a folder's, which leaves out what UTF-8 cannot hold
 
 
 def _mode(delivery: str | None) -> str:
     mode = delivery if delivery is not None else os.environ.get("TRACKHOOKS_DELIVERY") or "process"
-    if mode not in _MODES:
+    if not is_a(mode, str) or mode not in _MODES:
         raise unknown("delivery", mode, _MODES)
     return mode
 
@@ -228,9 +239,10 @@ class Run(Recording):
 
     def child(self, name: str) -> Run:
         """Opens a run that is a part of this one, with the same settings; each has trackers of its own."""
+        checked = _text("run.child(…): name", name)
         trackers = [copy.copy(made) for made in self._spare]
         return open_run(
-            msgspec.structs.replace(self._settings, name=name, params={}, objects=trackers), parent=self
+            msgspec.structs.replace(self._settings, name=checked, params={}, objects=trackers), parent=self
         )
 
     # A loop of your own
@@ -295,7 +307,7 @@ class Run(Recording):
         Raises:
             UnknownNameError: the run has no such tracker.
         """
-        if tracker not in self.info.trackers:
+        if not is_a(tracker, str) or tracker not in self.info.trackers:
             raise unknown("tracker", tracker, self.info.trackers, f"run {self.name!r}: ")
         return next(
             (found.url for found in cursors(self.path) if found.tracker == tracker and found.url), None
@@ -330,6 +342,7 @@ class Run(Recording):
 
         Does not wait for delivery: see `wait`. Closing again does nothing.
         """
+        status, reason = ending(status, reason)
         try:
             if status == "finished":
                 self._loop.settle()
@@ -367,7 +380,7 @@ def run(
     *trackers: str | Tracker,
     project: str | None = None,
     name: str | None = None,
-    params: Mapping[str, Any] | None = None,
+    params: Any = None,
     tags: Iterable[str] = (),
     notes: str | None = None,
     group: str | None = None,
@@ -387,7 +400,7 @@ def run(
             environment variable `TRACKHOOKS` names, and `csv` where it names none.
         project: what the runs belong to: MLflow's experiment, W&B's project.
         name: what people call the run; one that is taken gets a number behind it. By default one is made up.
-        params: hyper-parameters; nested mappings are flattened, secrets redacted.
+        params: hyper-parameters, in whatever `log_params` takes; nested ones are flattened, secrets redacted.
         tags: words to find the run by.
         notes: a text about it.
         group: runs of one group belong together: the folds of a cross-validation, the trials of a sweep.
@@ -416,7 +429,7 @@ def run(
         *trackers, project=project, name=name, params=params, tags=tags, notes=notes, group=group, dir=dir, every=every,
         keep=keep, delivery=delivery, system=system, strict=strict, **options,
     )  # fmt: skip
-    return open_run(chosen, None if resume is None else Path(resume))
+    return open_run(chosen, None if resume is None else checking.path("resume", resume))
 
 
 def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | None = None) -> Run:
@@ -448,14 +461,22 @@ def _opened(chosen: Settings, resume: Path | None, parent: Recording | None) -> 
     )  # fmt: skip
     made = Run(*_folder_of(info, chosen, resume), CallbackList(), chosen)
     open_runs.add(made)
+    try:
+        _begin(made, chosen, resumes=resume is not None)
+    except BaseException as error:
+        made.close(*status_of(error))
+        raise
+    return made
+
+
+def _begin(made: Run, chosen: Settings, resumes: bool) -> None:
     _announce(made)
     specs, objects = _joining(chosen, made.name)
     _deliverer().follow(made.info, specs, [*chosen.objects, *objects], chosen.delivery)
-    if resume is not None:
+    if resumes:
         made.tell("running")
     if chosen.params:
         made.log_params(chosen.params)
-    return made
 
 
 def _joining(chosen: Settings, run: str) -> tuple[list[Spec], list[Tracker]]:

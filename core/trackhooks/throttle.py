@@ -6,9 +6,11 @@ With a time, the last batch of an epoch comes as well, so that a curve ends wher
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from .errors import InvalidValueError
 from .event import FINAL, Event
+from .foreign import is_a, shown
 
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
 _SHORTEST_S = 0.1
@@ -27,12 +29,12 @@ class Throttle:
         InvalidValueError: `every` is neither.
     """
 
-    def __init__(self, every: int | str) -> None:
-        self._steps = every if isinstance(every, int) and not isinstance(every, bool) else 0
-        self._seconds = _parse(every) if isinstance(every, str) else 0.0
+    def __init__(self, every: Any) -> None:
+        self._steps = every if is_a(every, int) and type(every) is not bool else 0
+        self._seconds = _parse(every) if is_a(every, str) else 0.0
         if self._steps < 1 and self._seconds <= 0:
             raise InvalidValueError(
-                f"every={every!r}: a positive number of steps is needed, or a time such as '1s'."
+                f"every={shown(every)}: a positive number of steps is needed, or a time such as '1s'."
             )
         self.last = float("-inf")
         """When a batch last passed, in seconds since 1970."""
@@ -65,16 +67,16 @@ class Throttle:
         return True
 
 
-def seconds(option: str, text: object) -> float:
+def seconds(option: str, text: Any) -> float:
     """A time such as `"10s"`, in seconds.
 
     Raises:
         InvalidValueError: it is none, or less than 100 ms.
     """
-    found = _in_seconds(text) if isinstance(text, str) else 0.0
+    found = _in_seconds(text) if is_a(text, str) else 0.0
     if found < _SHORTEST_S:
         raise InvalidValueError(
-            f"{option}={text!r}: a time from '100ms' on is needed, such as '10s', or None for never."
+            f"{option}={shown(text)}: a time from '100ms' on is needed, such as '10s', or None for never."
         )
     return found
 

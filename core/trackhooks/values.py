@@ -16,7 +16,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
@@ -25,22 +25,21 @@ from typing import Any
 
 from .errors import InvalidValueError, warn
 from .event import Scalar
-from .lookups import attempt
-from .redaction import is_secret_name, redact, redact_text
+from .foreign import Failure, attempt, described, is_a, items, plain_text, shown
+from .redaction import is_secret_name, redact
 
-_SHOWN = 60
-"""Characters of a value that a message shows."""
 _DEEPEST = 20
 """Levels of nesting that are followed."""
 _MOST_PARTS = 10_000
 """Pieces that the text of a container is made of, at most."""
+_MOST_LEAVES = 100_000
+"""Values that are taken from one object, at most: a mapping may never end."""
+_MOST_NAMED = 5
+"""Names that a message lists."""
 _HUGE_BITS = 1024
 """The digits of a larger integer are not written out."""
 
-# What torch and JAX raise for what a device cannot give.
-_FAILURES = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-
-_PLAIN = frozenset({float, int, bool, str, type(None)})
+_PLAIN = frozenset({float, int, bool, str, type(None), Failure})
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
@@ -65,19 +64,10 @@ def number(value: Any) -> float | Snapshot:
     kind = type(value)
     if kind is float or kind is Snapshot:
         return value  # type: ignore[no-any-return]
-    if kind is int or kind is bool:
-        return _float(value)
-    found, error = attempt(_converted, value)
-    if error is not None:
-        raise _refused(value) from error
-    return found  # type: ignore[return-value] # it is what was converted
-
-
-def _float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise _refused(value) from error
+    found = attempt(_converted, value)
+    if isinstance(found, Failure):
+        raise InvalidValueError(_why_refused(value)) from found.error
+    return found
 
 
 def _converted(value: Any) -> float | Snapshot:
@@ -140,33 +130,13 @@ def _jax_snapshot(array: Any) -> Snapshot:
     return Snapshot(array.copy())
 
 
-def _refused(value: Any) -> InvalidValueError:
-    shape = _attribute(value, "shape")
-    if isinstance(shape, tuple) and any(size != 1 for size in shape):
-        return InvalidValueError(f"of shape {tuple(shape)}, not one number")
-    if isinstance(value, int):
-        return InvalidValueError(f"an integer of {value.bit_length()} bits, too large for a float")
-    return InvalidValueError(f"{_shown(value)}, not a number")
-
-
-def _attribute(value: Any, name: str) -> Any:
-    return attempt(getattr, value, name, None)[0]  # of a tensor that has no memory yet
-
-
-def _shown(value: Any) -> str:
-    """What a message shows: no more of a foreign object than its type, since its text may be long or slow."""
-    if value is None:
-        return "None"
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if not isinstance(value, (str, bytes)):
-        dtype = _attribute(value, "dtype")
-        return f"a value of type {type(value).__name__}" + (
-            f" and dtype {dtype}" if dtype is not None else ""
-        )
-    text = redact_text(repr(value[: 4 * _SHOWN]))
-    shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return f"{shown} ({type(value).__name__})"
+def _why_refused(value: Any) -> str:
+    shape = attempt(lambda: tuple(value.shape))
+    if isinstance(shape, tuple) and attempt(lambda: any(size != 1 for size in shape)) is True:
+        return f"of shape {shape}, not one number"
+    if is_a(value, int):
+        return f"an integer of {int.bit_length(value)} bits, too large for a float"
+    return f"{described(value)}, not a number"
 
 
 def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot], dict[str, str]]:
@@ -174,6 +144,9 @@ def numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot], dic
     accepted: dict[str, float | Snapshot] = {}
     refused: dict[str, str] = {}
     for name, value in flatten(values):
+        if type(value) is Failure:
+            refused[name] = f"not readable ({value.why})"
+            continue
         try:
             accepted[name] = number(value)
         except InvalidValueError as error:
@@ -200,18 +173,18 @@ def to_host(snapshots: Iterable[Snapshot]) -> list[float]:
 
 
 def _fetch(tensors: list[Any], device: str) -> list[float]:
-    try:
-        return _from_jax(tensors) if device == "jax" else _from_torch(tensors)
-    except _FAILURES:  # one of them, or a device that cannot put them together
+    found = attempt(_from_jax if device == "jax" else _from_torch, tensors)
+    if isinstance(found, Failure):  # one of them, or a device that cannot put them together
         return [_fetch_one(tensor, device) for tensor in tensors]
+    return found
 
 
 def _fetch_one(tensor: Any, device: str) -> float:
-    try:
-        return float(tensor.item())
-    except _FAILURES as error:
-        warn(f"a value on {device} could not be read: {_first_line(error)}. It is recorded as NaN.")
+    found = attempt(lambda: float(tensor.item()))
+    if isinstance(found, Failure):
+        warn(f"a value on {device} could not be read: {found.why}. It is recorded as NaN.")
         return math.nan
+    return found
 
 
 def _from_torch(tensors: list[Any]) -> list[float]:
@@ -226,153 +199,262 @@ def _from_jax(arrays: list[Any]) -> list[float]:
     return [float(array.item()) for array in sys.modules["jax"].device_get(arrays)]
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
 # Names
 
 
-def flatten(values: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+def flatten(values: Any) -> Iterator[tuple[str, Any]]:
     """The leaves of what has fields, their names joined with `/`; empty ones have none, and the last of a name counts.
 
-    What contains itself is a leaf where it does so.
+    What contains itself is a leaf where it does so. What cannot be read is a `Failure`.
     """
-    return _flatten(values, "", (values,))
+    leaves = _flatten(_entries(values), "", (values,))
+    yield from islice(leaves, _MOST_LEAVES)
+    if next(leaves, None) is not None:
+        yield "…", Failure(OverflowError(f"more than {_MOST_LEAVES} values"))
 
 
-def _flatten(values: Mapping[Any, Any], prefix: str, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        name = prefix + _text_of_key(key)
+def _entries(values: Any) -> Entries:
+    found = fields(values)
+    return [("…", found)] if isinstance(found, Failure) else found or []
+
+
+def _flatten(entries: Entries, prefix: str, around: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
+    for key, value in entries:
+        name = attempt(_text_of_key, key)
+        if isinstance(name, Failure):
+            yield prefix + name.placeholder, name
+            continue
         inner = None if type(value) in _PLAIN else fields(value)
         if inner is None or len(around) > _DEEPEST or any(value is outer for outer in around):
-            yield name, value
+            yield prefix + name, value
+        elif isinstance(inner, Failure):
+            yield prefix + name, inner
         else:
-            yield from _flatten(inner, f"{name}/", (*around, value))
+            yield from _flatten(inner, f"{prefix}{name}/", (*around, value))
 
 
 def _text_of_key(key: Any) -> str:
-    if type(key) is str and key.isascii():
-        return key
-    return _storable(str.__str__(key) if isinstance(key, str) else str(key))
+    if isinstance(key, str):
+        return plain_text(key)
+    return plain_text(str(_fitting(key) if type(key) is int else key))
 
 
-def _storable(text: str) -> str:
-    """Half a surrogate pair, from undecodable paths or cut texts, is written as its escape: UTF-8 has none."""
-    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
+# What has fields
+
+Entries = list[tuple[Any, Any]]
+"""Keys and values."""
 
 
-def fields(value: Any) -> Mapping[Any, Any] | None:
-    """The fields of a mapping, dataclass, `argparse.Namespace` or `SimpleNamespace`; None of anything else.
+def fields(value: Any) -> Entries | Failure | None:
+    """The fields of a mapping, a namespace, a dataclass, or an object of pydantic, attrs or msgspec; None of others.
 
-    A dataclass' fields with `repr=False` are left out, since their class asks for it.
+    Fields that their class hides (`repr=False`, in pydantic `exclude=True`) are left out. A field that cannot be read
+    is a `Failure`.
     """
-    kind: type = type(value)
-    if not _has_fields(kind):
+    read = attempt(_reader_of, type(value))
+    if read is None or isinstance(read, Failure):
         return None
-    if isinstance(value, Mapping):
-        return value
-    if not hasattr(value, "__dataclass_fields__"):
-        return dict(vars(value))
-    import dataclasses
-
-    shown = [field.name for field in dataclasses.fields(value) if field.repr]
-    return {name: getattr(value, name) for name in shown if hasattr(value, name)}
+    return attempt(read, value)
 
 
 @functools.lru_cache(maxsize=256)
-def _has_fields(kind: type) -> bool:
+def _reader_of(kind: type) -> Callable[[Any], Entries] | None:
+    if issubclass(kind, Mapping):
+        return _of_mapping
+    if issubclass(kind, _namespaces()):
+        return lambda value: list(vars(value).items())
+    names = _names_of_fields(kind)
+    return None if names is None else functools.partial(_of_object, names)
+
+
+def _namespaces() -> tuple[type, ...]:
     argparse = sys.modules.get("argparse")
-    namespaces = (SimpleNamespace, argparse.Namespace) if argparse else (SimpleNamespace,)
-    return issubclass(kind, (Mapping, *namespaces)) or hasattr(kind, "__dataclass_fields__")
+    return (SimpleNamespace, argparse.Namespace) if argparse else (SimpleNamespace,)
+
+
+def _names_of_fields(kind: Any) -> list[str] | None:
+    if hasattr(kind, "__dataclass_fields__"):
+        import dataclasses
+
+        return [field.name for field in dataclasses.fields(kind) if field.repr]
+    if hasattr(kind, "__pydantic_fields__"):
+        return [name for name, field in kind.__pydantic_fields__.items() if field.repr and not field.exclude]
+    if hasattr(kind, "__attrs_attrs__"):
+        return [field.name for field in kind.__attrs_attrs__ if field.repr]
+    if hasattr(kind, "__struct_fields__"):
+        return list(kind.__struct_fields__)
+    return None
+
+
+def _of_object(names: list[str], value: Any) -> Entries:
+    found = [(name, attempt(getattr, value, name)) for name in names]
+    extra = attempt(lambda: list(value.__pydantic_extra__.items()))
+    return [(name, item) for name, item in found if not _is_missing(item)] + (
+        extra if isinstance(extra, list) else []
+    )
+
+
+def _is_missing(item: Any) -> bool:
+    return isinstance(item, Failure) and isinstance(item.error, AttributeError)
+
+
+def _of_mapping(mapping: Mapping[Any, Any]) -> Entries:
+    found = items(mapping, _MOST_LEAVES + 1)
+    if isinstance(found, Failure):
+        raise found.error
+    return found
 
 
 # Parameters
 
 
-def params(values: Any) -> dict[str, Scalar]:
+def params(values: Any, report: Callable[[str], None] = warn) -> dict[str, Scalar]:
     """Hyper-parameters as they are recorded: flattened with `/`, each one a scalar, secrets redacted.
 
     Args:
-        values: a mapping, a dataclass, an `argparse.Namespace` or a `SimpleNamespace`.
+        values: whatever has `fields`.
+        report: gets one message about all that could not be read, for which a placeholder is recorded.
 
     Raises:
-        InvalidValueError: it is none of these.
+        InvalidValueError: it has no fields.
+    """
+    checked_fields("parameters", values)
+    flat: dict[str, Scalar] = {}
+    unread: dict[str, Failure] = {}
+    for name, value in flatten(values):
+        failures: list[Failure] = []
+        flat[name] = redact(name, scalar(value, failures))
+        if failures:
+            unread[name] = failures[0]
+    if unread:
+        report(_about_unread(unread))
+    return flat
+
+
+def _about_unread(unread: Mapping[str, Failure]) -> str:
+    names = [repr(redact("", name)) for name in islice(unread, _MOST_NAMED)]
+    more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
+    name, failure = next(iter(unread.items()))
+    why = failure.placeholder if is_secret_name(name) else failure.why
+    return f"params {', '.join(names)}{more} could not be read: {why}. The others are kept."
+
+
+def checked_fields(what: str, values: Any) -> Entries:
+    """The fields of what is passed as parameters.
+
+    Raises:
+        InvalidValueError: it has none.
     """
     found = fields(values)
     if found is None:
         raise InvalidValueError(
-            f"parameters are {_shown(values)}; a mapping, a dataclass or an argparse.Namespace is needed."
+            f"{what} must be a mapping, a dataclass, a namespace or an object of pydantic, attrs or msgspec, got"
+            f" {shown(values)}. Pass vars(…) of other objects."
         )
-    flat = {name: scalar(value) for name, value in flatten(found)}
-    return {name: redact(name, value) for name, value in flat.items()}
+    return [("…", found)] if isinstance(found, Failure) else found
 
 
-def scalar(value: Any) -> Scalar:
+def scalar(value: Any, failures: list[Failure] | None = None) -> Scalar:
     """The value itself where it is a scalar; else what a person would compare it by.
 
     An integer beyond 64 bits becomes a text. A container's text ends with `…` where it is too large or too deep.
+    What cannot be read becomes a placeholder.
+
+    Args:
+        value: anything.
+        failures: gets what could not be read.
     """
-    if value is None or isinstance(value, bool) or type(value) is float:
+    failures = [] if failures is None else failures
+    found = value if type(value) is Failure else attempt(_scalar, value, failures)
+    if isinstance(found, Failure):
+        failures.append(found)
+        return found.placeholder
+    return found
+
+
+def _scalar(value: Any, failures: list[Failure]) -> Scalar:
+    if value is None or type(value) is bool or type(value) is float:
         return value
     if isinstance(value, enum.Enum):
-        return scalar(value.value) if isinstance(value.value, (str, int, float)) else value.name
+        return scalar(value.value, failures) if isinstance(value.value, (str, int, float)) else value.name
     if isinstance(value, (str, os.PathLike)):
-        return _storable(str.__str__(value) if isinstance(value, str) else os.fsdecode(value))
+        return plain_text(value if isinstance(value, str) else os.fsdecode(value))
     if isinstance(value, int):
         return _fitting(value)
-    if isinstance(value, (list, tuple, set, frozenset, Mapping)):
-        return _container(value)
+    if isinstance(value, _containers()):
+        return _container(value, failures)
     return _object(value)
 
 
 def _fitting(value: int) -> int | str:
-    if -(2**63) <= value < 2**64:
-        return int(value)
-    return str(int(value)) if value.bit_length() <= _HUGE_BITS else f"an integer of {value.bit_length()} bits"
+    plain = int.__int__(value)  # of a subclass, the integer itself
+    if -(2**63) <= plain < 2**64:
+        return plain
+    return str(plain) if plain.bit_length() <= _HUGE_BITS else f"an integer of {plain.bit_length()} bits"
 
 
-def _container(value: Any) -> str:
-    parts = _parts(value, _DEEPEST)
+def _containers() -> tuple[type, ...]:
+    omegaconf: Any = sys.modules.get("omegaconf")
+    lists = (omegaconf.ListConfig,) if hasattr(omegaconf, "ListConfig") else ()
+    return (list, tuple, set, frozenset, Mapping, *lists)
+
+
+def _container(value: Any, failures: list[Failure]) -> str:
+    parts = _parts(value, _DEEPEST, failures)
     text = "".join(islice(parts, _MOST_PARTS))
     return text if next(parts, None) is None else f"{text}…"
 
 
-def _parts(value: Any, levels: int) -> Iterator[str]:
-    if not isinstance(value, (list, tuple, set, frozenset, Mapping)):
-        yield repr(scalar(value))
+def _parts(value: Any, levels: int, failures: list[Failure]) -> Iterator[str]:
+    if type(value) is Failure or not is_a(value, _containers()):
+        yield repr(scalar(value, failures))
     elif not levels:
         yield "…"
     elif isinstance(value, Mapping):
-        yield from _parts_of_mapping(value, levels)
+        yield from _parts_of_mapping(value, levels, failures)
     else:
         yield "["
-        items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
-        for position, item in enumerate(items):
+        for position, item in enumerate(_items(value)):
             yield ", " * bool(position)
-            yield from _parts(item, levels - 1)
+            yield from _parts(item, levels - 1, failures)
         yield "]"
 
 
-def _parts_of_mapping(value: Mapping[Any, Any], levels: int) -> Iterator[str]:
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=_order)
+    found = attempt(lambda: list(islice(value, _MOST_PARTS)))
+    if isinstance(found, Failure) and isinstance(
+        value, Sequence
+    ):  # one of them, perhaps: each is read by itself
+        return (attempt(value.__getitem__, position) for position in range(len(value)))
+    return [found] if isinstance(found, Failure) else found
+
+
+def _order(item: Any) -> str:
+    found = attempt(repr, item)
+    return found if isinstance(found, str) else ""
+
+
+def _parts_of_mapping(value: Mapping[Any, Any], levels: int, failures: list[Failure]) -> Iterator[str]:
     yield "{"
-    for position, (key, item) in enumerate(value.items()):
-        name = _text_of_key(key)
+    for position, (key, item) in enumerate(_entries(value)):
+        found = attempt(_text_of_key, key)
+        name = found.placeholder if isinstance(found, Failure) else found
         yield f"{', ' * bool(position)}{name!r}: "
         if is_secret_name(name):
-            yield repr(redact(name, scalar(item)))
+            yield repr(redact(name, scalar(item, failures)))
         else:
-            yield from _parts(item, levels - 1)
+            yield from _parts(item, levels - 1, failures)
     yield "}"
 
 
 def _object(value: Any) -> Scalar:
-    try:
-        found = number(value)
-    except InvalidValueError:
-        return _storable(_described(value))
+    found = attempt(number, value)
+    if isinstance(found, Failure):
+        return plain_text(_described(value))
     real = found if isinstance(found, float) else to_host([found])[0]
-    dtype = str(_attribute(value, "dtype") or "")
+    dtype = str(attempt(getattr, value, "dtype", None))
     if "bool" in dtype:
         return bool(real)
     if "int" in dtype:
@@ -381,15 +463,15 @@ def _object(value: Any) -> Scalar:
 
 
 def _described(value: Any) -> str:
-    name = _attribute(value, "__qualname__")
+    name = attempt(getattr, value, "__qualname__", None)
     if isinstance(name, str):  # a class or a function
-        return _qualified(_attribute(value, "__module__"), name)
+        return _qualified(attempt(getattr, value, "__module__", None), name)
     kind: Any = type(value)
     if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return _qualified(kind.__module__, kind.__qualname__)
-    text, error = attempt(str, value)
-    return _qualified(kind.__module__, kind.__qualname__) if error or text is None else _ADDRESS.sub("", text)
+    text = attempt(str, value)
+    return _ADDRESS.sub("", text) if isinstance(text, str) else _qualified(kind.__module__, kind.__qualname__)
 
 
-def _qualified(module: str | None, name: str) -> str:
-    return name if module in (None, "builtins") else f"{module}.{name}"
+def _qualified(module: Any, name: str) -> str:
+    return name if not isinstance(module, str) or module == "builtins" else f"{module}.{name}"

@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from . import values
 from .errors import InvalidValueError, warn
 from .event import Event
-from .journal import Writer
+from .journal import Writer, unreadable
 from .values import Snapshot
 from .vocabulary import LOG
 
@@ -63,16 +65,31 @@ class EventWriter:
         numbers = metrics if all_floats(metrics) else self.numbers(metrics)
         event = Event(hook, self.index, time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
         if more:
-            for field, value in more.items():
-                setattr(event, field, value)
+            self._complete(event, more)
         self.index += 1
         if self._held or (numbers is not metrics and any(_snapshots(numbers))):
             self._hold(event)
             return
         try:
             self.journal.write(event)
-        except OSError as error:
+        except (OSError, InvalidValueError) as error:
             self._lose(error)
+
+    def _complete(self, event: Event, more: Mapping[str, Any]) -> None:
+        """Adds further fields; a record that no reader could read loses those that are to blame."""
+        for field, value in more.items():
+            before = getattr(event, field)
+            setattr(event, field, value)
+            why = unreadable(msgspec.structs.replace(event, metrics={}))
+            if why:
+                setattr(event, field, before)
+                self._leave_out_field(event.hook, field, why)
+
+    def _leave_out_field(self, hook: str, field: str, why: str) -> None:
+        message = f"{field} of {hook} is left out: {why}."
+        if self._strict:
+            raise InvalidValueError(message)
+        warn(f"run {self._run!r}: {message} The rest of the record is kept.")
 
     def numbers(self, metrics: Mapping[str, Any]) -> dict[str, Number]:
         """The numbers among the metrics; of each that is none, a warning says so once."""
@@ -107,14 +124,19 @@ class EventWriter:
             event.metrics = _filled(event.metrics, fetched)
             try:
                 self.journal.write(event)
-            except OSError as error:
+            except (OSError, InvalidValueError) as error:
                 self._lose(error)
 
     # The disk
 
-    def _lose(self, error: OSError) -> None:
+    def _lose(self, error: OSError | InvalidValueError) -> None:
         self.lost += 1
-        self._warn(error)
+        if isinstance(error, OSError):
+            self._warn(error)
+        elif self._strict:
+            raise error
+        else:
+            warn(f"run {self._run!r}: {error} It is left out.")
 
     def sync(self) -> None:
         """Makes all that was written survive a crash of the machine."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from ..lookups import attempt
+from ..foreign import Failure, attempt
 
 Item = TypeVar("Item")
 
@@ -30,7 +30,8 @@ class Pass(Generic[Item]):
 
 def length(items: Iterable[Any]) -> int | None:
     """How many there are, where that is known."""
-    return attempt(len, items)[0]
+    found = attempt(len, items)
+    return None if isinstance(found, Failure) else found
 
 
 def samples(batch: Any) -> int:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import values
 from ..event import Graph, Node, Scalar, Text
-from ..lookups import Lookups, attempt
+from ..foreign import Failure, attempt
+from ..lookups import Lookups
 
 _DEFAULT_BATCH = 32
 """What Keras takes for arrays where `batch_size` is not given."""
@@ -250,8 +251,8 @@ def _named(given: Any) -> Any:
 
 def _optimizer_of(model: Any) -> Any:
     optimizer = getattr(model, "optimizer", None)
-    inner, _ = attempt(getattr, optimizer, "inner_optimizer", None)  # out of the scaling of the loss
-    return optimizer if inner is None else inner
+    inner = attempt(getattr, optimizer, "inner_optimizer", None)  # out of the scaling of the loss
+    return optimizer if inner is None or isinstance(inner, Failure) else inner
 
 
 def _configuration(optimizer: Any) -> dict[str, Any]:

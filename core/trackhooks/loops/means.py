@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..foreign import key_text
 from ..names import Prefixed, prefixed
 from ..values import Snapshot, to_host
 from ..writing import Number
@@ -116,7 +117,7 @@ class _BatchNames(dict[Any, tuple[str, str | None]]):
     """
 
     def __missing__(self, name: Any) -> tuple[str, str | None]:
-        plain = str(name).removeprefix("train/").removeprefix("batch/")
+        plain = key_text(name).removeprefix("train/").removeprefix("batch/")
         batch, mean = prefixed("batch/", plain), prefixed("train/", plain)
         self[name] = found = (batch, None if batch == mean else mean)
         return found

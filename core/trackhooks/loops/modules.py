@@ -9,10 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .. import checking
 from ..crossing import learning_rates
 from ..errors import InvalidValueError
 from ..event import Graph, Histogram, Node, Scalar, Text
-from ..lookups import Lookups, attempt
+from ..foreign import attempt, is_a
+from ..lookups import Lookups
 from ..media import histogram
 from ..recording import Recording
 from ..values import scalar
@@ -37,23 +39,20 @@ class Watched:
         histograms: int,
     ) -> None:
         torch = sys.modules.get("torch")
-        if torch is None or not isinstance(model, torch.nn.Module):
+        if torch is None or not is_a(model, torch.nn.Module):
             raise InvalidValueError(f"run.watch({type(model).__name__}): a torch.nn.Module is needed.")
-        if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        if optimizer is not None and not is_a(optimizer, torch.optim.Optimizer):
             raise InvalidValueError(
                 f"run.watch(model, {type(optimizer).__name__}): a torch.optim.Optimizer is needed."
             )
-        if not isinstance(histograms, int) or histograms < 0:
-            raise InvalidValueError(
-                f"run.watch(…, histograms={histograms!r}): every so many steps; 0 for never."
-            )
+        histograms = checking.index("run.watch(…): histograms", histograms)
         self._torch: Any = torch
         self._lookups = recording.callbacks.state.lookups
         self._model = model
         self._optimizer = unwrapped_optimizer(optimizer)
         self._fire = fire
         self._recording = recording
-        self._gradient_norm = gradient_norm
+        self._gradient_norm = checking.switch("run.watch(…): gradient_norm", gradient_norm)
         self._every = histograms
         self._next_histograms = 0
         self._handles: list[Any] = []
@@ -192,7 +191,7 @@ def unwrapped_optimizer(optimizer: Any) -> Any:
     seen: list[Any] = []
     while optimizer is not None and not any(optimizer is outer for outer in seen):
         seen.append(optimizer)
-        inner = attempt(getattr, optimizer, "optimizer", None)[0]
+        inner = attempt(getattr, optimizer, "optimizer", None)
         if _HOOKS in vars(optimizer) or not isinstance(inner, sys.modules["torch"].optim.Optimizer):
             return optimizer
         optimizer = inner
@@ -287,7 +286,7 @@ def graph(model: Any) -> Graph:
 
 
 def _node(name: str, module: Any) -> Node:
-    settings, _ = attempt(module.extra_repr)
-    known = isinstance(settings, str) and not list(module.children())
-    described: dict[str, Scalar] = {"settings": settings} if known else {}
+    settings = attempt(module.extra_repr)
+    is_leaf = not list(module.children())
+    described: dict[str, Scalar] = {"settings": settings} if isinstance(settings, str) and is_leaf else {}
     return Node(name.replace(".", "/"), type(module).__name__, attributes=described)

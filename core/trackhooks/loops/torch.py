@@ -11,17 +11,14 @@ logged in it. Where the program catches the exception and goes on, the training 
 from __future__ import annotations
 
 import math
-import operator
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from .. import values
+from .. import checking, values
 from ..callback import ProgressBar
-from ..errors import InvalidValueError
 from ..recording import Recording
-from ..values import Snapshot
 from ..writing import Number, all_floats, on_host
 from .batches import Item, Pass, length, samples
 from .leaving import left_by_exception
@@ -91,7 +88,7 @@ class Loop:
         if self._pretrained:
             return
         self._pretrained = True
-        self._fire("on_pretrain_routine_start", params=values.params(self._state.args))
+        self._fire("on_pretrain_routine_start", params=values.params(self._state.args, _reported_before))
         summary = self._watched.summary() if self._watched is not None else {}
         self._fire("on_pretrain_routine_end", **summary)
 
@@ -99,11 +96,11 @@ class Loop:
 
     def epochs(self, count: int, start: int | None, progress: bool) -> Iterable[int]:
         """See `Run.epochs`."""
-        count = _index("count", count)
+        count = checking.index("run.epochs(…): count", count)
         if start is None:
             epochs = range(self._recording.place.epochs_done, self._recording.place.epochs_done + count)
         else:
-            epochs = range(_index("start", start), count)
+            epochs = range(checking.index("run.epochs(…): start", start), count)
         return Pass(partial(self._epochs, progress=progress), epochs)
 
     def _epochs(self, epochs: Iterable[int], progress: bool) -> Iterator[int]:
@@ -307,12 +304,8 @@ class Loop:
     def collect(self, metrics: Mapping[str, Any], weight: Any) -> None:
         """Takes what `run.log` got inside of the loop."""
         assert self._scope is not None
-        if type(weight) is not float:
-            weight = _number(weight)
-        if not 0 <= weight < math.inf:
-            raise InvalidValueError(
-                f"run.log(…, weight={weight!r}): a number that is not negative is needed."
-            )
+        if type(weight) is not float or not 0 <= weight < math.inf:
+            weight = checking.number("run.log(…): weight", weight)
         numbers = metrics if all_floats(metrics) else self._recording.numbers(metrics)
         self._scope.collect(numbers, weight)
 
@@ -325,16 +318,5 @@ class Loop:
         self._callbacks.fire_batch(hook, metrics, batch)
 
 
-def _number(weight: Any) -> float:
-    found = values.number(weight)
-    return on_host({"": found})[""] if isinstance(found, Snapshot) else found
-
-
-def _index(name: str, value: Any) -> int:
-    try:
-        found = operator.index(value)
-    except TypeError:
-        found = -1
-    if found < 0:
-        raise InvalidValueError(f"run.epochs(…): {name} is {value!r}; a whole number from 0 is needed.")
-    return found
+def _reported_before(message: str) -> None:
+    """What cannot be read in the run's parameters was reported when they were logged."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import InvalidValueError
+from ..foreign import attempt
 from ..lookups import Lookups
 from ..recording import Recording
 from ..weak import WeakIdentityDict
@@ -54,7 +55,7 @@ def attach(run: Recording, model: Any) -> None:
         _attached[model] = run
         _replace_methods(run)
         run.loops.setdefault(Models, Models(run))
-    elif isinstance(getattr(model, "callbacks", None), Mapping) and hasattr(model, "run_callbacks"):
+    elif attempt(lambda: isinstance(model.callbacks, Mapping) and hasattr(model, "run_callbacks")) is True:
         Loop().hear_always(run, model.callbacks)
     else:
         raise InvalidValueError(
