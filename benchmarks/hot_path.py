@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import trackhooks
-from trackhooks import open_runs
+from trackhooks.recording import open_runs
 
 CALLS_A_ROUND = 2000
 LOGS = {"loss": 0.5, "accuracy": 0.25, "grad_norm": 1.5}

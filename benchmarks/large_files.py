@@ -27,7 +27,9 @@ from typing import Any
 from measuring import Figures, measured, report, show, trackers
 
 import trackhooks
-from trackhooks import Run, cursor, journal
+from trackhooks import Run
+from trackhooks.delivery import cursor
+from trackhooks.storage import journal
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from mlflow_server import Server

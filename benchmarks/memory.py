@@ -96,11 +96,11 @@ def delivering(steps: int, names: list[str]) -> list[tuple[str, str]]:
     import psutil
 
     import trackhooks
-    from trackhooks import session
+    from trackhooks.session import process_end
 
     readings = []
     with tempfile.TemporaryDirectory() as folder, trackhooks.run(*names, dir=folder) as run:
-        child = psutil.Process(session._deliverer().process_id)
+        child = psutil.Process(process_end._deliverer().process_id)
         callbacks = run.callbacks
         callbacks.on_train_begin()
         callbacks.on_epoch_begin(0)
@@ -120,7 +120,7 @@ def delivering(steps: int, names: list[str]) -> list[tuple[str, str]]:
 
 def delivered(run: Any) -> int:
     """The last event that the slowest tracker has."""
-    from trackhooks import cursor
+    from trackhooks.delivery import cursor
 
     found = [one.index for one in cursor.cursors(run.path)]
     return min(found) if len(found) == len(run.info.trackers) else 0

@@ -25,10 +25,10 @@ from rich.table import Table
 
 from trackhooks.event import Event, RunInfo
 from trackhooks.tracker import Tracker
-from trackhooks_integrations.csv import CSV
-from trackhooks_integrations.mlflow import MLflow
-from trackhooks_integrations.tensorboard import TensorBoard
-from trackhooks_integrations.wandb import WandB
+from trackhooks_integrations.trackers.csv.tracker import CSV
+from trackhooks_integrations.trackers.mlflow.tracker import MLflow
+from trackhooks_integrations.trackers.tensorboard.tracker import TensorBoard
+from trackhooks_integrations.trackers.wandb.tracker import WandB
 
 Deliver = Callable[[Sequence[Event]], None]
 

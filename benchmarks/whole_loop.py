@@ -108,7 +108,8 @@ def options(candidate: str, folder: str) -> dict[str, Any] | None:
 
 def lag(folder: str) -> float:
     """How old what the slowest tracker still has to get is, in seconds."""
-    from trackhooks import cursor, journal
+    from trackhooks.delivery import cursor
+    from trackhooks.storage import journal
 
     (info,) = Path(folder).glob("*/run.json")
     found = [one.index for one in cursor.cursors(info.parent)]

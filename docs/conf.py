@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.util.docutils import SphinxDirective
 
-from trackhooks.reading.cli import main
+from trackhooks.cli.main import main
 
 project = "trackhooks"
 author = "The trackhooks developers"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from trackhooks import vocabulary
+from trackhooks.hooks import vocabulary
 
 PAGE = Path(__file__).parent / "topics" / "hooks.md"
 HEADINGS = ("Hook", "In Keras", "When it fires", "A function gets", "A Keras method gets")

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from trackhooks.vocabulary import HOOKS
+from trackhooks.hooks.vocabulary import HOOKS
 
 PAGE = Path(__file__).parent / "topics" / "stored.md"
 TRACKERS = {"csv": "CSV", "tensorboard": "TensorBoard", "mlflow": "MLflow", "wandb": "W&B"}

@@ -19,9 +19,9 @@ import pytest
 
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen
-from trackhooks.trial import Trial
-from trackhooks_integrations.mlflow_names import legal
-from trackhooks_integrations.wandb_names import called
+from trackhooks.testing.trial import Trial
+from trackhooks_integrations.trackers.mlflow.names import legal
+from trackhooks_integrations.trackers.wandb.names import called
 
 Options = Mapping[str, Any]
 

@@ -9,8 +9,8 @@ import backends
 
 import trackhooks
 from trackhooks.event import Event
-from trackhooks.folder import read_info
-from trackhooks.keeping import Keeper
+from trackhooks.storage.checkpoints import DeliveredFiles
+from trackhooks.storage.run_folder import read_info
 
 DEADLINE_S = 300
 
@@ -59,7 +59,7 @@ def statuses(path: Path, tracker: str, options: dict[str, Any]) -> str:
 def with_files(path: Path) -> list[Event]:
     """The events of a run; those of its files that could be delivered have their hash."""
     events = list(trackhooks.journal.read(path))
-    keeper = Keeper(read_info(path))
+    keeper = DeliveredFiles(read_info(path))
     for event in events:
         if event.files:
             keeper.resolve(event)

@@ -11,7 +11,7 @@ import numpy as np
 
 import trackhooks
 from trackhooks.event import Event, RunInfo
-from trackhooks.folder import read_info
+from trackhooks.storage.run_folder import read_info
 
 _random = np.random.default_rng(0)
 X = _random.random((20, 4), dtype="float32")

@@ -16,8 +16,8 @@ from backends import BACKENDS, Options
 
 from trackhooks.event import Event, Graph, Histogram, RunInfo, Text
 from trackhooks.testing import Seen
+from trackhooks.testing.trial import plain
 from trackhooks.tracker import axis_of
-from trackhooks.trial import plain
 
 Fact = tuple[str, ...]
 Places = Mapping[str, set[Fact]]

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from trackhooks.callback import KERAS_METHODS, Callback, History, Logs, ProgressBar
 from trackhooks.errors import UnknownNameError
+from trackhooks.hooks.builtin import History, ProgressBar
+from trackhooks.hooks.callback import KERAS_METHODS, Callback, Logs
 
 
 def fitted(*callbacks: Any, **more: Any) -> Any:

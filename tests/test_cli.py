@@ -24,13 +24,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 import trackhooks
-from trackhooks.cursor import cursors
-from trackhooks.folder import read_info
-from trackhooks.reading.cli import main
+from trackhooks.cli.main import main
+from trackhooks.delivery.cursor import cursors
+from trackhooks.storage.run_folder import read_info
 
 DEADLINE_S = 120
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "command-line.md"
-TRACKHOOKS = [sys.executable, "-c", "from trackhooks.reading.cli import main; main(prog_name='trackhooks')"]
+TRACKHOOKS = [sys.executable, "-c", "from trackhooks.cli.main import main; main(prog_name='trackhooks')"]
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -549,7 +549,10 @@ def test_a_tracker_of_another_package_is_found_and_a_broken_one_is_wrong(
         shown,
         re.MULTILINE,
     )
-    assert "from theirs 1.2 is not reached: trackhooks_integrations.csv:CSV bears the same name" in shown
+    assert (
+        "from theirs 1.2 is not reached: trackhooks_integrations.trackers.csv:CSV bears the same name"
+        in shown
+    )
 
 
 def wrong() -> str:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from trackhooks import Callback, CallbackList, Run
-from trackhooks.crossing import VIEWS, ForeignModelError, ModelView, View
+from trackhooks.hooks.views import VIEWS, ForeignModelError, ModelView, View
 
 keras = pytest.importorskip("keras", reason="Keras is not installed")
 

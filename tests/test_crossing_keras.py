@@ -15,7 +15,7 @@ from keras_models import X, Y, events, infos, sequential
 from torch import nn
 
 import trackhooks
-from trackhooks.crossing import ForeignModelError
+from trackhooks.hooks.views import ForeignModelError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import torch
 from yolo import Shapes
 
 import trackhooks
-from trackhooks import journal
-from trackhooks.crossing import ForeignModelError
+from trackhooks.hooks.views import ForeignModelError
+from trackhooks.storage import journal
 
 keras = pytest.importorskip("keras")
 

@@ -19,10 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trackhooks.delivery.registry import load
 from trackhooks.errors import InvalidValueError
 from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
-from trackhooks.tracker import State, load
-from trackhooks_integrations.csv import CSV
+from trackhooks.tracker import State
+from trackhooks_integrations.trackers.csv.tracker import CSV
 
 CREATED = 1_700_000_000.0
 

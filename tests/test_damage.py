@@ -19,13 +19,13 @@ import msgspec
 import pytest
 
 import trackhooks
-from trackhooks.cursor import Spec, cursors
-from trackhooks.delivery import deliver
-from trackhooks.ending import end_if_dead
+from trackhooks.delivery.catch_up import deliver
+from trackhooks.delivery.cursor import Spec, cursors
 from trackhooks.errors import DamagedFileError, TrackhooksError
-from trackhooks.folder import damaged_files, read_info
-from trackhooks.keeping import Keeper
-from trackhooks.locking import is_held
+from trackhooks.storage.checkpoints import DeliveredFiles
+from trackhooks.storage.locks import is_held
+from trackhooks.storage.lost_runs import end_if_dead
+from trackhooks.storage.run_folder import damaged_files, read_info
 
 TESTS = Path(__file__).parent
 DEADLINE_S = 300
@@ -135,7 +135,7 @@ def test_a_cursor_of_values_that_cannot_be_does_not_block_its_tracker(
 def test_what_was_kept_is_found_again_when_the_record_of_it_is_damaged(trained: Path, kind: str) -> None:
     DAMAGE[kind](trained / "delivery" / "files.json")
     (event,) = [event for event in trackhooks.journal.read(trained) if event.files]
-    Keeper(read_info(trained)).resolve(event)
+    DeliveredFiles(read_info(trained)).resolve(event)
     (file,) = event.files
     assert (trained / file.kept).read_bytes() == b"weights"
     assert not file.superseded

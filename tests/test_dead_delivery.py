@@ -14,9 +14,9 @@ import lines
 import pytest
 
 import trackhooks
-from trackhooks.cursor import Spec
-from trackhooks.delivery import deliver
-from trackhooks.folder import read_info
+from trackhooks.delivery.catch_up import deliver
+from trackhooks.delivery.cursor import Spec
+from trackhooks.storage.run_folder import read_info
 
 TESTS = Path(__file__).parent
 DEADLINE_S = 300
@@ -105,7 +105,7 @@ def test_a_delivery_process_that_is_killed_is_started_again(tmp_path: Path, mome
         "import sys; sys.executable = '/bin/true'",
         "import sys; sys.executable = '/nowhere/python'",
         "import sys; sys.executable = '/etc/passwd'",
-        "import trackhooks.process; trackhooks.process._BOOTSTRAP = 'import nothing_like_it'",
+        "import trackhooks.delivery.process; trackhooks.delivery.process._BOOTSTRAP = 'import nothing_like_it'",
     ],
     ids=[
         "killed each time",
@@ -155,7 +155,7 @@ class Leaving(lines.Lines):
 def test_a_tracker_that_exits_is_a_tracker_that_fails(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", Leaving(), dir=tmp_path) as run:
         run.log(x=1)
-        while not any(found.failures for found in trackhooks.cursor.cursors(run.path, "leaving")):
+        while not any(found.failures for found in trackhooks.delivery.cursor.cursors(run.path, "leaving")):
             time.sleep(0.05)
         assert not run.wait(0.1)
 
@@ -179,8 +179,8 @@ def test_what_a_thread_of_the_program_could_not_deliver_is_said(tmp_path: Path) 
     before = """
     import os
     os.environ["TRACKHOOKS_DELIVERY"] = "inline"
-    from trackhooks import following, session
-    session._EXIT_WAIT_S = 3.0
+    from trackhooks.session import process_end
+    process_end._EXIT_WAIT_S = 3.0
     import lines
     def flush(self):
         raise ConnectionError("down")

@@ -21,9 +21,9 @@ import psutil
 import pytest
 
 import trackhooks
-from trackhooks.cursor import Spec, cursors
-from trackhooks.delivery import deliver
-from trackhooks.folder import read_info
+from trackhooks.delivery.catch_up import deliver
+from trackhooks.delivery.cursor import Spec, cursors
+from trackhooks.storage.run_folder import read_info
 
 DEADLINE_S = 120
 """How long anything may take before a test gives up; no test measures time by it."""
@@ -554,14 +554,14 @@ def test_a_removed_folder_stops_nothing(tmp_path: Path) -> None:
 def test_a_program_whose_runs_were_removed_does_not_wait_for_their_trackers(tmp_path: Path) -> None:
     body = f"""
         import shutil, sys, time, trackhooks
-        from trackhooks import session
+        from trackhooks.session import process_end
         sys.path.append({str(TESTS)!r})
         with trackhooks.run(name="gone", **{{"lines:Lines": {{"slow": 10.0}}}}) as run:
             run.log(x=1)
         while not (run.path / "lines.jsonl").exists():
             time.sleep(0.05)
         shutil.rmtree(run.path)
-        print(session._deliverer().process_id)
+        print(process_end._deliverer().process_id)
     """
     done = subprocess.run(script(tmp_path, body), cwd=tmp_path, capture_output=True, text=True, check=True)
     delivery = psutil.Process(int(done.stdout))

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from trackhooks.reading.cli import main
-from trackhooks.tracker import ENTRY_POINTS
+from trackhooks.cli.main import main
+from trackhooks.delivery.registry import ENTRY_POINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {

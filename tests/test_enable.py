@@ -19,8 +19,8 @@ import pytest
 from keras_models import X, Y, events, infos, names, runs, sequential
 
 import trackhooks
-from trackhooks import open_runs
 from trackhooks.event import Event, RunInfo
+from trackhooks.recording import open_runs
 from trackhooks.tracker import State
 
 ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch"}
@@ -505,7 +505,7 @@ def test_it_works_under_pytest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [("train.py",), ("-m", "train")], ids=["script", "module"])
 def test_exec_records_a_program_that_knows_nothing_of_it(words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT + "\nprint(sys.argv[1:], __name__)")
-    command = "from trackhooks.reading.cli import main; main(prog_name='trackhooks')"
+    command = "from trackhooks.cli.main import main; main(prog_name='trackhooks')"
     said = run_python("", "-c", command, "exec", "--to", "csv", *words, "--epochs", "2", cwd=tmp_path)
     assert said == "['--epochs', '2'] __main__\n"
     (info,) = infos(tmp_path / "runs")
@@ -515,7 +515,7 @@ def test_exec_records_a_program_that_knows_nothing_of_it(words: tuple[str, ...],
 @pytest.mark.parametrize(("ending", "code"), [("1 / 0", 1), ("sys.exit(3)", 3)])
 def test_exec_ends_as_the_program_does(ending: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(f"import sys\n{ending}\n")
-    source = "from trackhooks.executing import execute; execute(['train.py'], delivery='off')"
+    source = "from trackhooks.cli.exec import execute; execute(['train.py'], delivery='off')"
     done = subprocess.run(
         [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -525,7 +525,7 @@ def test_exec_ends_as_the_program_does(ending: str, code: int, tmp_path: Path) -
 
 
 def test_exec_says_that_there_is_no_such_script() -> None:
-    from trackhooks.executing import execute
+    from trackhooks.cli.exec import execute
 
     with pytest.raises(trackhooks.InvalidValueError, match=r"'no\.py' is no script"):
         execute(["no.py"])

@@ -13,7 +13,7 @@ from ultralytics.engine.model import Model
 from yolo import SIZE, VERSION, Shapes
 
 import trackhooks
-from trackhooks import journal
+from trackhooks.storage import journal
 
 
 class FailureError(Exception):

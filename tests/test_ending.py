@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 import trackhooks
-from trackhooks import environment
-from trackhooks.cursor import Spec
-from trackhooks.delivery import deliver
-from trackhooks.ending import end_if_dead, status_of_silent
+from trackhooks.delivery.catch_up import deliver
+from trackhooks.delivery.cursor import Spec
 from trackhooks.event import RunInfo
-from trackhooks.folder import read_info, write_info
+from trackhooks.storage import processes
+from trackhooks.storage.lost_runs import end_if_dead, status_of_silent
+from trackhooks.storage.run_folder import read_info, write_info
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def test_a_status_that_a_full_disk_kept_out_of_the_folder_is_that_of_the_journal
     write_info(run.path, RunInfo(id=run.id, name=run.name, pid=ended_pid(), boot="", host="elsewhere"))
     info = end_if_dead(run.path)
     assert info.status == "running"  # another machine's run may go on
-    info.host = environment.host()
+    info.host = processes.host()
     write_info(run.path, info)
     assert (end_if_dead(run.path).status, read_info(run.path).reason) == ("failed", "why")
     assert statuses(run.path) == ["failed"]
@@ -93,7 +93,7 @@ def ended_pid() -> int:
     return process.pid
 
 
-HERE, BOOT = environment.host(), environment.boot_id()
+HERE, BOOT = processes.host(), processes.boot_id()
 NOW = time.time()
 
 

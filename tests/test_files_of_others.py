@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import trackhooks
-from trackhooks import folder
-from trackhooks.delivery import deliver
+from trackhooks.delivery.catch_up import deliver
 from trackhooks.errors import JournalError, TrackhooksWarning
 from trackhooks.event import File
-from trackhooks.keeping import copy, remove
-from trackhooks.loops import marker
-from trackhooks.session import Run
+from trackhooks.frameworks import resume_marker
+from trackhooks.session.run import Run
+from trackhooks.storage import run_folder
+from trackhooks.storage.checkpoints import copy, remove
 
 
 def recorded(home: Path, name: str = "a") -> Run:
@@ -31,27 +31,27 @@ def everything_in(path: Path) -> dict[str, bytes]:
 
 def text(content: str) -> Callable[[Path], None]:
     def occupy(place: Path) -> None:
-        (place / marker.NAME).write_text(content)
+        (place / resume_marker.NAME).write_text(content)
 
     return occupy
 
 
 def binary(place: Path) -> None:
-    (place / marker.NAME).write_bytes(b"\xff\xfe\0")
+    (place / resume_marker.NAME).write_bytes(b"\xff\xfe\0")
 
 
 def subfolder(place: Path) -> None:
-    (place / marker.NAME).mkdir()
-    (place / marker.NAME / "mine").write_text("mine")
+    (place / resume_marker.NAME).mkdir()
+    (place / resume_marker.NAME / "mine").write_text("mine")
 
 
 def link_to_a_file(place: Path) -> None:
     (place / "mine").write_text("mine")
-    (place / marker.NAME).symlink_to(place / "mine")
+    (place / resume_marker.NAME).symlink_to(place / "mine")
 
 
 def link_to_nothing(place: Path) -> None:
-    (place / marker.NAME).symlink_to(place / "nothing")
+    (place / resume_marker.NAME).symlink_to(place / "nothing")
 
 
 @pytest.mark.parametrize(
@@ -72,26 +72,26 @@ def test_a_file_that_is_named_like_the_note_next_to_checkpoints_stays(
     place = tmp_path / "checkpoints"
     place.mkdir()
     occupy(place)
-    before = everything_in(place), (place / marker.NAME).is_symlink()
+    before = everything_in(place), (place / resume_marker.NAME).is_symlink()
     run = recorded(tmp_path)
     with pytest.warns(TrackhooksWarning, match="stays as it is"):
-        marker.leave(place, run)
+        resume_marker.leave(place, run)
     run.close()
-    assert (everything_in(place), (place / marker.NAME).is_symlink()) == before
-    assert marker.find(place) is None
+    assert (everything_in(place), (place / resume_marker.NAME).is_symlink()) == before
+    assert resume_marker.find(place) is None
 
 
 def test_the_note_of_an_earlier_run_is_replaced_even_if_that_run_was_removed(tmp_path: Path) -> None:
     for name in ("a", "a longer name", "b"):
         run = recorded(tmp_path, name)
-        marker.leave(tmp_path, run)
+        resume_marker.leave(tmp_path, run)
         run.close()
-        assert marker.find(tmp_path) == run.path.absolute()
+        assert resume_marker.find(tmp_path) == run.path.absolute()
     remove(run.path)
     run = recorded(tmp_path, "c")
-    marker.leave(tmp_path, run)
+    resume_marker.leave(tmp_path, run)
     run.close()
-    assert marker.find(tmp_path) == run.path.absolute()
+    assert resume_marker.find(tmp_path) == run.path.absolute()
 
 
 # Runs
@@ -117,7 +117,7 @@ def test_a_folder_that_only_looks_like_a_run_cannot_be_resumed_and_stays_as_it_i
 ) -> None:
     place = tmp_path / "theirs"
     place.mkdir()
-    (place / folder.INFO).write_text(json.dumps({"id": "1", "name": "theirs", "owner": "somebody"}))
+    (place / run_folder.INFO).write_text(json.dumps({"id": "1", "name": "theirs", "owner": "somebody"}))
     if journal is not None:
         (place / "journal").write_bytes(journal)
     before = everything_in(place)
@@ -139,7 +139,7 @@ def test_a_run_from_elsewhere_cannot_name_files_outside_its_own(tmp_path: Path, 
             run._log({}, files=[File(str(mine), "model", "mine.pt", kept=kept)])
     assert deliver(run.path) == {}
     assert mine.read_text() == "mine"
-    assert folder.read_info(run.path).id == run.id
+    assert run_folder.read_info(run.path).id == run.id
 
 
 def test_of_a_link_in_a_runs_folder_only_the_link_is_removed(tmp_path: Path) -> None:

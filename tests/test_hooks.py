@@ -15,9 +15,10 @@ import pytest
 import torch
 
 import trackhooks
-from trackhooks import Callback, CallbackList, InvalidValueError, Run, Tracker, UnknownNameError, vocabulary
-from trackhooks.callback import History, ProgressBar
-from trackhooks.crossing import ModelView, TrainerView
+from trackhooks import Callback, CallbackList, InvalidValueError, Run, Tracker, UnknownNameError
+from trackhooks.hooks import vocabulary
+from trackhooks.hooks.builtin import History, ProgressBar
+from trackhooks.hooks.views import ModelView, TrainerView
 
 
 class Heard:

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackhooks import journal
 from trackhooks.errors import JournalError
 from trackhooks.event import Event, File, Graph, Histogram, Node, Table, Text
+from trackhooks.storage import journal
 
 HEADER = 16  # bytes
 

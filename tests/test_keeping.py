@@ -14,10 +14,10 @@ import pytest
 from backends import rows, sha256
 
 import trackhooks
-from trackhooks.delivery import deliver
+from trackhooks.delivery.catch_up import deliver
 from trackhooks.event import File
-from trackhooks.folder import read_info
-from trackhooks.keeping import Keeper, Policy
+from trackhooks.storage.checkpoints import DeliveredFiles, Policy
+from trackhooks.storage.run_folder import read_info
 
 
 def digest(content: str) -> str:
@@ -49,7 +49,7 @@ class Training:
 
     def files(self) -> list[File]:
         """Every file of the run, with what became of it."""
-        keeper, found = Keeper(read_info(self.run.path)), []
+        keeper, found = DeliveredFiles(read_info(self.run.path)), []
         for event in trackhooks.journal.read(self.run.path):
             if event.files:
                 keeper.resolve(event)

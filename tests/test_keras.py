@@ -18,9 +18,9 @@ from keras_models import LABELS, X, Y, batches, compiled, events, infos, names, 
 from torch.utils.data import DataLoader, TensorDataset
 
 import trackhooks
-from trackhooks import open_runs
 from trackhooks.event import Graph, Text
-from trackhooks.loops.ordering import InOrder
+from trackhooks.recording import open_runs
+from trackhooks_integrations.frameworks.keras.ordering import InOrder
 
 METHODS = ("fit", "evaluate", "predict", "save", "save_weights", "load_weights", "set_weights", "export")
 

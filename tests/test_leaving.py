@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trackhooks.loops.leaving import left_by_exception
+from trackhooks.loop.early_exit import left_by_exception
 
 seen: list[bool] = []
 """What each generator of a test found, in the order in which they were left."""

@@ -19,11 +19,11 @@ import pytest
 from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
 from mlflow_server import Server, SlowRelay
 
+from trackhooks.delivery.registry import load
 from trackhooks.errors import InvalidValueError, UnknownNameError
 from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
-from trackhooks.tracker import load
-from trackhooks_integrations.mlflow import MLflow
-from trackhooks_integrations.mlflow_names import legal
+from trackhooks_integrations.trackers.mlflow.names import legal
+from trackhooks_integrations.trackers.mlflow.tracker import MLflow
 
 LARGEST = 1.7976931348623157e308
 

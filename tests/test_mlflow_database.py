@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from feeding import Feeding, batch, run_info
 
-from trackhooks_integrations import mlflow_database
-from trackhooks_integrations.mlflow import MLflow
+from trackhooks_integrations.trackers.mlflow import sqlite_file
+from trackhooks_integrations.trackers.mlflow.tracker import MLflow
 
 OTHER_CLIENT = dedent("""
     import mlflow
@@ -66,7 +66,7 @@ STAGES: dict[str, Callable[[Path], bool]] = {
     "has opened the file": Path.exists,
     "has created the first tables": lambda database: "experiments" in tables(database),
     "is migrating the tables": lambda database: "logged_models" in tables(database),
-    "has created its experiment": lambda database: mlflow_database._is_complete(database),
+    "has created its experiment": lambda database: sqlite_file._is_complete(database),
 }
 
 
@@ -97,14 +97,14 @@ BOTH = {**OURS, "mine": {"theirs": {"loss": 0.5}}}
 @pytest.fixture
 def before_placing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
     """What is to happen between the end of building a database and its placement."""
-    place = mlflow_database._place
+    place = sqlite_file._place
 
     def happens(act: Callable[[], None]) -> None:
         def placed(new: Path, path: Path) -> None:
             act()
             place(new, path)
 
-        monkeypatch.setattr(mlflow_database, "_place", placed)
+        monkeypatch.setattr(sqlite_file, "_place", placed)
 
     return happens
 
@@ -160,13 +160,13 @@ def test_another_client_that_comes_once_ours_is_placed_uses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     others: list[OtherClient] = []
-    wait = mlflow_database._wait_until_complete
+    wait = sqlite_file._wait_until_complete
 
     def placed(path: Path) -> None:
         others.append(OtherClient(tmp_path))
         wait(path)
 
-    monkeypatch.setattr(mlflow_database, "_wait_until_complete", placed)
+    monkeypatch.setattr(sqlite_file, "_wait_until_complete", placed)
     deliver(tmp_path)
     others[0].finish()
     assert runs(tmp_path) == BOTH
@@ -204,7 +204,7 @@ def test_without_hard_links_a_new_database_is_the_same(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         copied = set(database.execute("SELECT type, name, sql FROM sqlite_master"))
-    built = mlflow_database._build(tmp_path / "other.db")
+    built = sqlite_file._build(tmp_path / "other.db")
     with closing(sqlite3.connect(built)) as database:
         assert copied == set(database.execute("SELECT type, name, sql FROM sqlite_master"))
 
@@ -223,7 +223,7 @@ def test_without_hard_links_the_database_of_another_client_is_kept_as_well(
 def test_an_empty_file_becomes_the_database_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_database, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(sqlite_file, "_PATIENCE_S", 0.2)
     database = tmp_path / "mlflow.db"
     database.touch()
     inode = database.stat().st_ino
@@ -235,7 +235,7 @@ def test_an_empty_file_becomes_the_database_in_its_place(
 def test_tables_of_another_program_in_the_file_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mlflow_database, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(sqlite_file, "_PATIENCE_S", 0.2)
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         database.execute("CREATE TABLE diary (entry)")
         database.execute("INSERT INTO diary VALUES ('dear')")
@@ -278,6 +278,6 @@ def test_only_our_own_unfinished_databases_are_removed(tmp_path: Path, name: str
     (tmp_path / name).write_text("mine")
     killed = tmp_path / f".mlflow.db.{'0' * 32}.new-journal"
     killed.touch()
-    mlflow_database._build(tmp_path / "mlflow.db")
+    sqlite_file._build(tmp_path / "mlflow.db")
     assert (tmp_path / name).read_text() == "mine"
     assert not killed.exists()

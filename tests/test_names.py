@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trackhooks
-from trackhooks import journal, names
+from trackhooks.hooks import metric_goals, metric_names
+from trackhooks.storage import journal
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,8 @@ from trackhooks import journal, names
     ],
 )
 def test_a_name_goes_under_its_prefix_unless_it_has_one(prefix: str, name: object, recorded: str) -> None:
-    assert names.prefixed(prefix, name) == recorded
-    assert names.Prefixed(prefix)[name] == recorded
+    assert metric_names.prefixed(prefix, name) == recorded
+    assert metric_names.Prefixed(prefix)[name] == recorded
 
 
 def test_a_name_that_is_no_text_is_recorded_as_one(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_a_name_that_is_no_text_is_recorded_as_one(tmp_path: Path) -> None:
 
 
 def test_names_that_are_remembered_do_not_fill_the_memory() -> None:
-    remembered = names.Prefixed("batch/")
+    remembered = metric_names.Prefixed("batch/")
     for index in range(50_000):
         assert remembered[f"x{index}"] == f"batch/x{index}"
     assert len(remembered) <= 10_000
@@ -47,11 +48,11 @@ def test_names_that_are_remembered_do_not_fill_the_memory() -> None:
 
 def test_only_what_the_validation_gave_is_recorded_as_validation() -> None:
     logs = {"loss": 1, "val_loss": 2, "val_gap": 3, "val_": 4, "learning_rate": 5}
-    assert names.from_keras_epoch(logs, {"loss"}) == {
+    assert metric_names.from_keras_epoch(logs, {"loss"}) == {
         "train/loss": 1, "val/loss": 2, "train/val_gap": 3, "train/val_": 4, "lr/0": 5,
     }  # fmt: skip
-    assert names.from_keras_epoch({"val_loss": 2}, set()) == {"train/val_loss": 2}
-    assert names.from_keras_epoch({"val_val_x": 2}, {"val_x"}) == {"val/val_x": 2}
+    assert metric_names.from_keras_epoch({"val_loss": 2}, set()) == {"train/val_loss": 2}
+    assert metric_names.from_keras_epoch({"val_val_x": 2}, {"val_x"}) == {"val/val_x": 2}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_only_what_the_validation_gave_is_recorded_as_validation() -> None:
     ],
 )
 def test_a_recorded_name_in_the_words_of_keras(hook: str, recorded: str, in_keras: str) -> None:
-    assert names.to_keras(hook, {recorded: 1}) == {in_keras: 1}
+    assert metric_names.to_keras(hook, {recorded: 1}) == {in_keras: 1}
 
 
 WORDS = st.from_regex(r"(val_)?[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
@@ -84,7 +85,7 @@ WORDS = st.from_regex(r"(val_)?[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
 def test_the_logs_of_an_epoch_come_back_to_keras_as_they_were(
     logs: dict[str, int], validated: set[str]
 ) -> None:
-    assert names.to_keras("on_fit_epoch_end", names.from_keras_epoch(logs, validated)) == logs
+    assert metric_names.to_keras("on_fit_epoch_end", metric_names.from_keras_epoch(logs, validated)) == logs
 
 
 @pytest.mark.parametrize(
@@ -97,9 +98,9 @@ def test_the_logs_of_an_epoch_come_back_to_keras_as_they_were(
     ],
 )  # fmt: skip
 def test_of_losses_and_errors_less_is_better(name: str) -> None:
-    assert names.lower_is_better(name)
-    assert names.better(name, 1.0, 2.0)
-    assert not names.better(name, 2.0, 1.0)
+    assert metric_goals.lower_is_better(name)
+    assert metric_goals.better(name, 1.0, 2.0)
+    assert not metric_goals.better(name, 2.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -111,15 +112,17 @@ def test_of_losses_and_errors_less_is_better(name: str) -> None:
     ],
 )  # fmt: skip
 def test_of_anything_else_more_is_better(name: str) -> None:
-    assert not names.lower_is_better(name)
-    assert names.better(name, 2.0, 1.0)
-    assert not names.better(name, 1.0, 2.0)
+    assert not metric_goals.lower_is_better(name)
+    assert metric_goals.better(name, 2.0, 1.0)
+    assert not metric_goals.better(name, 1.0, 2.0)
 
 
 def test_nan_is_never_better_and_anything_is_better_than_nan() -> None:
     for name in ("loss", "accuracy"):
-        assert not names.better(name, math.nan, 1.0)
-        assert not names.better(name, math.nan, math.nan)
-        assert names.better(name, 1.0, math.nan)
-        assert names.better(name, -math.inf, math.inf) != names.better(name, math.inf, -math.inf)
-        assert not names.better(name, 1.0, 1.0)
+        assert not metric_goals.better(name, math.nan, 1.0)
+        assert not metric_goals.better(name, math.nan, math.nan)
+        assert metric_goals.better(name, 1.0, math.nan)
+        assert metric_goals.better(name, -math.inf, math.inf) != metric_goals.better(
+            name, math.inf, -math.inf
+        )
+        assert not metric_goals.better(name, 1.0, 1.0)

@@ -18,7 +18,7 @@ import pytest
 
 import trackhooks
 from trackhooks.errors import Notices, say, warn
-from trackhooks.folder import read_info
+from trackhooks.storage.run_folder import read_info
 
 TESTS = Path(__file__).parent
 DEADLINE_S = 300

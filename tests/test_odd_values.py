@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from odd_values import ODD, UNREADABLE, Endless, Pydantic, RaisesByItem, refuse
 
 import trackhooks
-from trackhooks import InvalidValueError, Run, TrackhooksError, TrackhooksWarning, folder, journal, open_runs
+from trackhooks import InvalidValueError, Run, TrackhooksError, TrackhooksWarning
 from trackhooks.event import FINAL, Event, File, Text
+from trackhooks.recording import open_runs
+from trackhooks.storage import journal, run_folder
 
 Call = Callable[[Run, Any], Any]
 
@@ -163,7 +165,7 @@ def check_readable(run: Run) -> list[Event]:
     assert [event.index for event in events] == list(range(len(events)))
     assert max([abs(event.step) for event in events] + [abs(event.epoch) for event in events]) < 2**63
     assert next(event.status for event in reversed(events) if event.status) in FINAL
-    assert folder.read_info(run.path).status in FINAL
+    assert run_folder.read_info(run.path).status in FINAL
     return events
 
 
@@ -268,8 +270,8 @@ def test_an_unreadable_parameter_of_a_strict_run_is_an_error_and_leaves_no_open_
     with pytest.raises(InvalidValueError, match="could not be read: RefusalError"):
         trackhooks.run(dir=tmp_path, delivery="off", strict=True, params={"cfg": RaisesByItem()})
     assert not open_runs.every()
-    (path,) = folder.paths(tmp_path)
-    assert folder.read_info(path).status == "failed"
+    (path,) = run_folder.paths(tmp_path)
+    assert run_folder.read_info(path).status == "failed"
 
 
 class Interrupts:

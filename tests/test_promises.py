@@ -12,8 +12,8 @@ import backends
 import pytest
 from mlflow_server import Server
 
+from trackhooks.delivery.registry import ENTRY_POINTS
 from trackhooks.testing import ABILITIES, TrackerPromises
-from trackhooks.tracker import ENTRY_POINTS
 
 
 class TestCSV(TrackerPromises):

@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 
 import trackhooks
-from trackhooks import journal
 from trackhooks.event import Event
-from trackhooks.folder import read_info, write_info
 from trackhooks.reading.summary import RunSummary, summarize
 from trackhooks.reading.table import as_text
+from trackhooks.storage import journal
+from trackhooks.storage.run_folder import read_info, write_info
 
 DEADLINE_S = 120
 

@@ -27,18 +27,12 @@ import torch
 from PIL import Image
 
 import trackhooks
-from trackhooks import (
-    InvalidValueError,
-    JournalError,
-    Run,
-    TrackhooksError,
-    TrackhooksWarning,
-    environment,
-    folder,
-    media,
-)
+from trackhooks import InvalidValueError, JournalError, Run, TrackhooksError, TrackhooksWarning
 from trackhooks.event import Event, Histogram, Table, Text
-from trackhooks.values import Snapshot
+from trackhooks.recording import environment
+from trackhooks.storage import processes, run_folder
+from trackhooks.values import media
+from trackhooks.values.numbers import Snapshot
 
 mpl.use("Agg")
 
@@ -70,7 +64,7 @@ def test_a_run_is_a_folder_with_a_run_json_and_a_journal(run: Run, tmp_path: Pat
         if "status" in known
         else True
     )
-    assert folder.read_info(run.path).id == run.id
+    assert run_folder.read_info(run.path).id == run.id
 
 
 def test_a_run_without_a_name_gets_a_readable_one(tmp_path: Path) -> None:
@@ -97,7 +91,7 @@ def test_any_text_may_be_a_name(tmp_path: Path, name: str, folder_name: str) -> 
     ) as run:
         assert run.name == run.path.name == folder_name
     assert run.path.parent == tmp_path
-    assert folder.read_info(run.path).status == "finished"
+    assert run_folder.read_info(run.path).status == "finished"
 
 
 RACE = """
@@ -115,7 +109,7 @@ def test_eight_processes_that_start_runs_at_once_never_share_a_folder(tmp_path: 
     ]
     names = [name for racer in racers for name in racer.communicate()[0].split()]
     assert len(names) == len(set(names)) == 80
-    assert {path.name for path in folder.paths(tmp_path)} == set(names)
+    assert {path.name for path in run_folder.paths(tmp_path)} == set(names)
 
 
 def test_the_identity_is_what_the_user_said(tmp_path: Path) -> None:
@@ -135,7 +129,7 @@ def test_run_json_is_replaced_atomically_and_readable_for_everyone(run: Run) -> 
     def read() -> None:
         while not done.is_set():
             try:
-                folder.read_info(run.path)
+                run_folder.read_info(run.path)
             except TrackhooksError as error:
                 failed.append(error)
 
@@ -143,7 +137,7 @@ def test_run_json_is_replaced_atomically_and_readable_for_everyone(run: Run) -> 
     reader.start()
     for number in range(300):
         run.info.notes = "x" * (number * 37 % 5000)
-        folder.write_info(run.path, run.info)
+        run_folder.write_info(run.path, run.info)
     done.set()
     reader.join()
     assert failed == []
@@ -155,15 +149,15 @@ def test_run_json_is_replaced_atomically_and_readable_for_everyone(run: Run) -> 
 def test_a_run_json_that_is_none_is_an_error_with_its_path(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(TrackhooksError, match=re.escape(str(tmp_path / "run.json"))):
-        folder.read_info(tmp_path)
+        run_folder.read_info(tmp_path)
 
 
 def test_a_folder_that_is_no_run_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(TrackhooksError, match=r"no run\. A run is a folder with a run\.json"):
-        folder.read_info(tmp_path)
+        run_folder.read_info(tmp_path)
     with pytest.raises(TrackhooksError, match="no run"):
         trackhooks.run(resume=tmp_path / "nothing", delivery="off")
-    assert list(folder.paths(tmp_path / "nothing")) == []
+    assert list(run_folder.paths(tmp_path / "nothing")) == []
 
 
 # --- Numbers
@@ -765,7 +759,7 @@ def test_the_program_and_its_packages_are_captured(repository: Path) -> None:
     assert found["package/trackhooks"] == environment.own_version()
     assert "package/torch" not in found  # what the program has not imported by then is not its environment
     assert "package/torch" in environment.capture()
-    assert found["host"] == environment.host()
+    assert found["host"] == processes.host()
     assert found["cpus"] == os.cpu_count()
 
 
@@ -985,7 +979,7 @@ def test_a_callback_that_raises_at_the_end_does_not_keep_the_run_open(tmp_path: 
             run.add_callback(hook, fail)
             for _ in run.train(range(1)):
                 run.log(loss=1.0)
-        assert run.status == folder.read_info(run.path).status == status
+        assert run.status == run_folder.read_info(run.path).status == status
         assert not run.records
         assert events(run)[-1].status == status
 
@@ -1079,7 +1073,7 @@ def test_a_run_that_is_resumed_goes_on_where_it_was(tmp_path: Path) -> None:
         run.log(a=1.0)
         run.log(a=2.0)
     with trackhooks.run(resume=run.path, tags=["b"], delivery="off") as again:
-        assert folder.read_info(run.path).status == "running"
+        assert run_folder.read_info(run.path).status == "running"
         again.log(a=3.0)
     assert (again.id, again.name, again.path) == (run.id, run.name, run.path)
     known = info(run)
@@ -1124,7 +1118,7 @@ def test_a_run_goes_on_after_its_end_with_the_status_that_it_then_has(tmp_path: 
         run.log(loss=1.0)
     assert run.status == "finished"
     for _ in run.epochs(1):
-        assert folder.read_info(run.path).status == "running"
+        assert run_folder.read_info(run.path).status == "running"
     run.close("failed", "later")
     assert (info(run)["status"], info(run)["reason"]) == ("failed", "later")
     assert [event.status for event in events(run) if event.status] == ["finished", "running", "failed"]

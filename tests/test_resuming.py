@@ -20,7 +20,7 @@ from backends import BACKENDS
 
 import trackhooks
 from trackhooks.event import Event
-from trackhooks.folder import read_info
+from trackhooks.storage.run_folder import read_info
 from trackhooks.testing import Seen
 
 pytestmark = pytest.mark.slow

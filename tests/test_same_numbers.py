@@ -13,8 +13,8 @@ from delivered import Delivered
 
 from trackhooks.event import Event, Histogram, Text
 from trackhooks.testing import Seen
+from trackhooks.testing.trial import plain
 from trackhooks.tracker import axis_of
-from trackhooks.trial import plain
 
 pytestmark = [
     pytest.mark.slow,

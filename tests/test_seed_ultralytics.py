@@ -269,7 +269,7 @@ def test_every_callback_of_the_page_gets_its_object(kind: str, hook: str) -> Non
 def test_the_page_and_ultralytics_and_the_registry_have_the_same_hooks() -> None:
     from ultralytics.utils.callbacks.base import default_callbacks
 
-    from trackhooks.vocabulary import BY_NAME
+    from trackhooks.hooks.vocabulary import BY_NAME
 
     page = {hook for hooks in PAGE.values() for hook in hooks.split()}
     assert page == set(BY_NAME) == set(default_callbacks)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import trackhooks
-from trackhooks.ending import end_if_dead
-from trackhooks.folder import read_info
+from trackhooks.storage.lost_runs import end_if_dead
+from trackhooks.storage.run_folder import read_info
 
 UNTOLD = "the process ended without closing the run"
 INSIDE = "the process ended inside of the training"

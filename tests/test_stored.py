@@ -14,10 +14,10 @@ import pytest
 from delivered import Delivered
 from places import PLACES, Fact, facts, kinds
 
+from trackhooks.delivery.registry import ENTRY_POINTS
 from trackhooks.event import Event
-from trackhooks.folder import read_info
-from trackhooks.tracker import ENTRY_POINTS
-from trackhooks.vocabulary import BY_NAME
+from trackhooks.hooks.vocabulary import BY_NAME
+from trackhooks.storage.run_folder import read_info
 
 FROM_TORCH = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"

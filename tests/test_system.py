@@ -19,11 +19,11 @@ import psutil
 import pytest
 
 import trackhooks
-from trackhooks import journal
-from trackhooks.cursor import Spec, cursors
-from trackhooks.delivery import deliver
+from trackhooks.delivery.catch_up import deliver
+from trackhooks.delivery.cursor import Spec, cursors
+from trackhooks.delivery.system_meter import Meter
 from trackhooks.event import Event
-from trackhooks.measuring import Meter
+from trackhooks.storage import journal
 
 DEADLINE_S = 120
 """How long anything may take before a test gives up; no test measures time by it."""

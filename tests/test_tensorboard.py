@@ -21,10 +21,11 @@ from typing import Any
 
 import pytest
 
+from trackhooks.delivery.registry import load
 from trackhooks.errors import InvalidValueError
 from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Scalar, Table, Text
-from trackhooks.tracker import State, load
-from trackhooks_integrations.tensorboard import TensorBoard
+from trackhooks.tracker import State
+from trackhooks_integrations.trackers.tensorboard.tracker import TensorBoard
 
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 
@@ -590,7 +591,7 @@ def test_the_run_is_described_with_its_notes_tags_and_environment(tmp_path: Path
 def test_records_are_framed_as_tensorboards_own_writer_does_it() -> None:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
-    from trackhooks_integrations.event_files import framed
+    from trackhooks_integrations.trackers.tensorboard.event_files import framed
 
     for data in (b"", b"x", bytes(range(256)) * 40):
         written = BytesIO()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from trackhooks import tracker
+from trackhooks.delivery import registry
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen, TrackerPromises
 
@@ -26,7 +26,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_found_by_its_entry_point() -> None:
-    assert tracker.find("labbook").__module__ == "labbook"
+    assert registry.find("labbook").__module__ == "labbook"
     assert importlib.metadata.distribution("labbook").version == "1.0"
 
 

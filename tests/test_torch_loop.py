@@ -24,10 +24,11 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import trackhooks
-from trackhooks import Callback, InvalidValueError, Run, TrackhooksWarning, vocabulary
+from trackhooks import Callback, InvalidValueError, Run, TrackhooksWarning
 from trackhooks.event import Event, Graph, Histogram, Text
-from trackhooks.loops.batches import samples
-from trackhooks.values import Snapshot
+from trackhooks.hooks import vocabulary
+from trackhooks.loop.batches import samples
+from trackhooks.values.numbers import Snapshot
 
 # --- What the tests share
 

@@ -16,7 +16,7 @@ from ultralytics import YOLO
 from yolo import SIZE, VERSION, Shapes
 
 import trackhooks
-from trackhooks.vocabulary import BY_NAME
+from trackhooks.hooks.vocabulary import BY_NAME
 
 Step = tuple[str, str, Any, tuple[str, ...]]
 Mode = Callable[[Shapes, Any, Any], Any]

@@ -17,17 +17,10 @@ from typing import Any
 import pytest
 
 import trackhooks
-from trackhooks import (
-    Event,
-    InvalidValueError,
-    MissingPackageError,
-    Run,
-    Tracker,
-    UnknownNameError,
-    tracker,
-    vocabulary,
-)
+from trackhooks import Event, InvalidValueError, MissingPackageError, Run, Tracker, UnknownNameError
+from trackhooks.delivery import registry
 from trackhooks.event import File, Graph, Histogram, Media, RunInfo, Scalar, Table, Text
+from trackhooks.hooks import vocabulary
 from trackhooks.tracker import Axis, EpochMetrics, axis_of
 
 
@@ -196,7 +189,7 @@ def test_a_base_that_is_no_tracker_may_bring_hooks() -> None:
         made.handle(Event("on_fit_epoch_end", 0, 0.0))
         made.handle(Event("on_train_batch_start", 0, 0.0))
         assert made.calls == [(called,), ("begin",)]
-        assert made.wants == {"on_train_batch_start"}
+        assert made.extra_hooks == {"on_train_batch_start"}
 
     class Misspelt:
         def on_epoch_ends(self, event: Event) -> None:
@@ -283,13 +276,13 @@ def test_hooks_that_are_not_journaled_are_wanted_by_whoever_overrides_them(tmp_p
         def on_before_zero_grad(self, event: Event) -> None:
             pass
 
-    assert Verbs.wants == frozenset()
-    assert Wants.wants == {"optimizer_step", "on_val_batch_start"}
-    assert More.wants == {"optimizer_step", "on_val_batch_start", "on_before_zero_grad"}
+    assert Verbs.extra_hooks == frozenset()
+    assert Wants.extra_hooks == {"optimizer_step", "on_val_batch_start"}
+    assert More.extra_hooks == {"optimizer_step", "on_val_batch_start", "on_before_zero_grad"}
     with trackhooks.run(More(), dir=tmp_path, delivery="off") as run:
         fire_all(run)
     hooks = {event.hook for event in trackhooks.journal.read(run.path)}
-    assert More.wants <= hooks
+    assert More.extra_hooks <= hooks
     assert "on_train_batch_start" not in hooks
 
 
@@ -348,17 +341,17 @@ def test_a_tracker_gets_an_epochs_metrics_once_though_it_calls_no_super() -> Non
 
 def test_the_bundled_ones_are_found_by_their_entry_points() -> None:
     for name in ("csv", "tensorboard", "mlflow", "wandb"):
-        assert tracker.find(name).name == name
-        assert tracker.exists(name)
-    assert set(tracker.entry_points()) >= {"csv", "tensorboard", "mlflow", "wandb"}
-    assert not tracker.exists("nothing")
+        assert registry.find(name).name == name
+        assert registry.exists(name)
+    assert set(registry.entry_points()) >= {"csv", "tensorboard", "mlflow", "wandb"}
+    assert not registry.exists("nothing")
 
 
 def test_one_may_be_found_by_module_and_class() -> None:
-    made = tracker.load("tests_of_tracker:Mine", channel="general")
+    made = registry.load("tests_of_tracker:Mine", channel="general")
     assert isinstance(made, Tracker)
     assert vars(made) == {"channel": "general"}
-    assert tracker.exists("tests_of_tracker:Mine")
+    assert registry.exists("tests_of_tracker:Mine")
 
 
 @pytest.fixture(autouse=True)
@@ -403,7 +396,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 def test_an_unknown_tracker_is_an_error_with_the_nearest(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(UnknownNameError, match=message):
-        tracker.load(name)
+        registry.load(name)
     if name:
         with pytest.raises(UnknownNameError, match=message):
             trackhooks.run(name, dir=tmp_path / "runs", delivery="off")
@@ -412,7 +405,7 @@ def test_an_unknown_tracker_is_an_error_with_the_nearest(tmp_path: Path, name: s
 
 def test_what_is_no_tracker_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match=r"not a subclass of trackhooks\.Tracker"):
-        tracker.load("tests_of_tracker:No")
+        registry.load("tests_of_tracker:No")
     for wrong, message in ((Verbs, r"Pass an object of it: Verbs\(\)"), (3, "3 is no tracker")):
         with pytest.raises(InvalidValueError, match=message):
             trackhooks.run(wrong, dir=tmp_path, delivery="off")  # type: ignore[arg-type]
@@ -420,19 +413,19 @@ def test_what_is_no_tracker_is_refused(tmp_path: Path) -> None:
 
 def test_a_module_that_fails_itself_is_not_called_unknown() -> None:
     with pytest.raises(ModuleNotFoundError, match="surely_not_installed") as caught:
-        tracker.load("tests_of_broken:Mine")
+        registry.load("tests_of_broken:Mine")
     assert not isinstance(caught.value, trackhooks.TrackhooksError)
 
 
 def test_an_unknown_option_is_an_error_with_the_nearest_and_all_that_are_accepted(tmp_path: Path) -> None:
     message = r"unknown option 'chanel'\. Did you mean 'channel'\? It accepts: channel, limit, every\."
     with pytest.raises(UnknownNameError, match=message):
-        tracker.load("tests_of_tracker:Mine", chanel="general")
+        registry.load("tests_of_tracker:Mine", chanel="general")
     with pytest.raises(
         UnknownNameError, match=r"tracker 'csv': unknown option 'directory'.* It accepts: .*every\."
     ):
         trackhooks.run(csv={"directory": "tables"}, dir=tmp_path, delivery="off")
-    made = tracker.load("tests_of_tracker:Takes", anything=1)
+    made = registry.load("tests_of_tracker:Takes", anything=1)
     assert vars(made) == {"options": {"anything": 1}}
 
 
@@ -440,7 +433,7 @@ def test_a_missing_package_is_an_error_with_the_line_that_installs_it() -> None:
     with pytest.raises(
         MissingPackageError, match=r"'surely_not_installed', .* Run: pip install 'surely\[all\]'"
     ) as caught:
-        tracker.load("tests_of_tracker:Other")
+        registry.load("tests_of_tracker:Other")
     assert isinstance(caught.value, ImportError)
     assert caught.value.name == "surely_not_installed"
 

@@ -17,9 +17,9 @@ import torch
 from yolo import VERSION, Shapes
 
 import trackhooks
-from trackhooks import journal
-from trackhooks.delivery import deliver
+from trackhooks.delivery.catch_up import deliver
 from trackhooks.event import Event, File, Table, Text
+from trackhooks.storage import journal
 
 LOSSES = {"box_loss", "cls_loss", "dfl_loss"}
 METRICS = {"metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)"}

@@ -28,8 +28,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._pytree import tree_map
 
-from trackhooks import values
 from trackhooks.errors import InvalidValueError, TrackhooksWarning
+from trackhooks.values import numbers, params
 
 REAL_NUMPY = [np.dtype(code) for code in "?" + np.typecodes["AllInteger"] + np.typecodes["Float"]]
 REAL_TORCH = [
@@ -75,7 +75,7 @@ class GivesNumPy:
     ids=lambda value: type(value).__name__,
 )
 def test_a_scalar_of_any_library_becomes_a_float(value: Any) -> None:
-    found = values.number(value)
+    found = numbers.number(value)
     assert type(found) is float
     assert found == 1.0
 
@@ -85,7 +85,7 @@ def test_a_scalar_of_any_library_becomes_a_float(value: Any) -> None:
 def test_numpy_of_every_real_dtype_becomes_a_float(dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     array = np.ones(shape, dtype)
     for value in (array, dtype.type(1)):
-        found = values.number(value)
+        found = numbers.number(value)
         assert type(found) is float
         assert found == 1.0
 
@@ -93,7 +93,7 @@ def test_numpy_of_every_real_dtype_becomes_a_float(dtype: np.dtype[Any], shape: 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)], ids=str)
 @pytest.mark.parametrize("dtype", REAL_TORCH, ids=str)
 def test_torch_of_every_real_dtype_becomes_a_float(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    found = values.number(torch.ones(shape).to(dtype))
+    found = numbers.number(torch.ones(shape).to(dtype))
     assert type(found) is float
     assert found == 1.0
 
@@ -101,24 +101,24 @@ def test_torch_of_every_real_dtype_becomes_a_float(dtype: torch.dtype, shape: tu
 @pytest.mark.parametrize("dtype", REAL_JAX)
 def test_jax_of_every_real_dtype_becomes_a_float(dtype: str) -> None:
     for value in (jnp.ones((), dtype), jnp.ones((1,), dtype), jnp.ones((), dtype).item()):
-        assert values.number(value) == 1.0
+        assert numbers.number(value) == 1.0
 
 
 def test_a_tensor_that_takes_part_in_a_gradient_becomes_a_float() -> None:
     weight = torch.ones(3, requires_grad=True)
-    assert values.number((weight * 2).sum()) == 6.0
-    assert values.number(torch.nn.Parameter(torch.tensor([0.5]))) == 0.5
-    assert values.number(torch.tensor([[1.0]]).to_sparse()) == 1.0
+    assert numbers.number((weight * 2).sum()) == 6.0
+    assert numbers.number(torch.nn.Parameter(torch.tensor([0.5]))) == 0.5
+    assert numbers.number(torch.tensor([[1.0]]).to_sparse()) == 1.0
 
 
 @pytest.mark.parametrize("make", [float, np.float32, torch.tensor, jnp.float32, Decimal, keras.Variable])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_nan_and_the_infinities_are_numbers(make: Callable[[float], Any], value: float) -> None:
-    assert repr(values.number(make(value))) == repr(value)
+    assert repr(numbers.number(make(value))) == repr(value)
 
 
 def test_what_a_keras_optimizer_holds_becomes_a_float() -> None:
-    assert values.number(keras.optimizers.Adam(0.5).learning_rate) == 0.5
+    assert numbers.number(keras.optimizers.Adam(0.5).learning_rate) == 0.5
 
 
 class Raises:
@@ -143,7 +143,7 @@ def traced() -> str:
 
 def refusal(value: Any) -> str:
     with pytest.raises(InvalidValueError) as caught:
-        values.number(value)
+        numbers.number(value)
     return str(caught.value)
 
 
@@ -206,7 +206,7 @@ def test_a_value_that_is_not_there_yet_is_refused() -> None:
 
 
 def test_the_rest_is_kept_when_a_value_is_refused() -> None:
-    accepted, refused = values.numbers(
+    accepted, refused = numbers.split_numbers(
         {"loss": torch.tensor(0.5), "name": "resnet", "f1": np.ones(2), "n": 1}
     )
     assert accepted == {"loss": 0.5, "n": 1.0}
@@ -214,7 +214,7 @@ def test_the_rest_is_kept_when_a_value_is_refused() -> None:
 
 
 def test_nested_values_are_named_by_their_path() -> None:
-    accepted, refused = values.numbers(
+    accepted, refused = numbers.split_numbers(
         {"val": {"loss": 1, "iou": {"cat": 0.5}}, 3: {(1, 2): 4}, Level.HIGH: 5}
     )
     assert accepted == {"val/loss": 1.0, "val/iou/cat": 0.5, "3/(1, 2)": 4.0, str(Level.HIGH): 5.0}
@@ -224,7 +224,7 @@ def test_nested_values_are_named_by_their_path() -> None:
 def test_what_contains_itself_is_refused_where_it_does() -> None:
     metrics: dict[str, Any] = {"loss": 1.0}
     metrics["again"] = {"loss": 2.0, "all": metrics}
-    accepted, refused = values.numbers(metrics)
+    accepted, refused = numbers.split_numbers(metrics)
     assert accepted == {"loss": 1.0, "again/loss": 2.0}
     assert refused == {"again/all": "a value of type dict, not a number"}
 
@@ -269,13 +269,13 @@ def done() -> Iterator[list[str]]:
     OnAccelerator.done.clear()
 
 
-def accumulated(total: torch.Tensor) -> list[values.Snapshot]:
+def accumulated(total: torch.Tensor) -> list[numbers.Snapshot]:
     """What a loop passes that adds to one tensor in place."""
     held = []
     for _ in range(3):
         total += 1
-        snapshot = values.number(total)
-        assert isinstance(snapshot, values.Snapshot)
+        snapshot = numbers.number(total)
+        assert isinstance(snapshot, numbers.Snapshot)
         held.append(snapshot)
     return held
 
@@ -283,13 +283,13 @@ def accumulated(total: torch.Tensor) -> list[values.Snapshot]:
 def test_a_value_on_an_accelerator_is_kept_as_it_was_and_not_waited_for(done: list[str]) -> None:
     held = accumulated(OnAccelerator(torch.zeros(())))
     assert set(done) == {"aten.add_.Tensor", "aten.detach.default", "aten.clone.default"}
-    assert values.to_host(held) == [1.0, 2.0, 3.0]
+    assert numbers.to_host(held) == [1.0, 2.0, 3.0]
 
 
 def test_values_on_an_accelerator_come_in_one_transfer_whatever_their_dtypes(done: list[str]) -> None:
     given = [OnAccelerator(torch.full((1,), 2).to(dtype)) for dtype in REAL_TORCH]
-    held = [values.number(tensor) for tensor in [*given, OnAccelerator(torch.tensor(2**40 + 1))]]
-    found = values.to_host(one for one in held if isinstance(one, values.Snapshot))
+    held = [numbers.number(tensor) for tensor in [*given, OnAccelerator(torch.tensor(2**40 + 1))]]
+    found = numbers.to_host(one for one in held if isinstance(one, numbers.Snapshot))
     assert found == [1.0] + [2.0] * (len(REAL_TORCH) - 1) + [2.0**40 + 1]
     assert done.count("aten._to_copy.default") == 1
     assert not any("_local_scalar_dense" in operation for operation in done)
@@ -309,14 +309,16 @@ def test_values_of_several_devices_come_back_in_order() -> None:
         jnp.int32(4),
         torch.tensor(True),
     ]
-    assert values.to_host(map(values.Snapshot, given)) == [1.0, 2.0, 3.0, 4.0, 1.0]
+    assert numbers.to_host(map(numbers.Snapshot, given)) == [1.0, 2.0, 3.0, 4.0, 1.0]
 
 
 def test_a_value_that_its_device_does_not_give_is_nan_and_costs_no_other() -> None:
     gone = jnp.ones(())
     gone.delete()
     with pytest.warns(TrackhooksWarning, match=r"could not be read: RuntimeError: .* It is recorded as NaN"):
-        found = values.to_host(map(values.Snapshot, [jnp.float32(1), gone, jnp.float32(3), torch.tensor(4)]))
+        found = numbers.to_host(
+            map(numbers.Snapshot, [jnp.float32(1), gone, jnp.float32(3), torch.tensor(4)])
+        )
     assert repr(found) == "[1.0, nan, 3.0, 4.0]"
 
 
@@ -324,10 +326,10 @@ def test_a_value_that_its_device_does_not_give_is_nan_and_costs_no_other() -> No
 def test_values_on_a_gpu_are_kept_as_they_were_and_come_in_order() -> None:
     held = accumulated(torch.zeros((), device="cuda"))
     for dtype in REAL_TORCH:
-        snapshot = values.number(torch.ones(1, device="cuda").to(dtype))
-        assert isinstance(snapshot, values.Snapshot)
+        snapshot = numbers.number(torch.ones(1, device="cuda").to(dtype))
+        assert isinstance(snapshot, numbers.Snapshot)
         held.append(snapshot)
-    assert values.to_host(held) == [1.0, 2.0, 3.0] + [1.0] * len(REAL_TORCH)
+    assert numbers.to_host(held) == [1.0, 2.0, 3.0] + [1.0] * len(REAL_TORCH)
 
 
 # Parameters
@@ -408,7 +410,7 @@ def a_function(*_: int, **__: str) -> None:
     ids=lambda value: type(value).__name__,
 )
 def test_a_parameter_is_recorded_as_what_people_compare_by(value: Any, recorded: Any) -> None:
-    found = values.params({"p": value})["p"]
+    found = params.flat_params({"p": value})["p"]
     assert type(found) is type(recorded)
     assert found == recorded
 
@@ -425,18 +427,18 @@ def test_a_parameter_is_recorded_as_what_people_compare_by(value: Any, recorded:
     ids=lambda value: type(value).__name__,
 )
 def test_whatever_has_fields_gives_parameters(given_as: Any) -> None:
-    assert values.params(given_as) == {"lr": 0.1, "layers/hidden": 8}
+    assert params.flat_params(given_as) == {"lr": 0.1, "layers/hidden": 8}
 
 
 @pytest.mark.parametrize("given_as", ["lr=0.1", [("lr", 0.1)], None, Config])
 def test_what_has_no_fields_is_refused_with_what_is_needed(given_as: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"must be a mapping, a dataclass, a namespace"):
-        values.params(given_as)
+        params.flat_params(given_as)
 
 
 def test_secrets_are_redacted_wherever_they_stand() -> None:
     key = "hf_" + "a" * 30
-    found = values.params(
+    found = params.flat_params(
         {
             "hf_token": "abc",
             "max_tokens": 5,
@@ -466,7 +468,7 @@ def test_what_contains_itself_or_grows_without_bounds_is_cut_off() -> None:
     deep: Any = 0
     for _ in range(5000):
         deep = {"d": deep}
-    found = values.params(
+    found = params.flat_params(
         {"itself": itself, "mapping": mapping, "doubled": doubled, "deep": deep, "long": [0] * 10**6}
     )
     assert found["mapping/a"] == 1
@@ -478,7 +480,7 @@ def test_what_contains_itself_or_grows_without_bounds_is_cut_off() -> None:
 
 def test_thousands_of_parameters_and_a_huge_one_are_kept() -> None:
     given_as = {f"p{index}": index for index in range(5000)} | {"text": "x" * 5_000_000}
-    assert values.params(given_as) == given_as
+    assert params.flat_params(given_as) == given_as
 
 
 KEYS = st.text(st.characters()) | st.integers() | st.none()
@@ -502,17 +504,17 @@ ANYTHING = st.recursive(
 
 @given(st.dictionaries(KEYS, ANYTHING, max_size=4))
 def test_anything_becomes_parameters_that_can_be_stored(given_as: dict[Any, Any]) -> None:
-    found = values.params(given_as)
+    found = params.flat_params(given_as)
     assert repr(msgspec.msgpack.decode(msgspec.msgpack.encode(found))) == repr(found)
     json.dumps(found)
 
 
 @given(ANYTHING)
 def test_anything_becomes_a_number_or_is_refused(value: Any) -> None:
-    accepted, refused = values.numbers({"x": [value]})
+    accepted, refused = numbers.split_numbers({"x": [value]})
     assert not accepted
     assert refused["x"].endswith("not a number")
-    accepted, refused = values.numbers({"x": value})
+    accepted, refused = numbers.split_numbers({"x": value})
     assert all(type(found) is float for found in accepted.values())
 
 

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from trackhooks import vocabulary
 from trackhooks.errors import unknown
-from trackhooks.vocabulary import BY_NAME, COLLIDING, FROM_KERAS, HOOKS, KERAS_ALIASES, KERAS_SETTERS
+from trackhooks.hooks import vocabulary
+from trackhooks.hooks.vocabulary import BY_NAME, COLLIDING, FROM_KERAS, HOOKS, KERAS_ALIASES, KERAS_SETTERS
 
 KERAS_NAMES = {*FROM_KERAS, *KERAS_ALIASES, *KERAS_SETTERS}
 SECTIONS = {"Trainer": "trainer", "Validator": "validator", "Predictor": "predictor", "Exporter": "exporter"}

@@ -20,12 +20,12 @@ import pytest
 from backends import keep_wandb_apart
 from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
 
+from trackhooks.delivery.registry import load
 from trackhooks.errors import InvalidValueError, UnknownNameError
 from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
-from trackhooks.tracker import load
-from trackhooks_integrations.wandb import WandB
-from trackhooks_integrations.wandb_log import TransactionLog
-from trackhooks_integrations.wandb_opening import Opening
+from trackhooks_integrations.trackers.wandb.opening import Opening
+from trackhooks_integrations.trackers.wandb.tracker import WandB
+from trackhooks_integrations.trackers.wandb.transaction_log import TransactionLog
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,9 +13,9 @@ import pytest
 from backends import called_in_wandb, keep_wandb_apart
 from wandb_server import URL, axes, held, is_openwandb, read_wandb_server
 
-from trackhooks.folder import read_info
+from trackhooks.storage.run_folder import read_info
 from trackhooks.testing import TrackerPromises
-from trackhooks.trial import Interruption, Trial
+from trackhooks.testing.trial import Interruption, Trial
 
 pytestmark = pytest.mark.slow
 if not URL:
@@ -161,7 +161,7 @@ def test_a_key_that_the_server_does_not_know_is_said(trial: Trial, monkeypatch: 
     known = os.environ["WANDB_API_KEY"]
     monkeypatch.setenv("WANDB_API_KEY", "0" * len(known))
     done = trial.program(
-        "import sys, json; from trackhooks.delivery import deliver; from trackhooks.cursor import Spec\n"
+        "import sys, json; from trackhooks.delivery import deliver; from trackhooks.delivery.cursor import Spec\n"
         "path, options = json.load(sys.stdin); print(deliver(path, [Spec('wandb', options)]))",
         str(run.path), trial.spec.options,
     )  # fmt: skip

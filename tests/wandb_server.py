@@ -15,7 +15,7 @@ from typing import Any
 
 from backends import Options, series, wandb_text
 
-from trackhooks.cursor import cursors
+from trackhooks.delivery.cursor import cursors
 from trackhooks.event import RunInfo
 from trackhooks.testing import Seen
 

@@ -9,8 +9,6 @@ with trackhooks.run("csv", "tensorboard", params={"lr": 0.1}) as run:
             run.log(loss=loss)
 """
 
-from . import journal
-from .callback import Callback
 from .errors import (
     InvalidValueError,
     JournalError,
@@ -21,11 +19,13 @@ from .errors import (
     UnknownNameError,
 )
 from .event import Event
-from .hooks import CallbackList
+from .hooks.callback import Callback
+from .hooks.callback_list import CallbackList
 from .reading.comparison import compare
 from .reading.listing import runs
-from .session import Run, run
-from .switch import disable, enable, keras_callback
+from .session.enable import disable, enable, keras_callback
+from .session.run import Run, run
+from .storage import journal
 from .tracker import Tracker
 
 __all__ = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     _Adapter = logging.LoggerAdapter  # it takes no parameter before Python 3.11
 
-from .foreign import is_a, shown
+from .values.foreign import is_a, shown
 
 
 class TrackhooksError(Exception):

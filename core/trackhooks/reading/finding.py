@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .. import folder
 from ..errors import InvalidValueError, TrackhooksError, UnknownNameError
-from ..recording import Recording
+from ..recording.recorder import Recording
+from ..storage import run_folder
 from .summary import RunSummary
 
 RunLike = str | os.PathLike[str] | RunSummary | Recording
@@ -27,7 +27,7 @@ def find(runs: Iterable[RunLike], directory: str | os.PathLike[str] | None = Non
         UnknownNameError: there is no such run; the message holds the nearest name.
         InvalidValueError: something that cannot name a run.
     """
-    home = folder.home(directory)
+    home = run_folder.home(directory)
     found = [path for run in runs for path in _paths(run, home)]
     return list({path.resolve(): path for path in found}.values())
 
@@ -46,7 +46,7 @@ def _paths(run: RunLike, home: Path) -> list[Path]:
 
 def is_run(path: Path) -> bool:
     """Whether the folder is that of a run."""
-    return (path / folder.INFO).is_file()
+    return (path / run_folder.INFO).is_file()
 
 
 def runs_in(directory: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -55,7 +55,7 @@ def runs_in(directory: str | os.PathLike[str] | None = None) -> list[Path]:
     Raises:
         TrackhooksError: there is no such directory, unless it is the default one, where no run was made yet.
     """
-    home = folder.home(directory)
+    home = run_folder.home(directory)
     if is_run(home):
         return [home]
     if directory is not None and not home.is_dir():
@@ -64,13 +64,15 @@ def runs_in(directory: str | os.PathLike[str] | None = None) -> list[Path]:
 
 
 def _all_in(directory: Path) -> list[Path]:
-    return sorted(folder.paths(directory))
+    return sorted(run_folder.paths(directory))
 
 
 def _raise_unknown(path: Path, home: Path) -> list[Path]:
     """Names the nearest run, beside the path that was given or in the directory of the runs."""
-    beside = {str(found): found.name for found in folder.paths(path.parent)} if path.parent != Path() else {}
-    known = beside or {found.name: found.name for found in folder.paths(home)}
+    beside = (
+        {str(found): found.name for found in run_folder.paths(path.parent)} if path.parent != Path() else {}
+    )
+    known = beside or {found.name: found.name for found in run_folder.paths(home)}
     close = difflib.get_close_matches(path.name, known.values(), n=1, cutoff=0.5)
     shown = next((text for text, name in known.items() if close and name == close[0]), None)
     where = path.parent if beside else home

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import folder
 from ..errors import TrackhooksError, unknown, warn
 from ..event import Scalar
+from ..storage import run_folder
 from . import formats
 from .finding import runs_in
 from .summary import RunSummary, summarize
@@ -150,7 +150,7 @@ def read_runs(
     found = RunList()
     for path in paths:
         try:
-            if project in (None, folder.read_info(path).project):
+            if project in (None, run_folder.read_info(path).project):
                 found.append(summarize(path, progress))
         except TrackhooksError as error:
             warn(f"a run is left out: {error}")

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from .. import folder
-from ..ending import REASONS, status_of_silent
 from ..errors import JournalError
 from ..event import FINAL, Event, File, RunInfo, Scalar
-from ..journal import Reader
-from ..names import lower_is_better
+from ..hooks.metric_goals import lower_is_better
+from ..storage import run_folder
+from ..storage.journal import Reader
+from ..storage.lost_runs import REASONS, status_of_silent
 from ..tracker import Axis, axis_of
 from .formats import counted
 
@@ -218,7 +218,7 @@ def summarize(path: str | Path, progress: Callable[[int], None] | None = None) -
     Raises:
         TrackhooksError: there is no run in this folder, or its `run.json` cannot be read.
     """
-    info = folder.read_info(path)
+    info = run_folder.read_info(path)
     found = _Found()
     try:
         with Reader(info.path) as reader:

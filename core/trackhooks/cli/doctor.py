@@ -1,0 +1,211 @@
+"""`trackhooks doctor`: what is installed, what would be used, what waits for delivery, and what is damaged."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..delivery import registry
+from ..delivery.cursor import FOLDER, Cursor, cursors
+from ..delivery.process import possible
+from ..errors import MissingPackageError, TrackhooksError
+from ..event import FINAL
+from ..reading import formats
+from ..reading.summary import RunSummary, summarize
+from ..reading.table import Cell, Section, Table
+from ..recording import environment
+from ..session import ranks, settings
+from ..storage.locks import is_held
+
+_FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "ultralytics", "numpy")
+_NEEDED = ("msgspec", "psutil", "wrapt", "click", "rich")
+_VARIABLES = ("TRACKHOOKS", "TRACKHOOKS_DIR", "TRACKHOOKS_DELIVERY", "TRACKHOOKS_DISABLED")
+_MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "")}
+
+# What importing somebody else's module may raise; here it is what is looked for.
+_BROKEN = (
+    ImportError,
+    AttributeError,
+    SyntaxError,
+    TrackhooksError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    subject: str
+    text: str
+    good: bool | None = None
+    """False where something is wrong; None for what is neither."""
+    fix: str = ""
+    """The command that mends it."""
+
+
+class Report(NamedTuple):
+    """What the doctor found, in sections by title."""
+
+    sections: dict[str, list[Finding]]
+
+    @property
+    def problems(self) -> list[Finding]:
+        """What is wrong."""
+        return [finding for found in self.sections.values() for finding in found if finding.good is False]
+
+    def table(self) -> Table:
+        """What is printed."""
+        sections = [
+            Section(title, [row for finding in found for row in _rows(finding)])
+            for title, found in self.sections.items()
+        ]
+        count = len(self.problems)
+        verdict = f"{formats.counted(count, 'problem')}." if count else "Nothing is wrong."
+        return Table(["", ""], sections, [verdict])
+
+
+def _rows(finding: Finding) -> Iterator[list[Cell]]:
+    mark, style = _MARKS[finding.good]
+    yield [Cell(f"{mark} {formats.plain(finding.subject)}", style), Cell(formats.plain(finding.text))]
+    if finding.fix:
+        yield [Cell(""), Cell(formats.plain(finding.fix), "bold")]
+
+
+def examine(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -> Report:
+    """Looks at the installation, and at these runs; `progress` as in `summarize`."""
+    sections = {
+        "installed": list(_installed()),
+        "trackers": list(_trackers()),
+        "defaults": list(_defaults()),
+        "runs": _runs(list(paths), progress),
+    }
+    return Report(sections)
+
+
+# The installation
+
+
+def _installed() -> Iterator[Finding]:
+    yield Finding("trackhooks", environment.own_version())
+    yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
+    yield Finding("needed", _versions(_NEEDED))
+    yield Finding("frameworks", _versions(_FRAMEWORKS) or "none")
+
+
+def _versions(packages: Iterable[str]) -> str:
+    found = ((package, _version(package)) for package in packages)
+    return ", ".join(f"{package} {version}" for package, version in found if version)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _trackers() -> Iterator[Finding]:
+    used = registry.entry_points()
+    for entry in sorted(importlib.metadata.entry_points(group=registry.ENTRY_POINTS)):
+        source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+        if used[entry.name].value != entry.value:
+            text = f"from {source} is not reached: {used[entry.name].value} bears the same name"
+            yield Finding(entry.name, text, False)
+        else:
+            yield _tracker(entry.name, source)
+
+
+def _tracker(name: str, source: str) -> Finding:
+    try:
+        cls = registry.find(name)
+        registry.check_requirements(cls)
+    except MissingPackageError as error:
+        return Finding(name, f"from {source}, needs {error.name}", None, _command(str(error)))
+    except _BROKEN as error:
+        return Finding(name, f"from {source} cannot be loaded: {type(error).__name__}: {error}", False)
+    backend = _versions(cls.requires)
+    return Finding(name, f"from {source}{f', with {backend}' if backend else ''}", True)
+
+
+def _command(message: str) -> str:
+    return message.rpartition("Run: ")[2]
+
+
+# What would be used
+
+
+def _defaults() -> Iterator[Finding]:
+    try:
+        chosen = settings.settings()
+    except TrackhooksError as error:
+        yield Finding("trackers", f"{error} (TRACKHOOKS={os.environ.get('TRACKHOOKS', '')})", False)
+        return
+    given = {name: f" ({name})" if os.environ.get(name) else "" for name in _VARIABLES}
+    yield Finding("trackers", ", ".join(chosen.tracker_names) + given["TRACKHOOKS"], True)
+    yield _directory(chosen.dir, given["TRACKHOOKS_DIR"])
+    why = possible() if chosen.delivery == "process" else ""
+    yield Finding("delivery", f"{why or chosen.delivery}{given['TRACKHOOKS_DELIVERY']}", not why)
+    if not ranks.records_here():
+        yield Finding("recording", "nothing is recorded: TRACKHOOKS_DISABLED, or a rank other than 0", None)
+
+
+def _directory(path: Path, given: str) -> Finding:
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK):
+        return Finding("directory", f"{path}{given}", True)
+    return Finding("directory", f"{path}{given}: {existing} cannot be written to", False)
+
+
+# The runs
+
+
+def _runs(paths: list[Path], progress: Callable[[int], None] | None) -> list[Finding]:
+    found = [finding for path in paths for finding in _run(path, progress)]
+    good = len(paths) - len({finding.subject for finding in found})
+    return [Finding(f"{good} of {len(paths)}", "whole, and all delivered", True if good else None), *found]
+
+
+def _run(path: Path, progress: Callable[[int], None] | None) -> Iterator[Finding]:
+    try:
+        run = summarize(path, progress)
+    except TrackhooksError as error:
+        yield Finding(path.name, str(error), False)
+        return
+    for text in run.journal.damage:
+        yield Finding(run.name, text, False)
+    if not run.journal.error:
+        yield from _delivery(run)
+
+
+def _delivery(run: RunSummary) -> Iterator[Finding]:
+    delivering = any(is_held(lock) for lock in (run.path / FOLDER).glob(".*.json.lock"))
+    others = [cursor.tracker for cursor in cursors(run.path) if not any(map(cursor.is_of, run.info.trackers))]
+    for name in formats.unique([*run.info.trackers, *others]):
+        known = cursors(run.path, name)
+        skipped = formats.unique(str(index) for cursor in known for index in cursor.skipped)
+        if skipped:
+            yield Finding(run.name, f"{name} could not take the records {', '.join(skipped)}", False)
+        if not any(_is_done(cursor, run) for cursor in known):
+            yield _waiting(run, name, known, delivering)
+
+
+def _is_done(cursor: Cursor, run: RunSummary) -> bool:
+    return cursor.offset >= run.journal.end and cursor.status in FINAL and cursor.error is None
+
+
+def _waiting(run: RunSummary, name: str, known: list[Cursor], delivering: bool) -> Finding:
+    behind = run.journal.end - max((cursor.offset for cursor in known), default=0)
+    error = next((cursor.error for cursor in known if cursor.error), None)
+    what = f"{formats.size(behind)} of the journal" if behind > 0 else "the status"
+    if error is None and (delivering or run.status not in FINAL):
+        state = "is being delivered" if delivering else "is not delivered while the run goes on"
+        return Finding(run.name, f"{what} {state} to {name}", None)
+    text = f"{what} is not delivered to {name}{f': {error}' if error else ''}"
+    return Finding(run.name, text, False, f"trackhooks sync {run.path}")

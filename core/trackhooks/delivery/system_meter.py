@@ -1,0 +1,152 @@
+"""`Meter`: what a process with its children uses, and the machine where it cannot be told by process.
+
+| metric | what it is |
+|---|---|
+| `system/cpu_percent` | processor time; 100 is one core |
+| `system/memory_mib` | resident memory; what processes share is counted for each of them |
+| `system/threads` | how many there are |
+| `system/disk_read_mib_per_s`, `system/disk_written_mib_per_s` | what went to and from disks; not on macOS |
+| `system/network_received_mib_per_s`, `system/network_sent_mib_per_s` | of the whole machine, loopback left out |
+| `system/gpu0_percent` | how much of the time the first GPU was busy, whoever used it |
+| `system/gpu0_memory_mib`, `system/gpu0_power_w`, `system/gpu0_temperature_c` | likewise |
+
+GPUs are those that NVML shows, by its own numbers; they need `pip install 'trackhooks[gpu]'`. What the platform does
+not tell is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from ..storage.processes import alive
+
+_MIB = 1 << 20
+_SHORTEST_S = 0.1
+"""Over less time a rate says nothing: processor time is counted in steps of 10 ms."""
+_LOOPBACK = ("lo", "lo0", "Loopback Pseudo-Interface 1")
+
+_Counters = dict[tuple[str, Hashable], float]
+"""The metric and who counts for it → the count, which only rises."""
+
+
+class Meter:
+    """Measures a process, its children and theirs, but not the process that measures, unless it is the one.
+
+    Args:
+        pid: the process.
+        created: when it was made, in seconds since 1970, so that a pid used again is not mistaken for it.
+
+    Raises:
+        psutil.Error: there is no such process.
+    """
+
+    def __init__(self, pid: int, created: float) -> None:
+        if not alive(pid, created):
+            raise psutil.NoSuchProcess(pid)
+        self._root = psutil.Process(pid)
+        self._time, self._counters = time.monotonic(), self._count(self._processes())
+
+    def measure(self) -> dict[str, float]:
+        """The metrics by name; rates are those since the last call, or since the meter was made.
+
+        Raises:
+            psutil.Error: the process has ended.
+        """
+        processes = self._processes()
+        return _levels(processes) | self._rates(processes) | _gpus()
+
+    def _processes(self) -> list[psutil.Process]:
+        if self._root.status() == psutil.STATUS_ZOMBIE:
+            raise psutil.ZombieProcess(self._root.pid)
+        found = [self._root, *self._root.children(recursive=True)]
+        if self._root.pid == os.getpid():
+            return found
+        me = psutil.Process()
+        own = {me, *me.children(recursive=True)}
+        return [process for process in found if process not in own]
+
+    def _count(self, processes: list[psutil.Process]) -> _Counters:
+        return {(name, source): count for name, source, count in (*_used(processes), *_network())}
+
+    def _rates(self, processes: list[psutil.Process]) -> dict[str, float]:
+        """What was counted since the last time, a second; a process that is new began at zero since then."""
+        now, counters = time.monotonic(), self._count(processes)
+        if now - self._time < _SHORTEST_S:
+            return {}
+        rates: dict[str, float] = defaultdict(float)
+        for (name, source), count in counters.items():
+            rates[name] += max(count - self._counters.get((name, source), 0.0), 0.0) / (now - self._time)
+        self._time, self._counters = now, counters
+        return dict(rates)
+
+
+def _levels(processes: list[psutil.Process]) -> dict[str, float]:
+    memory = threads = 0.0
+    for process in processes:
+        with suppress(psutil.Error), process.oneshot():  # it may have ended meanwhile
+            memory += process.memory_info().rss / _MIB
+            threads += process.num_threads()
+    return {"system/memory_mib": memory, "system/threads": threads}
+
+
+def _used(processes: list[psutil.Process]) -> Iterator[tuple[str, Hashable, float]]:
+    for process in processes:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            yield "system/cpu_percent", process, 100 * (times.user + times.system)
+        with suppress(psutil.Error, AttributeError):  # macOS has no such counters
+            disk = process.io_counters()
+            yield "system/disk_read_mib_per_s", process, disk.read_bytes / _MIB
+            yield "system/disk_written_mib_per_s", process, disk.write_bytes / _MIB
+
+
+def _network() -> Iterator[tuple[str, Hashable, float]]:
+    with suppress(OSError):  # a container may hide them
+        for card, counted in psutil.net_io_counters(pernic=True).items():
+            if card not in _LOOPBACK:
+                yield "system/network_received_mib_per_s", card, counted.bytes_recv / _MIB
+                yield "system/network_sent_mib_per_s", card, counted.bytes_sent / _MIB
+
+
+_GPU: dict[str, Callable[[Any, Any], float]] = {
+    "percent": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
+    "memory_mib": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used / _MIB,
+    "power_w": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+    "temperature_c": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+}
+
+
+def _gpus() -> dict[str, float]:
+    nvml = _nvml()
+    if nvml is None:
+        return {}
+    found: dict[str, float] = {}
+    with suppress(nvml.NVMLError):  # a GPU may be lost
+        for number in range(nvml.nvmlDeviceGetCount()):
+            gpu = nvml.nvmlDeviceGetHandleByIndex(number)
+            for name, ask in _GPU.items():
+                with suppress(nvml.NVMLError):  # not every GPU tells everything
+                    found[f"system/gpu{number}_{name}"] = float(ask(nvml, gpu))
+    return found
+
+
+@functools.cache
+def _nvml() -> Any:
+    """NVML, opened; None without its package, or without a driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml

@@ -1,0 +1,1 @@
+"""What integrations of training frameworks build on."""

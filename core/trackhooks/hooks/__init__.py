@@ -1,0 +1,1 @@
+"""The thin core: the hook vocabulary, the registry of callbacks, and how hooks are fired."""

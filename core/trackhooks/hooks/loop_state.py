@@ -1,0 +1,94 @@
+"""`LoopState`: what a loop is doing now, as the callbacks of the other vocabulary see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..values.lookups import Lookups
+from .vocabulary import BY_NAME
+
+
+class LoopState:
+    """What a loop that is not Ultralytics' own is doing now, as far as it is known."""
+
+    def __init__(self) -> None:
+        self.lookups = Lookups()
+        """Reads what models, optimizers and the like say about themselves."""
+        self.loop = "this loop"
+        """What error messages call it."""
+        self.model: Any = None
+        self.optimizer: Any = None
+        self.params: dict[str, Any] = {}
+        """Keras' `params`: `verbose`, `epochs`, `steps`."""
+        self.args: dict[str, Any] = {}
+        """The run's hyper-parameters."""
+        self.epoch = 0
+        self.batch = 0
+        self.metrics: dict[str, Any] = {}
+        """The newest metrics of the epoch, by the names that are recorded."""
+        self.batch_metrics: Mapping[str, Any] = {}
+        self.inputs: Any = None
+        """The batch that is predicted."""
+        self.results: Any = None
+        """What came out of it."""
+        self.seen = 0
+        self.training = False
+        self.stop = False
+        self.save_dir: Any = None
+        self.file: Any = None
+        """The file of the newest checkpoint or export."""
+        self.data: Any = None
+        """What is trained on."""
+        self.val_data: Any = None
+        self._in_batch = False
+        self._next_epoch = 0
+
+    def note(
+        self, hook: str, metrics: Mapping[str, Any], epoch: int | None = None, batch: int | None = None
+    ) -> None:
+        """Follows the loop by the hooks that it fires; one that does not tell the epoch has its epochs counted."""
+        if hook in _BATCH_HOOKS:
+            self.note_batch(hook, metrics, batch)
+            return
+        if hook == "on_train_epoch_start":
+            self.epoch = self._next_epoch if epoch is None else epoch
+            self._next_epoch = self.epoch + 1
+            self.metrics = {}
+        elif epoch is not None:
+            self.epoch = epoch
+        if metrics:
+            self.metrics = {**self.metrics, **metrics}
+        for name, value in _FROM_THEN_ON.get(hook, {}).items():
+            setattr(self, name, value)
+
+    def note_batch(self, hook: str, metrics: Mapping[str, Any], batch: int | None) -> None:
+        """As `note`, for the hooks of every batch; a loop that does not tell the index has its batches counted."""
+        starts = hook in _BATCH_STARTS
+        if batch is not None:
+            self.batch = batch
+        elif starts or not self._in_batch:
+            self.batch += 1
+        self._in_batch = starts or hook == "on_predict_postprocess_end"
+        if hook == "on_train_batch_end":
+            self.batch_metrics = metrics
+
+    def end_batch(self, metrics: Mapping[str, Any], batch: int) -> None:
+        """As `note`, for `on_train_batch_end`: the hot path."""
+        self.batch, self.batch_metrics, self._in_batch = batch, metrics, False
+
+
+_BATCH_STARTS = frozenset(name for name in BY_NAME if name.endswith("_batch_start"))
+_BATCH_HOOKS = _BATCH_STARTS | {
+    "on_train_batch_end", "on_val_batch_end", "on_predict_postprocess_end", "on_predict_batch_end",
+}  # fmt: skip
+_FROM_THEN_ON: Mapping[str, Mapping[str, Any]] = {
+    "on_pretrain_routine_start": {"stop": False},  # left by an earlier training
+    "on_train_start": {"training": True, "stop": False, "_next_epoch": 0},
+    "on_train_epoch_start": {"batch": -1},
+    "on_val_start": {"batch": -1, "seen": 0},
+    "on_predict_start": {"batch": -1, "seen": 0},
+    "on_train_end": {"training": False},
+    "teardown": {"training": False},
+}
+"""What the hooks say about the loop."""

@@ -1,0 +1,88 @@
+"""Metric names, the same whatever the loop: between Keras' words and the names that are recorded.
+
+| recorded | Keras' word | what it is |
+|---|---|---|
+| `batch/x` | `x` in a batch's logs | at a training batch |
+| `train/x` | `x` in an epoch's logs | over the training part of an epoch |
+| `val/x` | `val_x` in an epoch's logs, `x` in a validation's | the validation of an epoch |
+| `test/x` | `x` in an evaluation's logs | an evaluation on its own |
+| `lr/0` | `learning_rate`, `lr` | the learning rate of the first group |
+
+Names that start with a known prefix are kept, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from ..values.foreign import key_text
+
+PREFIXES = (
+    "train/", "val/", "test/", "batch/", "val_batch/", "predict/", "lr/", "system/", "metrics/", "best/", "model/",
+    "speed/", "gradients/", "weights/",
+)  # fmt: skip
+
+_LEARNING_RATE = {"lr": "lr/0", "learning_rate": "lr/0"}
+
+
+class Prefixed(dict[Any, str]):
+    """Name → the name under a prefix, remembered: `Prefixed("batch/")["loss"]` is `"batch/loss"`."""
+
+    _MOST = 10_000  # names made up anew at every step must not fill the memory
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def __missing__(self, name: Any) -> str:
+        if len(self) >= self._MOST:
+            self.clear()
+        found = prefixed(self.prefix, name)
+        self[name] = found
+        return found
+
+
+def prefixed(prefix: str, name: Any) -> str:
+    """The name under the prefix, unless it is one of the names that are kept."""
+    text = key_text(name)
+    if text in _LEARNING_RATE:
+        return _LEARNING_RATE[text]
+    return text if text.startswith(PREFIXES) else prefix + text
+
+
+def from_keras_epoch(logs: Mapping[str, Any], validated: Collection[str]) -> dict[str, Any]:
+    """An epoch's logs by their recorded names.
+
+    `validated` are the names that this epoch's validation gave: a metric may be called `val_gap` by itself.
+    """
+    return {_from_keras_epoch(name, validated): value for name, value in logs.items()}
+
+
+def _from_keras_epoch(name: str, validated: Collection[str]) -> str:
+    name = key_text(name)
+    if name.startswith("val_") and name[4:] in validated:
+        return prefixed("val/", name[4:])
+    return prefixed("train/", name)
+
+
+def to_keras(hook: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded metrics in Keras' words, as the logs of this hook."""
+    own = _OWN_PREFIXES.get(hook, ("train/",))
+    return {_to_keras(name, own): value for name, value in metrics.items()}
+
+
+_OWN_PREFIXES: dict[str, tuple[str, ...]] = {
+    "on_train_batch_end": ("batch/", "train/"),
+    "on_val_batch_end": ("val_batch/", "val/", "test/"),
+    "on_val_end": ("val/", "test/"),
+    "on_predict_batch_end": ("predict/",),
+    "on_predict_end": ("predict/",),
+}
+
+
+def _to_keras(name: str, own: Iterable[str]) -> str:
+    for prefix in own:
+        if name.startswith(prefix):
+            return name[len(prefix) :]
+    return f"val_{name[4:]}" if name.startswith("val/") else name

@@ -1,0 +1,1 @@
+"""Custom training loops: `run.epochs`, `run.train`, `run.validate`, `run.predict`, `run.watch`."""

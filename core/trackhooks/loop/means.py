@@ -1,0 +1,123 @@
+"""What `run.log` collects inside of a loop: a batch's own metrics, and the weighted means of a part of the epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..hooks.metric_names import Prefixed, prefixed
+from ..recording.event_writer import Number
+from ..values.foreign import key_text
+from ..values.numbers import Snapshot, to_host
+
+_MOST_WAITING = 256
+"""How many values may lie on an accelerator until they are fetched together."""
+
+
+class Means:
+    """Weighted means by name. What lies on an accelerator is summed here as well, in double precision."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[float, float]] = {}
+        self._waiting: list[tuple[str, Snapshot, float]] = []
+
+    def add(self, name: str, value: Number, weight: float) -> None:
+        """Counts one value."""
+        if isinstance(value, Snapshot):
+            self._waiting.append((name, value, weight))
+            if len(self._waiting) >= _MOST_WAITING:
+                self._fetch()
+        else:
+            total, weights = self._sums.get(name, (0.0, 0.0))
+            self._sums[name] = (total + value * weight, weights + weight)
+
+    def _fetch(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        fetched = to_host(snapshot for _, snapshot, _ in waiting)
+        for (name, _, weight), value in zip(waiting, fetched, strict=True):
+            self.add(name, value, weight)
+
+    def result(self) -> dict[str, float]:
+        """The means; waits for the accelerator where values lie there. NaN where nothing had a weight."""
+        self._fetch()
+        return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
+
+
+class Scope:
+    """A part of the loop in which `run.log` collects.
+
+    Args:
+        prefix: what the names of the means start with.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.means = Means()
+        self.samples = 0
+        self.started = time.monotonic()
+        self.touched = False
+        """Whether something has been logged in the present batch."""
+        self._part = prefix.rstrip("/")
+        self._names = Prefixed(prefix)
+
+    def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
+        """Takes numbers of the present batch."""
+        self.touched = True
+        for name, value in numbers.items():
+            self.means.add(self._names[name], value, weight)
+
+    def end_batch(self, samples: int) -> dict[str, Number]:
+        """Counts a batch, and gives its own metrics."""
+        self.samples += samples
+        self.touched = False
+        return {}
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return time.monotonic() - self.started
+
+    def speed(self) -> dict[str, float]:
+        """Samples a second, where the batches tell how many they hold."""
+        seconds = self.seconds
+        return (
+            {f"speed/{self._part}_samples_per_s": self.samples / seconds} if self.samples and seconds else {}
+        )
+
+
+class TrainScope(Scope):
+    """The training part of an epoch: what is logged is a metric of the batch, and its mean one of the epoch."""
+
+    def __init__(self) -> None:
+        super().__init__("train/")
+        self._batch: dict[str, Number] = {}
+        self._batch_names = _BatchNames()
+
+    def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
+        """Takes numbers of the present batch."""
+        self.touched = True
+        for name, value in numbers.items():
+            batch, mean = self._batch_names[name]
+            self._batch[batch] = value
+            if mean is not None:
+                self.means.add(mean, value, weight)
+
+    def end_batch(self, samples: int) -> dict[str, Number]:
+        """Counts a batch, and gives its own metrics."""
+        super().end_batch(samples)
+        metrics, self._batch = self._batch, {}
+        return metrics
+
+
+class _BatchNames(dict[Any, tuple[str, str | None]]):
+    """Name → that of the batch's metric, and that of the epoch's mean; `train/loss` and `batch/loss` mean `loss`.
+
+    What has a name of its own, such as `lr/0`, has no mean: one name cannot stand for both.
+    """
+
+    def __missing__(self, name: Any) -> tuple[str, str | None]:
+        plain = key_text(name).removeprefix("train/").removeprefix("batch/")
+        batch, mean = prefixed("batch/", plain), prefixed("train/", plain)
+        self[name] = found = (batch, None if batch == mean else mean)
+        return found

@@ -1,1 +1,0 @@
-"""From a framework's hooks to events: one module a loop."""

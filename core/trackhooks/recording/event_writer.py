@@ -1,0 +1,181 @@
+"""`EventWriter`: from what was measured to the events of a journal.
+
+What lies on the CPU is written at once. What lies on an accelerator is not waited for: the event and those behind it
+are held, and their values fetched together, in order, at most 100 ms of hooks or one epoch later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from ..errors import InvalidValueError, warn
+from ..event import Event
+from ..hooks.vocabulary import LOG
+from ..storage.journal import Writer, unreadable
+from ..values.numbers import Snapshot, split_numbers, to_host
+
+_HELD_S = 0.1
+"""How long events are held at most before their values are fetched together, in seconds."""
+_MAY_WAIT = frozenset({"on_train_batch_end", LOG})
+
+Number = float | Snapshot
+
+
+class EventWriter:
+    """Writes one run's events, in order. Not safe with threads: one calls it at a time.
+
+    Args:
+        writer: the run's journal.
+        run: what messages call the run.
+        strict: raise what would be a warning otherwise.
+    """
+
+    def __init__(self, writer: Writer, run: str, strict: bool = False) -> None:
+        self.journal = writer
+        self.index = 0
+        """The number of the next event."""
+        self.lost = 0
+        """Events that could not be written."""
+        self._run = run
+        self._strict = strict
+        self._held: list[Event] = []
+        self._held_since = 0.0
+        self._left_out: set[str] = set()
+        self._failed = False
+
+    def write(
+        self,
+        hook: str,
+        metrics: Mapping[str, Any],
+        step: int,
+        epoch: int,
+        batch: int,
+        more: Mapping[str, Any],
+    ) -> None:
+        """Writes an event; what its metrics hold that is no number is left out.
+
+        Args:
+            more: further fields of the event.
+        """
+        numbers = metrics if all_floats(metrics) else self.numbers(metrics)
+        event = Event(hook, self.index, time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
+        if more:
+            self._complete(event, more)
+        self.index += 1
+        if self._held or (numbers is not metrics and any(_snapshots(numbers))):
+            self._hold(event)
+            return
+        try:
+            self.journal.write(event)
+        except (OSError, InvalidValueError) as error:
+            self._lose(error)
+
+    def _complete(self, event: Event, more: Mapping[str, Any]) -> None:
+        """Adds further fields; a record that no reader could read loses those that are to blame."""
+        for field, value in more.items():
+            before = getattr(event, field)
+            setattr(event, field, value)
+            why = unreadable(msgspec.structs.replace(event, metrics={}))
+            if why:
+                setattr(event, field, before)
+                self._leave_out_field(event.hook, field, why)
+
+    def _leave_out_field(self, hook: str, field: str, why: str) -> None:
+        message = f"{field} of {hook} is left out: {why}."
+        if self._strict:
+            raise InvalidValueError(message)
+        warn(f"run {self._run!r}: {message} The rest of the record is kept.")
+
+    def numbers(self, metrics: Mapping[str, Any]) -> dict[str, Number]:
+        """The numbers among the metrics; of each that is none, a warning says so once."""
+        accepted, refused = split_numbers(metrics)
+        for name, why in refused.items():
+            self._leave_out(name, why)
+        return accepted
+
+    def _leave_out(self, name: str, why: str) -> None:
+        message = f"metric {name!r} is left out: it is {why}."
+        if self._strict:
+            raise InvalidValueError(message)
+        if name not in self._left_out:
+            self._left_out.add(name)
+            warn(f"{message} The rest of the record is kept.")
+
+    # What lies on an accelerator
+
+    def _hold(self, event: Event) -> None:
+        now = time.monotonic()
+        if not self._held:
+            self._held_since = now
+        self._held.append(event)
+        if event.hook not in _MAY_WAIT or now - self._held_since >= _HELD_S:
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Writes what is held."""
+        held, self._held = self._held, []
+        fetched = iter(to_host(value for event in held for value in _snapshots(event.metrics)))
+        for event in held:
+            event.metrics = _filled(event.metrics, fetched)
+            try:
+                self.journal.write(event)
+            except (OSError, InvalidValueError) as error:
+                self._lose(error)
+
+    # The disk
+
+    def _lose(self, error: OSError | InvalidValueError) -> None:
+        self.lost += 1
+        if isinstance(error, OSError):
+            self._warn(error)
+        elif self._strict:
+            raise error
+        else:
+            warn(f"run {self._run!r}: {error} It is left out.")
+
+    def sync(self) -> None:
+        """Makes all that was written survive a crash of the machine."""
+        try:
+            self.journal.sync()
+        except OSError as error:
+            self._warn(error)
+
+    def close(self) -> None:
+        """Closes the journal."""
+        try:
+            self.journal.close()
+        except OSError as error:
+            self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        if not self._failed:
+            self._failed = True
+            warn(
+                f"run {self._run!r}: its journal could not be written: {error.strerror}. Training goes on; recording"
+                " does so as soon as writing works again."
+            )
+
+
+def on_host(numbers: Mapping[str, Number]) -> dict[str, float]:
+    """The numbers as floats, those on an accelerator fetched together."""
+    return _filled(numbers, iter(to_host(_snapshots(numbers))))
+
+
+def _snapshots(numbers: Mapping[str, Any]) -> Iterator[Snapshot]:
+    return (value for value in numbers.values() if isinstance(value, Snapshot))
+
+
+def _filled(numbers: Mapping[str, Any], fetched: Iterator[float]) -> dict[str, float]:
+    return {name: next(fetched) if isinstance(value, Snapshot) else value for name, value in numbers.items()}
+
+
+def all_floats(metrics: Mapping[Any, Any]) -> bool:
+    """Whether nothing needs to be converted."""
+    for value in metrics.values():  # noqa: SIM110 — in the hot path a generator costs more than the check
+        if type(value) is not float:
+            return False
+    return True

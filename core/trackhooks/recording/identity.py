@@ -1,0 +1,88 @@
+"""Create a run's folder, or resume one."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from ..errors import TrackhooksError
+from ..event import RunInfo
+from ..storage import journal, processes, run_folder
+from ..storage.lost_runs import whole_info
+from ..values.params import scalar
+from . import environment
+
+
+def new_info(**more: Any) -> RunInfo:
+    """Who a new run of this process is, but for its name and folder.
+
+    Raises:
+        TrackhooksError: this process cannot be described, since no file can be opened.
+    """
+    try:
+        process = psutil.Process()
+        pid_created = process.create_time()
+        captured = environment.capture()
+    except OSError as error:
+        raise TrackhooksError(f"no run can be recorded: {error}.") from error
+    return RunInfo(
+        id=uuid.uuid4().hex[:12],
+        created=time.time(),
+        pid=process.pid,
+        pid_created=pid_created,
+        host=str(captured["host"]),
+        boot=processes.boot_id(),
+        environment=captured,
+        version=environment.own_version(),
+        **{field: _storable(value) for field, value in more.items()},
+    )
+
+
+def _storable(value: Any) -> Any:
+    """Texts as JSON can hold them: half a surrogate pair, of a path that is no UTF-8, as its escape."""
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return scalar(value) if isinstance(value, str) else value
+
+
+def create(directory: Path, name: str | None, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
+    """A new run in a folder of its own.
+
+    Raises:
+        TrackhooksError: the directory cannot be written.
+    """
+    path = run_folder.make(directory, name)
+    info.name, info.path = path.name, str(path.absolute())
+    return info, _opened(path, info)
+
+
+def _opened(path: Path, info: RunInfo) -> journal.Writer:
+    writer = journal.Writer(path)
+    try:
+        run_folder.write_info(path, info)
+    except OSError as error:
+        writer.close()
+        raise TrackhooksError(f"no run can be recorded in {path}: {error.strerror}.") from error
+    return writer
+
+
+def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
+    """A run that goes on in its folder; `info` says who goes on with it.
+
+    Raises:
+        TrackhooksError: there is no run in this folder.
+        JournalError: another process still writes it, or there is no journal: `run.json` belongs to something else.
+    """
+    old = whole_info(path)
+    journal.Reader(path).close()
+    kept = {"id": old.id, "name": old.name, "path": old.path, "created": old.created, "parent": old.parent}
+    info = msgspec.structs.replace(
+        info, **kept, project=info.project or old.project, notes=info.notes or old.notes, group=info.group or old.group,
+        tags=list(dict.fromkeys([*old.tags, *info.tags])),
+    )  # fmt: skip
+    return info, _opened(path, info)

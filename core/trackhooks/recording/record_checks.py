@@ -1,0 +1,65 @@
+"""Check what a hook records besides its metrics: parameters, files, media, status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InvalidValueError, unknown
+from ..event import Event, File, Graph, Histogram, Table, Text
+from ..storage import journal
+from ..values.checks import _STATUSES, status, text
+from ..values.foreign import Failure, attempt, shown
+from ..values.params import checked_fields, flat_params
+
+_RECORDED = ("params", "files", "media", "status", "reason")
+_MEDIA = (Text, Table, Histogram, Graph)
+
+
+def record(hook: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    """What else a hook records besides its metrics, as it is recorded.
+
+    Args:
+        hook: its name, for messages.
+        more: `params`, `files`, `media`, `status` and `reason`.
+
+    Raises:
+        UnknownNameError: a hook records nothing of this name.
+        InvalidValueError: a value is not accepted.
+    """
+    for field in more:
+        if field not in _RECORDED:
+            raise unknown("argument", field, _RECORDED, f"run_callbacks({hook!r}): ")
+    found = {field: _CHECKS[field](f"{hook}: {field}", value) for field, value in more.items()}
+    why = journal.unreadable(Event(hook, 0, 0.0, **found))
+    if why:
+        raise InvalidValueError(f"{hook}: this cannot be recorded: {why}.")
+    return found
+
+
+def _params(what: str, given: Any) -> dict[str, Any]:
+    checked_fields(what, given)
+    return flat_params(given)
+
+
+def _structs(kinds: tuple[type, ...]) -> Any:
+    names = ", ".join(kind.__name__ for kind in kinds)
+
+    def check(what: str, given: Any) -> list[Any]:
+        found: list[Any] | Failure = attempt(list, given)
+        if isinstance(found, Failure) or not all(type(item) in kinds for item in found):
+            raise InvalidValueError(
+                f"{what} must be a list of {names} of trackhooks.event, got {shown(given)}."
+            )
+        return found
+
+    return check
+
+
+_CHECKS: dict[str, Any] = {
+    "params": _params,
+    "files": _structs((File,)),
+    "media": _structs(_MEDIA),
+    "status": lambda what, given: status(what, given, _STATUSES),
+    "reason": text,
+}

@@ -1,0 +1,110 @@
+"""`AutoRuns`: opens runs for loops that nobody opened one for, and says which run each belongs to.
+
+- A run belongs to a thread and a model. It is opened at the first hook of any mode.
+- A training joins the run of its model where that has not trained yet, and continues it where it resumes. Otherwise
+  it gets a new one, and the earlier run is closed.
+- A training inside of another is a run of its own, with the other as its parent. Everything else that happens inside
+  of a training belongs to that training's run.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import TrackhooksError, warn
+from ..recording import open_runs
+from ..recording.recorder import Recording
+from .run import Run, open_run, silent_run
+from .settings import Settings
+
+
+class AutoRuns:
+    """Opens the runs of one `enable` or one `keras_callback`. Safe with threads."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self._chosen = chosen
+        self._spare = [copy.copy(made) for made in chosen.objects]
+        self._opened: list[Run] = []
+        self._mutex = threading.Lock()
+
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recording:
+        """The run that this model's next mode belongs to.
+
+        Args:
+            model: whatever the framework trains.
+            trains: the mode is a training.
+            resumes: the training goes on with an earlier one, whose run may be told by its folder.
+
+        Raises:
+            TrackhooksError: the directory of the runs cannot be written, and the runs are strict; else this is only
+                a warning, and the run that is returned records nothing.
+        """
+        around = open_runs.training_here()
+        found = self._joinable(model, resumes) if trains else around or open_runs.of(model)
+        with self._mutex:
+            found = found or self._open(around, resumes if isinstance(resumes, Path) else None)
+            found.adopt(model)
+        return found
+
+    def _joinable(self, model: Any, resumes: bool | Path) -> Recording | None:
+        if isinstance(resumes, Path):
+            return next((run for run in open_runs.every() if run.path == resumes.absolute()), None)
+        last = open_runs.of(model)
+        if not isinstance(last, Run) or last not in self._opened or last.callbacks.state.training:
+            return None
+        if resumes or not last.trained:
+            return last
+        last.close(*last.status_at_exit(None))
+        return None
+
+    def _open(self, around: Recording | None, earlier: Path | None) -> Run:
+        self._close_forgotten()
+        opened = self._resumed(earlier) or self._new(around)
+        opened.automatic = True
+        open_runs.add(opened)  # one that records nothing, too: what follows belongs to it
+        self._opened.append(opened)
+        # A tracker holds one run at a time: each further run gets a fresh one, made like the one that was given.
+        self._chosen = msgspec.structs.replace(
+            self._chosen, objects=[copy.copy(made) for made in self._spare]
+        )
+        return opened
+
+    def _resumed(self, earlier: Path | None) -> Run | None:
+        try:
+            return open_run(self._chosen, earlier) if earlier is not None else None
+        except TrackhooksError as error:
+            warn(f"the run {earlier} cannot be resumed: {error} A new one is opened.")
+            return None
+
+    def _new(self, around: Recording | None) -> Run:
+        try:
+            return open_run(self._chosen, parent=around)
+        except TrackhooksError as error:
+            if self._chosen.strict:
+                raise
+            warn(f"{error} Nothing is recorded.")
+            return silent_run(self._chosen)
+
+    def take_over(self, other: AutoRuns) -> None:
+        """From now on the runs of the other are this one's to continue and to close."""
+        with self._mutex:
+            self._opened += other._opened
+
+    def close(self) -> None:
+        """Closes its runs, but for those that are training now: they end with the process."""
+        with self._mutex:
+            for opened in self._opened:
+                if not opened.callbacks.state.training:
+                    opened.close(*opened.status_at_exit(None))
+
+    def _close_forgotten(self) -> None:
+        """What belongs to models that are gone gets no more records, whoever opened it."""
+        for opened in open_runs.every():
+            if opened.automatic and not opened.models and not opened.callbacks.state.training:
+                opened.close(*opened.status_at_exit(None))
+        self._opened = [opened for opened in self._opened if not opened.closed]

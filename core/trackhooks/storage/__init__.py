@@ -1,0 +1,1 @@
+"""A run's folder on disk: the journal, run.json, checkpoints, locks, and runs that died."""

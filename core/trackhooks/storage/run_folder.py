@@ -1,0 +1,183 @@
+"""A run is a folder: its name, its `run.json`, and finding the runs of a directory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ..errors import DamagedFileError, TrackhooksError, log
+from ..event import RunInfo
+
+INFO = "run.json"
+
+_ADJECTIVES = (
+    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "deft", "eager", "early",
+    "fair", "fleet", "fresh", "gentle", "glad", "golden", "grand", "green", "happy", "honest", "keen", "kind", "light",
+    "lively", "lucid", "mellow", "merry", "mild", "neat", "noble", "patient", "proud", "quick", "quiet", "rapid",
+    "ready", "silver", "smooth", "snug", "solid", "steady", "sunny", "swift", "tidy", "vivid", "warm", "wise",
+)  # fmt: skip
+_NOUNS = (
+    "acorn", "alder", "badger", "beacon", "birch", "breeze", "brook", "cedar", "cloud", "comet", "coral", "crane",
+    "delta", "dove", "dune", "ember", "falcon", "fern", "finch", "fjord", "forest", "gull", "harbor", "hazel", "heron",
+    "island", "ivy", "juniper", "lake", "lark", "linden", "lynx", "maple", "meadow", "mesa", "moss", "oak", "otter",
+    "owl", "pebble", "pine", "plover", "prairie", "reef", "river", "robin", "sparrow", "spruce", "tide", "willow",
+)  # fmt: skip
+
+
+def home(directory: str | os.PathLike[str] | None = None) -> Path:
+    """The directory of the runs: the one given, else that of `TRACKHOOKS_DIR`, else `runs`."""
+    return Path(directory if directory is not None else os.environ.get("TRACKHOOKS_DIR") or "runs")
+
+
+def make(parent: Path, name: str | None) -> Path:
+    """A new folder for a run, taken by an exclusive mkdir, so that no two runs ever share one.
+
+    A name that is taken gets a number behind it; without a name a readable one is made up.
+
+    Raises:
+        TrackhooksError: the directory cannot be written.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for candidate in _candidates(parent, name):
+            try:
+                (parent / candidate).mkdir()
+            except FileExistsError:
+                continue
+            return parent / candidate
+    except OSError as error:
+        raise TrackhooksError(
+            f"no run can be recorded in {parent}: {error.strerror}. Choose another with dir=… or TRACKHOOKS_DIR."
+        ) from error
+    raise AssertionError  # the candidates never end
+
+
+def _candidates(parent: Path, name: str | None) -> Iterator[str]:
+    if name is not None:
+        base = as_file_name(name)
+        yield base
+        number = 2
+        while True:
+            yield f"{base}-{number}"
+            number += 1
+    number = len(os.listdir(parent)) + 1  # noqa: PTH208 — of thousands, none is looked at
+    words = random.Random(secrets.randbits(64))  # the user's seed must neither be used nor moved on
+    while True:
+        yield f"{words.choice(_ADJECTIVES)}-{words.choice(_NOUNS)}-{number}"
+        number += 1
+
+
+def as_file_name(name: str) -> str:
+    """The name with what no file system takes replaced by `-`; `lr=0.1` stays as it is."""
+    text = name.encode(errors="ignore").decode()  # without half a surrogate pair, of a path that is no UTF-8
+    clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", text).strip(" .-")
+    return clean.encode()[:120].decode(errors="ignore") or "run"
+
+
+def write_info(folder: Path, info: RunInfo) -> None:
+    """Replaces `run.json` atomically: a reader sees the old one or the new one."""
+    stored = msgspec.structs.replace(info, path="")
+    write_atomically(folder / INFO, msgspec.json.format(msgspec.json.encode(stored), indent=2))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file beside `path` and moves it there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # noqa: PTH101 — mkstemp gives 0600; a run is for the whole lab to read
+        if path.is_dir() and not path.is_symlink():
+            set_aside(path, path.parent, DamagedFileError(f"{path} is a folder"))
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+_Stored = TypeVar("_Stored")
+
+
+def read_json(path: Path, kind: type[_Stored]) -> _Stored:
+    """Read a small file of a run's folder.
+
+    Raises:
+        DamagedFileError: it does not hold what it should, or it cannot be read by this user.
+        OSError: there is no such file, or no file can be read now.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except _DAMAGED as error:
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
+
+
+_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IsADirectoryError, PermissionError)
+
+
+def set_aside(path: Path, run: str | os.PathLike[str], error: DamagedFileError) -> Path:
+    """Rename a damaged file, so that it can be rebuilt and looked at. Says so once, and returns its new path.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    numbered = (f"{path.name}.damaged-{number}" for number in itertools.count(2))
+    free = (path.with_name(name) for name in itertools.chain([f"{path.name}.damaged"], numbered))
+    target = next(name for name in free if not os.path.lexists(name))
+    path.rename(target)
+    log.warning(
+        "%s. It is kept as %s, and rebuilt from the journal.",
+        error,
+        target.name,
+        extra={"run": os.fspath(run)},
+    )
+    return target
+
+
+def damaged_files(run: str | os.PathLike[str]) -> list[Path]:
+    """The files of a run's folder that were set aside."""
+    here = Path(run)
+    try:
+        return sorted([*here.glob("*.damaged*"), *here.glob("delivery/*.damaged*")])
+    except OSError:  # no file can be opened now
+        return []
+
+
+def read_info(folder: str | os.PathLike[str]) -> RunInfo:
+    """Who the run in this folder is.
+
+    Raises:
+        DamagedFileError: its `run.json` is damaged; `ending.end_if_dead` rebuilds it.
+        TrackhooksError: it is no run's folder, or its `run.json` cannot be read.
+    """
+    path = Path(folder).absolute()
+    try:
+        info = read_json(path / INFO, RunInfo)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error}. To rebuild it from the journal: trackhooks sync {path}") from error
+    except FileNotFoundError:
+        raise TrackhooksError(
+            f"{path}: no run. A run is a folder with a {INFO}; see them all: trackhooks runs"
+        ) from None
+    except OSError as error:
+        raise TrackhooksError(f"{path / INFO}: {error}") from error
+    info.path = str(path)
+    return info
+
+
+def paths(parent: str | os.PathLike[str]) -> Iterator[Path]:
+    """The folders of runs in a directory, in no order; other folders may stand among them."""
+    try:
+        with os.scandir(parent) as entries:
+            folders = [Path(entry.path) for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (folder for folder in folders if (folder / INFO).exists())

@@ -1,0 +1,215 @@
+"""Ultralytics: every mode of a YOLO model, and of all others that its class `Model` is the base of.
+
+What happens is heard at the hooks (see `ultralytics_loop`). What they do not tell is known around the model's methods:
+that an export has failed and where one was written to, that a stream was left, that a training did not even start.
+These methods are replaced while a model is attached, or `enable` is on; Ultralytics itself is never imported.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from trackhooks.errors import InvalidValueError
+from trackhooks.frameworks import resume_marker
+from trackhooks.frameworks.patching import Around, Patches
+from trackhooks.recording.recorder import Recording
+from trackhooks.values.foreign import attempt
+from trackhooks.values.lookups import Lookups
+from trackhooks.values.weak_dict import WeakIdentityDict
+
+from .loop import UltralyticsLoop
+
+MODULE = "ultralytics.engine.model"
+"""Where the class of the models is."""
+
+
+class Opener(Protocol):
+    """Says which run a model belongs to that is attached to none."""
+
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recording:
+        """The run of the model's next mode; `resumes` is the earlier run's folder where a training says it."""
+
+
+# There is one class of models in a process, and so there is one of each of these.
+_patches = Patches()
+_openers: list[Opener] = []
+_attached: WeakIdentityDict[Recording] = WeakIdentityDict()
+_loops: WeakIdentityDict[UltralyticsLoop] = WeakIdentityDict()
+_benchmarking: contextvars.ContextVar[bool] = contextvars.ContextVar("benchmarking", default=False)
+
+
+def attach(run: Recording, model: Any) -> None:
+    """Records all that a model does from now on: see `Run.attach`.
+
+    Raises:
+        InvalidValueError: it is no model and no trainer of Ultralytics.
+    """
+    framework = _framework()
+    if framework is not None and isinstance(model, framework):
+        _attached[model] = run
+        _replace_methods(run)
+        run.loops.setdefault(Models, Models(run))
+    elif attempt(lambda: isinstance(model.callbacks, Mapping) and hasattr(model, "run_callbacks")) is True:
+        UltralyticsLoop().hear_always(run, model.callbacks)
+    else:
+        raise InvalidValueError(
+            f"run.attach({type(model).__name__}): a model of Ultralytics is needed, such as YOLO('yolo11n.pt'), or a"
+            " trainer. A torch.nn.Module is given to run.watch, and a Keras model to fit with callbacks=[run.keras]."
+        )
+
+
+class Models:
+    """The models that a run hears."""
+
+    def __init__(self, run: Recording) -> None:
+        self._run = run
+
+    def release(self) -> None:
+        """Lets go of every one of them."""
+        for loop in _loops.values():
+            loop.record_late_pictures(self._run)
+        for model in [model for model, run in _attached.items() if run is self._run]:
+            del _attached[model]
+        _patches.release(self._run)
+
+
+def install(opener: Opener) -> None:
+    """Records every model, those that exist already included, once Ultralytics' module `MODULE` is imported."""
+    _openers.append(opener)
+    _replace_methods(opener)
+
+
+def uninstall(opener: Opener) -> None:
+    """Ends what `install` has begun."""
+    if opener in _openers:
+        _openers.remove(opener)
+    _patches.release(opener)
+
+
+def _framework() -> Any:
+    """The class of the models; None as long as the user has not imported it."""
+    return getattr(sys.modules.get(MODULE), "Model", None)
+
+
+def _replace_methods(holder: object) -> None:
+    framework = _framework()
+    if framework is not None:
+        _patches.hold(holder, framework, {mode: _around(mode) for mode in _MODES})
+
+
+def _around(mode: str) -> Around:
+    def called(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = functools.partial(original, model, *args, **kwargs)
+        run = _run_of(model, mode, kwargs)
+        if run is None:
+            return call()
+        run.loops.setdefault(Models, Models(run))
+        loop = _loops.setdefault(model, UltralyticsLoop())
+        with loop.hearing(run, model.callbacks):
+            return _MODES[mode](loop, call)
+
+    return called
+
+
+def _run_of(model: Any, mode: str, arguments: Mapping[str, Any]) -> Recording | None:
+    if _benchmarking.get() and mode != "export":
+        return None  # of the models that a benchmark makes only its table counts
+    run = _attached.get(model)
+    if run is not None and not run.closed:
+        return run
+    if not _openers:
+        return None
+    resumes = _resumed(model, arguments) if mode == "train" else False
+    return _openers[-1].run_for(model, trains=mode == "train", resumes=resumes)
+
+
+def _resumed(model: Any, arguments: Mapping[str, Any]) -> bool | Path:
+    """The folder of the run that a training resumes, as it was noted beside the checkpoint."""
+    what = "the checkpoint that the training resumes"
+    return Lookups().find(what, False, _noted_run, model, arguments.get("resume"))
+
+
+def _noted_run(model: Any, resume: Any) -> bool | Path:
+    if not resume:
+        return False
+    checkpoint = resume if isinstance(resume, (str, os.PathLike)) else model.ckpt_path
+    return (resume_marker.find(Path(checkpoint).parent.parent) if checkpoint else None) or True
+
+
+# The modes
+
+
+def _train(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
+    """Of several datasets each gets a run of its own."""
+    with loop.training(apart=isinstance(call.keywords.get("data"), (list, tuple))):
+        return call()
+
+
+def _validate(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
+    return call()
+
+
+def _predict(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
+    try:
+        results = call()
+    except BaseException:
+        loop.record_left_prediction()
+        raise
+    if inspect.isgenerator(results):
+        return _stream(loop, loop.run, call.args[0], results)
+    return results
+
+
+def _stream(loop: UltralyticsLoop, run: Recording, model: Any, results: Any) -> Iterator[Any]:
+    """The results; what the user does between them is not a part of the prediction."""
+    try:
+        while True:
+            with loop.hearing(run, model.callbacks):
+                result = next(results, _END)
+            if result is _END:
+                return
+            yield result
+    finally:
+        with loop.hearing(run, model.callbacks):
+            results.close()
+            loop.record_left_prediction()
+
+
+_END = object()
+
+
+def _export(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
+    try:
+        path = call()
+    except BaseException as error:
+        loop.record_failed_export(str(call.keywords.get("format", "torchscript")), error)
+        raise
+    loop.record_export(path)
+    return path
+
+
+def _benchmark(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
+    token = _benchmarking.set(True)
+    try:
+        table = call()
+    finally:
+        _benchmarking.reset(token)
+    loop.record_table("benchmark", table)
+    return table
+
+
+_MODES: dict[str, Callable[[UltralyticsLoop, functools.partial[Any]], Any]] = {
+    "train": _train,
+    "val": _validate,
+    "predict": _predict,
+    "export": _export,
+    "benchmark": _benchmark,
+}
+"""`track`, `embed` and calling the model go through `predict`."""

@@ -1,0 +1,505 @@
+"""What Ultralytics' trainers, validators, predictors and exporters tell at their hooks, by the names that are recorded.
+
+Each part has a method for every hook at which its objects tell something; the method gets the live object and returns
+what it `Told`. Read from the objects' documented attributes, of 8.3 (where losses are tensors) and 8.4 (dictionaries).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from trackhooks.errors import InvalidValueError
+from trackhooks.event import File
+from trackhooks.loop.torch_model import media as media_of
+from trackhooks.loop.torch_model import settings, sizes
+from trackhooks.recording.status import status_of
+from trackhooks.values import media
+from trackhooks.values.lookups import Lookups
+from trackhooks.values.params import flat_params
+
+_MOST_SAMPLES = 16
+_TICK_S = 0.05
+"""A file's time may be that of the last tick of the clock."""
+Found = TypeVar("Found")
+Default = TypeVar("Default")
+_STAGES = ("preprocess", "inference", "postprocess")
+
+
+class Told(msgspec.Struct):
+    """What there is to hear and to record at one hook."""
+
+    metrics: dict[str, Any] = {}
+    """For callbacks and for the record."""
+    epoch: int | None = None
+    batch: int | None = None
+    more: dict[str, Any] = {}
+    """Only for the record: `params`, `files`, `media`, `status`, `reason`."""
+    besides: dict[str, Any] = {}
+    """Metrics that are only for the record."""
+    to_objects: bool = True
+    """False where Keras callbacks would take it for something else."""
+    to_record: bool = True
+    """False where there is nothing to record, or not yet."""
+
+
+class _Part:
+    """What one kind of object tells. A user's own trainer may lack or replace whatever is read of it."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._lookups = lookups
+
+    def _of(
+        self, source: Any, what: str, default: Default, call: Callable[..., Found], *arguments: Any
+    ) -> Found | Default:
+        """What `call` reads of an object; a failure is reported once a class, and the rest is recorded."""
+        what = f"the {what} of {type(source).__name__}"
+        return self._lookups.find(what, default, call, source, *arguments)
+
+    def _epoch(self, trainer: Any) -> int | None:
+        return self._of(trainer, "epoch", None, _epoch)
+
+    def _arguments(self, source: Any) -> dict[str, Any]:
+        """The arguments of the mode, as hyper-parameters."""
+        found: dict[str, Any] = {}
+        for name, value in self._of(source, "arguments", {}, _arguments).items():
+            found |= self._lookups.find(f"the argument {name!r}", {}, flat_params, {name: value})
+        return found
+
+
+class Training(_Part):
+    """A training: what its trainer tells."""
+
+    def __init__(self, pictures: Pictures, lookups: Lookups) -> None:
+        super().__init__(lookups)
+        self.trainer: Any = None
+        """The trainer, while it trains."""
+        self._pictures = pictures
+        self._batch = -1
+        self._epoch_metrics: dict[str, float] = {}
+        self._best: dict[str, float] = {}
+        self._ended = False
+        self._announced = False
+        self.validated = False
+        """Whether this epoch has been validated: else the trainer still has the metrics of an earlier one."""
+        self.final = False
+        """Whether the best checkpoint is being evaluated, after the last epoch."""
+
+    def on_pretrain_routine_start(self, trainer: Any) -> Told:
+        """Every argument, as hyper-parameters."""
+        self._announced = True
+        return Told(more={"params": self._arguments(trainer)})
+
+    def on_pretrain_routine_end(self, trainer: Any) -> Told:
+        """The model: its size, its layers; and the optimizer that `optimizer=auto` has chosen."""
+        optimizer = self._of(trainer, "optimizer", None, getattr, "optimizer", None)
+        params = settings(optimizer, self._lookups)
+        if not self._announced:  # attached when the trainer had been made already
+            params = {**self._arguments(trainer), **params}
+        model = self._of(trainer, "model", None, _model)
+        if model is None:
+            return Told(more={"params": params})
+        params |= sizes(model, self._lookups)
+        return Told(more={"params": params, "media": media_of(model, self._lookups)})
+
+    def on_train_start(self, trainer: Any) -> Told:
+        """The beginning."""
+        self.trainer = trainer
+        return Told()
+
+    def on_train_epoch_start(self, trainer: Any) -> Told:
+        """Comes again for the same epoch when Ultralytics repeats it, after NaN or for want of memory."""
+        self._batch = -1
+        self._epoch_metrics, self.validated = {}, False
+        return Told(epoch=self._epoch(trainer))
+
+    def on_train_batch_start(self, trainer: Any) -> Told:
+        """Only the index."""
+        self._batch += 1
+        return Told(batch=self._batch)
+
+    def on_train_batch_end(self, trainer: Any) -> Told:
+        """The losses of this batch, as they are; the progress bar shows their running means instead."""
+        return Told(self._losses(trainer, "loss_items", "batch"), batch=self._batch)
+
+    def on_train_epoch_end(self, trainer: Any) -> Told:
+        """The means of the losses over the epoch, and the learning rates."""
+        rates = self._of(trainer, "learning rates", {}, learning_rates)
+        metrics = self._losses(trainer, "tloss", "train") | rates
+        self._epoch_metrics = metrics
+        return Told(dict(metrics), epoch=self._epoch(trainer))
+
+    def _losses(self, trainer: Any, name: str, prefix: str) -> dict[str, float]:
+        return self._of(trainer, f"{name} (losses)", {}, labelled, name, prefix, self._lookups)
+
+    def on_model_save(self, trainer: Any) -> Told:
+        """`last.pt`, and `best.pt` where this epoch is the best so far."""
+        metrics = self._epoch_metrics | self._validation(trainer)
+        files = [self._of(trainer, "last checkpoint", None, checkpoint, "last", metrics)]
+        if self._of(trainer, "fitness", False, _is_best):
+            files.append(self._of(trainer, "best checkpoint", None, checkpoint, "best", metrics))
+        files.append(self._of(trainer, "checkpoint of the epoch", None, _periodic, metrics))
+        return Told(epoch=self._epoch(trainer), more={"files": there(files)})
+
+    def on_fit_epoch_end(self, trainer: Any) -> Told:
+        """All metrics of the epoch; the evaluation of the best checkpoint repeats the hook and is no epoch."""
+        if self.final:
+            self.final = False
+            return Told(to_objects=False, to_record=False)
+        self._epoch_metrics |= self._validation(trainer)
+        files = self._new_pictures(trainer)
+        return Told(dict(self._epoch_metrics), epoch=self._epoch(trainer), more={"files": files})
+
+    def _validation(self, trainer: Any) -> dict[str, float]:
+        """What the epoch's validation gave, by Ultralytics' names, and the sum of its losses."""
+        if not self.validated:
+            return {}
+        metrics = self._of(trainer, "metrics", {}, _metrics, self._lookups)
+        losses = {name: value for name, value in metrics.items() if name.startswith("val/")}
+        fitness = self._of(trainer, "fitness", {}, _fitness, self._lookups) if metrics else {}
+        return metrics | with_sum(losses, "val") | fitness
+
+    def _new_pictures(self, trainer: Any) -> list[File]:
+        validator = self._of(trainer, "validator", None, getattr, "validator", None)
+        return self._pictures.new(trainer, validator)
+
+    def note_best(self, metrics: Mapping[str, float]) -> None:
+        """What the final evaluation of the best checkpoint gave, by its recorded names."""
+        self._best = dict(metrics)
+
+    def on_train_end(self, trainer: Any) -> Told:
+        """The checkpoints as they were written last, without their optimizers, and the pictures."""
+        self._ended = True
+        of_best = self._best or self._epoch_metrics
+        last = self._of(trainer, "last checkpoint", None, checkpoint, "last", self._epoch_metrics)
+        best = self._of(trainer, "best checkpoint", None, checkpoint, "best", of_best)
+        files = there([last, best]) + self._new_pictures(trainer)
+        return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
+
+    def teardown(self, trainer: Any) -> Told:
+        """The status: Ultralytics 8.4 tears down after an exception as well, while it is on its way."""
+        status, reason = ("finished", "") if self._ended else status_of(sys.exc_info()[1])
+        if not self._ended and status == "finished":
+            status, reason = "failed", "the training was left before its end"
+        self.trainer = None
+        pictures = self._new_pictures(trainer)
+        return Told(more={"status": status, "reason": reason, "files": pictures})
+
+
+class Validation(_Part):
+    """Validations: within a training, of its best checkpoint behind it, and on their own."""
+
+    def __init__(self, training: Training, pictures: Pictures, lookups: Lookups) -> None:
+        super().__init__(lookups)
+        self._training = training
+        self._pictures = pictures
+        self._batch = -1
+
+    def _prefix(self, validator: Any) -> str:
+        """Under which name the metrics are recorded."""
+        trainer = self._training.trainer
+        of_training = self._of(trainer, "validator", None, getattr, "validator", None)
+        if validator is not of_training:
+            return "test/"
+        return "" if self._of(validator, "state", True, _is_training) else "best/"
+
+    def on_val_start(self, validator: Any) -> Told:
+        """The beginning; the evaluation behind the last epoch is not for Keras callbacks, which know none."""
+        self._batch = -1
+        self._training.final = self._prefix(validator) == "best/"
+        return Told(to_objects=not self._training.final)
+
+    def on_val_batch_start(self, validator: Any) -> Told:
+        """Only the index."""
+        self._batch += 1
+        return Told(batch=self._batch, to_objects=not self._training.final)
+
+    def on_val_batch_end(self, validator: Any) -> Told:
+        """Only the index."""
+        return Told(batch=self._batch, to_objects=not self._training.final)
+
+    def on_val_end(self, validator: Any) -> Told:
+        """The metrics, rounded in a training as the trainer will have them, and the time that an image takes."""
+        prefix = self._prefix(validator)
+        digits = 5 if prefix == "" else None
+        metrics = self._of(validator, "metrics", {}, _results, self._lookups, digits)
+        part, before = ("test", "") if prefix == "test/" else ("val", prefix)
+        taken = self._of(validator, "speed", {}, _speed, self._lookups)
+        speed = {f"{before}speed/{part}_{stage}_ms": value for stage, value in taken.items()}
+        named = {prefix + name: value for name, value in metrics.items()} | speed
+        if prefix == "":
+            self._training.validated = True
+        elif prefix == "best/":
+            self._training.note_best(named)
+        return Told(named, to_objects=prefix != "best/", more={"files": self._pictures.new(validator)})
+
+
+class Prediction(_Part):
+    """A prediction, a tracking or an embedding."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        super().__init__(lookups)
+        self.running = False
+        self._batch = -1
+        self._started = 0.0
+        self._images = 0
+        self._results: Iterable[Any] = ()
+        self._milliseconds: dict[str, float] = {}
+        self._began = 0.0
+        self._saved_in: Path | None = None
+
+    def on_predict_start(self, predictor: Any) -> Told:
+        """The beginning."""
+        self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
+        self._started, self._began = time.monotonic(), time.time()
+        self._saved_in = self._of(predictor, "folder", None, _folder_if_saved)
+        return Told()
+
+    def on_predict_batch_start(self, predictor: Any) -> Told:
+        """How many images the batch has: its first part is their paths."""
+        self._batch += 1
+        self._images += self._of(predictor, "batch", 0, _image_count)
+        return Told(batch=self._batch)
+
+    def on_predict_postprocess_end(self, predictor: Any) -> Told:
+        """The results; their times come later, and a callback may have replaced them by then."""
+        results = self._of(predictor, "results", (), getattr, "results")
+        self._results = results if isinstance(results, list) else ()
+        return Told(batch=self._batch)
+
+    def on_predict_batch_end(self, predictor: Any) -> Told:
+        """The times of the batch."""
+        for result in self._results:
+            for stage, value in self._of(result, "speed", {}, _speed, self._lookups).items():
+                self._milliseconds[stage] = self._milliseconds.get(stage, 0.0) + value
+        self._results = ()
+        return Told(batch=self._batch)
+
+    def on_predict_end(self, predictor: Any) -> Told:
+        """How many images, and the time that each took."""
+        return self.end()
+
+    def end(self) -> Told:
+        """What has been predicted so far; a stream may be left before its end."""
+        self.running, self._results = False, ()
+        return Told(self._counted(), more={"files": self._samples()})
+
+    def _samples(self) -> list[File]:
+        """The first pictures that were drawn, where the user had them saved (`save=True`)."""
+        if self._saved_in is None or not self._saved_in.is_dir():
+            return []
+        try:
+            drawn = [
+                path for path in self._saved_in.glob("*.jpg") if path.stat().st_mtime >= self._began - _TICK_S
+            ]
+            first = sorted(drawn, key=lambda path: (path.stat().st_mtime, path.name))[:_MOST_SAMPLES]
+        except OSError:  # someone removes them, or no folder can be opened now
+            return []
+        return there(file_if_there(path, "image", name="predict/images") for path in first)
+
+    def _counted(self) -> dict[str, float]:
+        seconds = time.monotonic() - self._started
+        found = {"predict/samples": float(self._images)}
+        if self._images and seconds > 0:
+            found["predict/samples_per_s"] = self._images / seconds
+            found["predict/ms_per_sample"] = 1000 * seconds / self._images
+        return found | {
+            f"predict/{stage}_ms": self._milliseconds[stage] / self._images
+            for stage in _STAGES
+            if stage in self._milliseconds
+        }
+
+
+class Export(_Part):
+    """An export: where it was written to is known when the call returns."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        super().__init__(lookups)
+        self.running = False
+        """Whether an export has started, and it is not known yet how it went."""
+        self._exporter: Any = None
+        self._seconds: float | None = None
+        self._started = 0.0
+
+    def on_export_start(self, exporter: Any) -> Told:
+        """The beginning."""
+        self.running, self._exporter, self._started = True, exporter, time.monotonic()
+        return Told()
+
+    def on_export_end(self, exporter: Any) -> Told:
+        """The duration; the rest is recorded when the path is known."""
+        self._seconds = time.monotonic() - self._started
+        return Told(to_record=False)
+
+    def file(self, path: Any) -> list[File]:
+        """The exported file, or folder, with the checkpoint that it was made from."""
+        exporter, self._exporter = self._exporter, None
+        if not isinstance(path, (str, Path)) or not str(path):
+            return []
+        parent = self._of(exporter, "file", None, _source)
+        fmt = self._of(exporter, "format", "", _format)
+        return there([file_if_there(path, "export", format=fmt, parent=parent, duration=self._seconds)])
+
+
+class Pictures(_Part):
+    """The plots that were drawn since they were asked for last: some are drawn in threads, and come late."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        super().__init__(lookups)
+        self._plots: list[dict[Path, dict[str, Any]]] = []
+        self._seen: dict[Path, float] = {}
+
+    def new(self, *sources: Any) -> list[File]:
+        """The new ones of these trainers or validators, as pictures called `plots/<name>`."""
+        found = [self._of(source, "plots", None, getattr, "plots", None) for source in sources]
+        self._plots = [plots for plots in found if plots is not None]
+        return self.late()
+
+    def late(self) -> list[File]:
+        """Those that have come since."""
+        return self._lookups.find("the plots", [], self._late)
+
+    def _late(self) -> list[File]:
+        sources, self._plots = self._plots, []  # those that cannot be read are not asked again
+        found = [item for plots in sources for item in list(plots.items())]
+        new = [path for path, plot in found if self._seen.get(path) != plot["timestamp"]]
+        self._seen |= {path: plot["timestamp"] for path, plot in found}
+        self._plots = sources
+        return there(file_if_there(path, "image", name=f"plots/{path.stem}") for path in new)
+
+
+# What several of them have
+
+
+def unwrapped(model: Any) -> Any:
+    """The model itself, out of torch's DDP and compiler."""
+    inner = _INNER.get(type(model).__name__)
+    while inner is not None:
+        model = getattr(model, inner)
+        inner = _INNER.get(type(model).__name__)
+    return model
+
+
+_INNER = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module"}
+"""torch's classes around a model → the attribute that holds the model."""
+
+
+def labelled(trainer: Any, name: str, prefix: str, lookups: Lookups) -> dict[str, float]:
+    """The losses of this name, as Ultralytics calls them, and their sum as `<prefix>/loss`."""
+    losses = getattr(trainer, name)
+    if losses is None:
+        return {}
+    found = trainer.label_loss_items(losses, prefix=prefix)
+    return with_sum(floats(found, lookups), prefix) if isinstance(found, Mapping) else {}
+
+
+def with_sum(losses: dict[str, float], prefix: str) -> dict[str, float]:
+    """The losses with their sum, unless one of them is called so: a classification has one loss."""
+    return {f"{prefix}/loss": sum(losses.values()), **losses} if losses else {}
+
+
+def learning_rates(trainer: Any) -> dict[str, float]:
+    """`lr/pg0` is recorded as `lr/0`."""
+    return {name.replace("lr/pg", "lr/"): float(rate) for name, rate in trainer.lr.items()}
+
+
+def floats(numbers: Mapping[str, Any], lookups: Lookups, digits: int | None = None) -> dict[str, float]:
+    """The numbers as Python's; what is None is left out."""
+    found = {
+        name: lookups.find(f"the metric {name!r}", None, _rounded, value, digits)
+        for name, value in numbers.items()
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _rounded(value: Any, digits: int | None) -> float | None:
+    if value is None:
+        return None
+    return float(value) if digits is None else round(float(value), digits)
+
+
+def checkpoint(trainer: Any, alias: str, metrics: Mapping[str, float]) -> File | None:
+    """A checkpoint as it is now, `last` or `best`."""
+    return file_if_there(getattr(trainer, alias), "model", aliases=(alias,), metrics=dict(metrics))
+
+
+def _periodic(trainer: Any, metrics: Mapping[str, float]) -> File | None:
+    """The checkpoint of this epoch, if one is kept."""
+    if trainer.save_period <= 0 or trainer.epoch % trainer.save_period:
+        return None
+    path = trainer.wdir / f"epoch{trainer.epoch}.pt"
+    return file_if_there(path, "model", aliases=(), metrics=dict(metrics))
+
+
+def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
+    """A file, or None: what Ultralytics did not write is no reason to stop a training."""
+    try:
+        return media.file(path, kind, **more)
+    except (InvalidValueError, OSError):  # nor is it that the machine cannot look now
+        return None
+
+
+def there(files: Iterable[File | None]) -> list[File]:
+    """Those that exist."""
+    return [file for file in files if file is not None]
+
+
+# Reading one thing: each of these may raise whatever the user's class does
+
+
+def _arguments(source: Any) -> dict[str, Any]:
+    return dict(source.args if isinstance(source.args, Mapping) else vars(source.args))
+
+
+def _epoch(trainer: Any) -> int:
+    return int(trainer.epoch)
+
+
+def _model(trainer: Any) -> Any:
+    return unwrapped(trainer.model)
+
+
+def _is_best(trainer: Any) -> bool:
+    return bool(trainer.best_fitness == trainer.fitness)
+
+
+def _fitness(trainer: Any, lookups: Lookups) -> dict[str, float]:
+    return floats({"fitness": trainer.fitness}, lookups)
+
+
+def _metrics(trainer: Any, lookups: Lookups) -> dict[str, float]:
+    return floats(trainer.metrics, lookups) if isinstance(trainer.metrics, Mapping) else {}
+
+
+def _is_training(validator: Any) -> bool:
+    return bool(validator.training)
+
+
+def _results(validator: Any, lookups: Lookups, digits: int | None) -> dict[str, float]:
+    return floats(getattr(validator.metrics, "results_dict", {}), lookups, digits)
+
+
+def _speed(source: Any, lookups: Lookups) -> dict[str, float]:
+    return floats(getattr(source, "speed", None) or {}, lookups)
+
+
+def _folder_if_saved(predictor: Any) -> Path | None:
+    return Path(predictor.save_dir) if predictor.args.save else None
+
+
+def _image_count(predictor: Any) -> int:
+    return len(predictor.batch[0])
+
+
+def _source(exporter: Any) -> str | None:
+    source = Path(exporter.file).absolute()
+    return str(source) if source.is_file() else None
+
+
+def _format(exporter: Any) -> str:
+    return str(exporter.args.format)

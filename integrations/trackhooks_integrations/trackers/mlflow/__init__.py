@@ -1,0 +1,5 @@
+"""The tracker `mlflow`: MLflow."""
+
+from .tracker import MLflow
+
+__all__ = ["MLflow"]

@@ -1,0 +1,137 @@
+"""`Models`: a run's checkpoints and exports as MLflow's LoggedModels and registered models."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trackhooks.event import Event, File
+
+from ..._shared.checkpoints import Checkpoint, Checkpoints
+from .client import upload_time
+from .names import legal_file
+
+
+class Models:
+    """The LoggedModels of one run. What is done again after a failure finds what it has made already.
+
+    Args:
+        client: the `MlflowClient`.
+        run: the MLflow run.
+        id_: the run's id in trackhooks: several runs may have joined one of MLflow.
+        checkpoints: those that it has.
+    """
+
+    def __init__(self, client: Any, run: Any, id_: str, checkpoints: Checkpoints) -> None:
+        self.checkpoints = checkpoints
+        self._id = id_
+        self._client = client
+        self._run: str = run.info.run_id
+        self._experiment: str = run.info.experiment_id
+        self._outputs = {model.model_id for model in run.outputs.model_outputs} if run.outputs else set()
+
+    def log_checkpoint(self, file: File, path: Path, event: Event) -> str:
+        """Uploads a checkpoint in the place of one that stays no longer; returns its id."""
+        new, poorer, gone = self.checkpoints.add(file, event.index)
+        replaceable = self._unregistered(gone)
+        new.id = next((older.id for older in replaceable if older.file.path == file.path), "")
+        self._log(new, path, event)
+        for older in replaceable:
+            if older.id != new.id:
+                self._client.delete_logged_model(older.id)
+        for older in [*poorer, *(older for older in gone if older not in replaceable)]:
+            self._client.set_logged_model_tags(older.id, {"aliases": ", ".join(older.aliases)})
+        return new.id
+
+    def _unregistered(self, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+        """Those of which no registered model has a version, whoever made it: a version does not change."""
+        if not checkpoints:
+            return []
+        versions = self._client.search_model_versions(f"run_id = '{self._run}'")
+        sources = " ".join(version.source for version in versions)
+        return [checkpoint for checkpoint in checkpoints if checkpoint.id not in sources]
+
+    def log_export(self, file: File, path: Path, event: Event) -> str:
+        """Uploads an export; returns its id."""
+        export = Checkpoint(file, event.index)
+        self._log(export, path, event)
+        return export.id
+
+    def _log(self, version: Checkpoint, path: Path, event: Event) -> None:
+        version.id = self._find(event, version.file) or version.id or self._make(version.file)
+        self._client.set_logged_model_tags(version.id, self._about(version, event))
+        name = legal_file(Path(version.file.path).name)
+        with uploading(path, name) as local:
+            if path.is_dir():
+                self._client.log_model_artifacts(version.id, local, name)
+            else:
+                self._client.log_model_artifact(version.id, local)
+        self._client.finalize_logged_model(version.id, "READY")
+        self._add_output(version.id, event)
+
+    def _find(self, event: Event, file: File) -> str | None:
+        query = f"tags.`trackhooks.id` = '{self._id}' AND tags.`trackhooks.event` = '{event.index}'"
+        found = self._client.search_logged_models([self._experiment], query)
+        return next((model.model_id for model in found if model.tags.get("path") == file.path), None)
+
+    def _make(self, file: File) -> str:
+        name = re.sub(r"[/:.%\"']", "-", Path(file.path).name)
+        return str(
+            self._client.create_logged_model(self._experiment, name, self._run, model_type=file.kind).model_id
+        )
+
+    def _about(self, version: Checkpoint, event: Event) -> dict[str, str]:
+        file = version.file
+        parents = [held.id for held in self.checkpoints.held if held.file.path == file.parent]
+        about = {
+            "trackhooks.id": self._id, "trackhooks.event": event.index, "step": event.step, "epoch": event.epoch,
+            "path": file.path, "format": file.format, "bytes": file.size, "sha256": file.sha256,
+            "aliases": ", ".join(version.aliases), "parent": parents[-1] if parents else file.parent,
+            "seconds": file.duration,
+        }  # fmt: skip
+        return {name: str(value) for name, value in about.items() if value is not None}
+
+    def _add_output(self, model: str, event: Event) -> None:
+        from mlflow.entities import LoggedModelOutput
+
+        if model not in self._outputs:
+            self._client.log_outputs(self._run, [LoggedModelOutput(model, max(event.step, 0))])
+            self._outputs.add(model)
+
+    def register(self, name: str) -> None:
+        """Makes the checkpoints that have aliases versions of a registered model, with these aliases."""
+        self._make_registered(name)
+        known = self._client.search_model_versions(f"name = '{name}' AND run_id = '{self._run}'")
+        for checkpoint in self.checkpoints.held:
+            tags = {"sha256": checkpoint.file.sha256}
+            version = next((version for version in known if version.tags == tags), None)
+            for alias in checkpoint.aliases:
+                version = version or self._make_version(name, checkpoint.id, tags)
+                self._client.set_registered_model_alias(name, alias, version.version)
+
+    def _make_version(self, name: str, model: str, tags: dict[str, str]) -> Any:
+        # By `models:/<id>` a SQLite registry would look for the model in the process-wide store.
+        source = self._client.get_logged_model(model).artifact_location
+        return self._client.create_model_version(name, source, self._run, tags, model_id=model)
+
+    def _make_registered(self, name: str) -> None:
+        from mlflow import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+@contextmanager
+def uploading(path: Path, name: str) -> Iterator[str]:
+    """The file or folder by the name that it shall have in MLflow, whatever the kept copy is called."""
+    with upload_time(path), tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, name)
+        link.symlink_to(path.absolute())
+        yield str(link)

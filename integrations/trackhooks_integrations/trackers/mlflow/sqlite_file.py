@@ -1,0 +1,152 @@
+"""Prepare the SQLite file of an MLflow store, next to other clients that may create it at the same time.
+
+MLflow creates its tables in many steps. It cannot continue a database that a killed process left unfinished, and it
+fails if another client takes the same steps at the same time. So a new database is built under another name, and takes
+its place only when it is complete and only if the place is still free. A database of another client is never replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import time
+import uuid
+from contextlib import closing
+from pathlib import Path
+
+from .client import connect
+
+SQLITE = "sqlite:///"
+_SIDE_FILES = ("-journal", "-wal", "-shm")
+"""What SQLite keeps next to a database while it is open."""
+_PATIENCE_S = 20.0
+"""How long an unfinished database may stay unchanged until its client is taken for dead."""
+_POLL_S = 0.1
+
+
+def prepare(path: Path) -> None:
+    """Create the database if there is none; wait for another client that is creating it.
+
+    Raises:
+        FileExistsError: the database is gone, but SQLite's files next to it are not.
+        OSError: the folder cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    if not path.exists():
+        _refuse_side_files(path)
+        _place(_build(path), path)
+    _wait_until_complete(path)
+    if _is_empty(path):
+        _fill(_build(path), path)
+
+
+def _refuse_side_files(path: Path) -> None:
+    """SQLite would apply a left journal to the new database, or delete it."""
+    for side_file in (Path(f"{path}{ending}") for ending in _SIDE_FILES):
+        if side_file.exists() and not path.exists():
+            raise FileExistsError(
+                f"{side_file} belongs to a database that no longer exists. Move it to another folder, and the run is"
+                " delivered."
+            )
+
+
+def _build(path: Path) -> Path:
+    """Build a database with MLflow's tables next to `path`; remove what a killed process left of an earlier one."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.new({'|'.join(_SIDE_FILES)})?")
+    for found in path.parent.iterdir():
+        if ours.fullmatch(found.name):
+            found.unlink(missing_ok=True)
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    connect(f"{SQLITE}{new}").search_experiments(max_results=1)
+    return new
+
+
+def _place(new: Path, path: Path) -> None:
+    """Move `new` to `path`, unless there is a file now: then it belongs to another client and is used as it is."""
+    try:
+        os.link(new, path)  # unlike a rename, it fails if there is a file
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without hard links
+        _place_without_links(new, path)
+        return
+    new.unlink()
+
+
+def _place_without_links(new: Path, path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
+    except FileExistsError:
+        new.unlink()
+    else:
+        _fill(new, path)
+
+
+def _fill(new: Path, path: Path) -> None:
+    """Copy the tables of `new` into an empty database, in one transaction, and remove `new`.
+
+    A database that another client has started to fill meanwhile stays as it is.
+    """
+    with closing(sqlite3.connect(new)) as source, closing(_opened(path)) as target:
+        target.execute("BEGIN EXCLUSIVE")
+        if not _tables(target):
+            for statement in source.iterdump():
+                if statement not in ("BEGIN TRANSACTION;", "COMMIT;"):
+                    target.execute(statement)
+        target.execute("COMMIT")
+    new.unlink()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """A connection that never creates the file."""
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=20)
+
+
+def _tables(database: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _wait_until_complete(path: Path) -> None:
+    """Wait as long as an unfinished database changes, and `_PATIENCE_S` longer."""
+    seen, since = _traces(path), time.monotonic()
+    while not _is_complete(path) and time.monotonic() - since < _PATIENCE_S:
+        time.sleep(_POLL_S)
+        now = _traces(path)
+        if now != seen:
+            seen, since = now, time.monotonic()
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether nothing is left to be created: an MLflow client adds the first experiment after all tables.
+
+    A file that is not a database is left for MLflow to report.
+    """
+    try:
+        with closing(_opened(path)) as database:
+            return database.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is not None
+    except sqlite3.OperationalError:  # no such table, or locked
+        return False
+    except sqlite3.DatabaseError:
+        return True
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        with closing(_opened(path)) as database:
+            return not _tables(database)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _traces(path: Path) -> list[tuple[int, int] | None]:
+    """The size and time of the database and of SQLite's files next to it."""
+    return [_trace(Path(f"{path}{ending}")) for ending in ("", *_SIDE_FILES)]
+
+
+def _trace(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,134 @@
+"""`Store`: where MLflow keeps runs, a SQLite file or a server, and finding a run there by the id of trackhooks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trackhooks.event import RunInfo
+from trackhooks.storage.locks import locked
+from trackhooks.values.secrets import redact_text
+
+from .client import connect
+from .names import shortened, storable
+from .sqlite_file import SQLITE, prepare
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+class Store:
+    """A store or a server.
+
+    Args:
+        uri: its address; None for `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+    """
+
+    client: Any
+
+    def __init__(self, uri: str | None) -> None:
+        ambient = os.environ.get("MLFLOW_TRACKING_URI")
+        self._is_ambient = uri in (None, ambient)
+        uri, mark, query = (uri or ambient or f"{SQLITE}mlflow.db").partition("?")
+        self.database = Path(uri[len(SQLITE) :]).absolute() if _is_file(uri) else None
+        self.uri = f"{SQLITE}{self.database}{mark}{query}" if self.database else f"{uri}{mark}{query}"
+        self.address = redact_text(self.uri)
+        """Without a password."""
+
+    def page(self, experiment: str, run_id: str) -> str | None:
+        """The run's page; of a SQLite file, the command that shows it; None for another store without a server."""
+        if self.database:
+            return shlex.join(["mlflow", "server", "--backend-store-uri", self.uri])
+        if self.uri.startswith("http"):
+            return f"{self.address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+        return None
+
+    def open(self, run: RunInfo, run_id: str | None) -> Any:
+        """Connects, and returns the MLflow run: the one with that id, or the one of `run`, made where there is none.
+
+        Processes of trackhooks do so one after the other: each would build a new SQLite file, and only one is used.
+        """
+        beside = self.database or Path(run.path)
+        if self.database:
+            self.database.parent.mkdir(parents=True, exist_ok=True)
+        with locked(beside.with_name(f".{beside.name if self.database else 'mlflow'}.lock")):
+            if self.database:
+                prepare(self.database)
+            self.client = connect(self.uri)
+            return self.client.get_run(run_id or self._find_or_make(run))
+
+    def _find_or_make(self, run: RunInfo) -> str:
+        experiment = self._experiment(run.project)
+        tags = {"mlflow.user": str(run.environment.get("user"))}
+        name = run.parent or run.group
+        if name is not None:
+            tags["mlflow.parentRunId"] = self._parent(experiment, run, storable(name))
+        return self._find(experiment, run.id) or self._make(experiment, run.id, run.name, run.created, tags)
+
+    def _experiment(self, project: str | None) -> str:
+        """Its id: that of the project, else the one that `mlflow.set_experiment` or a scheduler names, in its store."""
+        named = os.environ.get("MLFLOW_EXPERIMENT_ID") if self._is_ambient and not project else None
+        if named:
+            return self._checked(self.client.get_experiment(named))
+        name = storable(project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "trackhooks")
+        return self._find_or_make_experiment(shortened(name))
+
+    def _find_or_make_experiment(self, name: str) -> str:
+        from mlflow import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return self._checked(found)
+        try:
+            return str(self.client.create_experiment(name, self._artifacts()))
+        except MlflowException:
+            found = self.client.get_experiment_by_name(name)  # another machine has just made it
+            if found is None:
+                raise
+            return self._checked(found)
+
+    def _artifacts(self) -> str | None:
+        """Where an experiment that is made keeps its artifacts; None for where the server says.
+
+        MLflow itself would put those of any database into ./mlruns.
+        """
+        if self.uri.split(":")[0].split("+")[0] not in _DATABASES:
+            return None
+        beside = self.database.parent if self.database else Path.cwd()
+        return (beside / "mlartifacts").as_uri()
+
+    @staticmethod
+    def _checked(experiment: Any) -> str:
+        from mlflow import MlflowException
+
+        if experiment.lifecycle_stage != "active":
+            raise MlflowException(
+                f"the experiment {experiment.name!r} was deleted in MLflow. Restore it, and what is recorded follows:"
+                f" mlflow experiments restore --experiment-id {experiment.experiment_id}"
+            )
+        return str(experiment.experiment_id)
+
+    def _parent(self, experiment: str, run: RunInfo, name: str) -> str:
+        """The run around this one: made where it is a group's, or has not been delivered itself."""
+        id_ = run.parent or f"group-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+        found = self._find(experiment, id_)
+        if found is None:
+            found = self._make(experiment, id_, name, run.created, {})
+            self.client.set_terminated(found, end_time=int(run.created * 1000))
+        return found
+
+    def _find(self, experiment: str, id_: str) -> str | None:
+        found = self.client.search_runs([experiment], f"tags.`trackhooks.id` = '{id_}'", max_results=1)
+        return str(found[0].info.run_id) if found else None
+
+    def _make(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
+        tags = {"trackhooks.id": id_, **tags}
+        return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
+
+
+def _is_file(uri: str) -> bool:
+    """Whether this address is a SQLite file by its path: SQLite has `:memory:` and its own addresses, `file:`, too."""
+    return uri.startswith(SQLITE) and not uri.removeprefix(SQLITE).startswith((":", "file:"))

@@ -1,0 +1,5 @@
+"""The tracker `tensorboard`: TensorBoard event files."""
+
+from .tracker import TensorBoard
+
+__all__ = ["TensorBoard"]

@@ -1,0 +1,208 @@
+"""TensorBoard's event files, made of its own protos. Imported by the first run only, since it imports TensorBoard.
+
+The records are framed as TensorBoard's `RecordWriter` does it, byte for byte (`tests/test_tensorboard.py`); its
+checksum alone would take half of the time that a row of metrics takes here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from google.protobuf.struct_pb2 import Value
+from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.node_def_pb2 import NodeDef
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_DOUBLE, DT_STRING
+from tensorboard.compat.proto.versions_pb2 import VersionDef
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import CRC_TABLE
+from tensorboard.plugins.histogram.metadata import create_summary_metadata as histogram_metadata
+from tensorboard.plugins.hparams import metadata as hparams
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from tensorboard.plugins.text.metadata import create_summary_metadata as text_metadata
+
+from trackhooks.event import Node, Scalar
+
+from ..._shared.files import append
+
+VERSION = "brain.Event:1"
+"""Of the file format: in version 1, readers let a record replace those of its tags that are not before it."""
+
+_MOST_PENDING = 1 << 20
+"""Bytes that wait in memory for a `flush`; with more, it happens by itself."""
+
+
+class EventFile:
+    """An event file that grows. It is open only while it is written.
+
+    Args:
+        path: the file.
+        created: the time of the record that it starts with.
+        end: its length in bytes, to which it is cut; with 0 it begins anew.
+
+    Raises:
+        OSError: the file is shorter.
+    """
+
+    def __init__(self, path: Path, created: float, end: int = 0) -> None:
+        self._path = path
+        self._end = end
+        self._buffer = bytearray()
+        if end:
+            self._cut()
+        else:
+            path.unlink(missing_ok=True)
+            self._add(Event(wall_time=created, file_version=VERSION))
+
+    def _cut(self) -> None:
+        size = self._path.stat().st_size
+        if size < self._end:
+            raise OSError(
+                f"{self._path} has {size} of {self._end} bytes: someone else cut it. Put it back, or delete the run's"
+                " folder delivery/ to have it written anew."
+            )
+        os.truncate(self._path, self._end)
+
+    @property
+    def name(self) -> str:
+        """The file's name within its folder."""
+        return self._path.name
+
+    def flush(self) -> int:
+        """Writes what was added, and returns the length of the file in bytes."""
+        if self._buffer:
+            if not self._end:
+                self._path.touch()
+            self._end = append(self._path, self._end, bytes(self._buffer))
+            self._buffer.clear()
+        return self._end
+
+    def _add(self, record: Event) -> None:
+        self._buffer += framed(record.SerializeToString())
+        if len(self._buffer) > _MOST_PENDING:
+            self.flush()
+
+    def scalars(self, values: Iterable[tuple[str, float]], step: int, time: float, again: bool) -> None:
+        """Adds one record with all the values; `again` where one of the tags has been at this step or behind it."""
+        if again:  # readers compare the next record's step with this one's
+            self._add(Event(step=step + 1, wall_time=time, summary=Summary()))
+        record = Event(step=step, wall_time=time)
+        add = record.summary.value.add
+        for tag, value in values:
+            add(tag=tag, simple_value=value)
+        self._add(record)
+
+    def image(self, tag: str, data: bytes, step: int, time: float) -> None:
+        """Adds a picture as it lies on the disk; its size is only known of a PNG."""
+        is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24
+        width, height = struct.unpack(">II", data[16:24]) if is_png else (0, 0)
+        picture = Summary.Image(width=width, height=height, encoded_image_string=data)
+        self._add(
+            Event(step=step, wall_time=time, summary=Summary(value=[Summary.Value(tag=tag, image=picture)]))
+        )
+
+    def text(self, tag: str, markdown: str, step: int, time: float) -> None:
+        """Adds a text."""
+        self._add(Event(step=step, wall_time=time, summary=_text(tag, markdown)))
+
+    def histogram(
+        self, tag: str, edges: Sequence[float], counts: Sequence[float], step: int, time: float
+    ) -> None:
+        """Adds a histogram: rows of left edge, right edge and count, as the plugin's `summary_v2.py` has it."""
+        cells = [cell for row in zip(edges, edges[1:], counts, strict=False) for cell in row]
+        tensor = TensorProto(dtype=DT_DOUBLE, double_val=cells, tensor_shape=_shape(len(cells) // 3, 3))
+        metadata = histogram_metadata(display_name=None, description=None)
+        self._add(Event(step=step, wall_time=time, summary=_summary(tag, tensor, metadata)))
+
+    def graph(self, nodes: Iterable[Node], step: int, time: float) -> None:
+        """Adds the graph of a model."""
+        graph = GraphDef(node=map(_node, nodes), versions=VersionDef(producer=22))
+        self._add(Event(step=step, wall_time=time, graph_def=graph.SerializeToString()))
+
+
+def framed(data: bytes) -> bytes:
+    """A record of an event file: length, its checksum, the data, its checksum; little-endian."""
+    return _frame_start(len(data)) + data + _masked_crc32c(data)
+
+
+@functools.lru_cache(maxsize=4096)
+def _frame_start(length: int) -> bytes:
+    start = struct.pack("<Q", length)
+    return start + _masked_crc32c(start)
+
+
+def _masked_crc32c(data: bytes) -> bytes:
+    crc, table = 0xFFFFFFFF, CRC_TABLE
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _summary(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary:
+    return Summary(value=[Summary.Value(tag=tag, tensor=tensor, metadata=metadata)])
+
+
+def _text(tag: str, markdown: str) -> Summary:
+    tensor = TensorProto(dtype=DT_STRING, string_val=[markdown.encode()], tensor_shape=_shape(1))
+    return _summary(tag, tensor, text_metadata(display_name=None, description=None))
+
+
+def _shape(*sizes: int) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
+
+
+def _node(node: Node) -> NodeDef:
+    attributes = {name: _attribute(value) for name, value in node.attributes.items()}
+    return NodeDef(name=node.name, op=node.op, input=node.inputs, attr=attributes)
+
+
+def _attribute(value: Scalar) -> AttrValue:
+    if isinstance(value, bool):
+        return AttrValue(b=value)
+    if isinstance(value, float):
+        return AttrValue(f=value)
+    if isinstance(value, int) and abs(value) < 1 << 63:
+        return AttrValue(i=value)
+    return AttrValue(s=str(value).encode())
+
+
+def session_start(time: float, params: Mapping[str, Scalar]) -> bytes:
+    """A file with the hyper-parameters of a run: booleans, 64-bit floats and strings are what the plugin knows."""
+    values = {name: _hyperparameter(value) for name, value in params.items()}
+    info = SessionStartInfo(hparams=values, start_time_secs=time)
+    data = HParamsPluginData(session_start_info=info)
+    return _file(time, _hparams(hparams.SESSION_START_INFO_TAG, data))
+
+
+def _hyperparameter(value: Scalar) -> Value:
+    if isinstance(value, bool):
+        return Value(bool_value=value)
+    if isinstance(value, (int, float)) and value == float(value):
+        return Value(number_value=value)
+    return Value(string_value=str(value))  # integers that a float cannot hold, too
+
+
+def session_end(time: float, succeeded: bool, status: str) -> bytes:
+    """A file that says how a run ended; `status` is a text."""
+    code = Status.Value("STATUS_SUCCESS" if succeeded else "STATUS_FAILURE")
+    data = HParamsPluginData(session_end_info=SessionEndInfo(status=code, end_time_secs=time))
+    return _file(time, _hparams(hparams.SESSION_END_INFO_TAG, data), _text("run/status", status))
+
+
+def _hparams(tag: str, data: HParamsPluginData) -> Summary:
+    return _summary(tag, hparams.NULL_TENSOR, hparams.create_summary_metadata(data))
+
+
+def _file(time: float, *summaries: Summary) -> bytes:
+    records = [Event(wall_time=time, file_version=VERSION)]
+    records += [Event(wall_time=time, summary=summary) for summary in summaries]
+    return b"".join(framed(record.SerializeToString()) for record in records)
