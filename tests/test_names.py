@@ -126,3 +126,15 @@ def test_nan_is_never_better_and_anything_is_better_than_nan() -> None:
             name, math.inf, -math.inf
         )
         assert not metric_goals.better(name, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["batch/loss", "val_batch/loss", "lr/0", "speed/train_s", "system/cpu_percent", "model/updates", "predict/images",
+     "gradients/norm", "weights/norm", "best/val/loss"],
+)  # fmt: skip
+def test_a_metric_that_measures_no_progress_has_no_best_value(name: str) -> None:
+    assert metric_goals.goal(name) == ""
+    assert not metric_goals.better(name, 1.0, 2.0)
+    assert not metric_goals.better(name, 2.0, 1.0)
+    assert not metric_goals.better(name, 1.0, math.nan)

@@ -10,13 +10,13 @@ import itertools
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from ..errors import JournalError
 from ..event import FINAL, Event, File, RunInfo, Scalar
-from ..hooks.metric_goals import lower_is_better
+from ..hooks.metric_goals import Goal, goal
 from ..storage import run_folder
 from ..storage.journal import Reader
 from ..storage.lost_runs import REASONS, status_of_silent
@@ -25,22 +25,8 @@ from .formats import counted
 
 _CHUNK = 20_000
 """Records between two reports of progress."""
-_WITHOUT_GOAL = (
-    "batch/",
-    "lr/",
-    "speed/",
-    "system/",
-    "model/",
-    "predict/",
-    "gradients/",
-    "weights/",
-    "best/",
-)
-"""The prefixes of what nobody wants to be high or low for its own sake, and of what one batch says by chance."""
 
 _IN_ROWS = ("name", "project", "status", "created", "duration", "steps", "epochs", "path", "id")
-
-Goal = Literal["min", "max", ""]
 
 
 class Metric(msgspec.Struct):
@@ -262,7 +248,7 @@ class _Found:
         for name, value in event.metrics.items():
             metric = self._metrics.get(name)
             if metric is None:
-                metric = self._metrics[name] = Metric(value, -1, -1, axis_of(event), _goal(name))
+                metric = self._metrics[name] = Metric(value, -1, -1, axis_of(event), goal(name))
             metric.take(value, event)
         if event.hook != "on_train_batch_end" or event.params or event.files or event.status:
             self._take_more(event)
@@ -303,9 +289,3 @@ class _Found:
         silent = status_of_silent(info, lambda: self._time)
         if silent:
             info.status, info.reason, info.ended = silent, REASONS[silent], self._time or info.created
-
-
-def _goal(name: str) -> Goal:
-    if name.startswith(_WITHOUT_GOAL):
-        return ""
-    return "min" if lower_is_better(name) else "max"

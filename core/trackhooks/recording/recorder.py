@@ -30,8 +30,6 @@ from .event_writer import EventWriter, Number, on_host
 from .status import status_of
 from .steps import StepCounter
 
-_NOT_COMPARED = ("lr/", "speed/", "system/", "best/", "model/", "gradients/", "weights/")
-"""Metrics that are never better or worse."""
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
 _EDGES = frozenset({"on_train_start", "teardown"})
 _EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
@@ -284,7 +282,7 @@ class Recording:
 
     def _note_best(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
-            if not name.startswith(_NOT_COMPARED) and better(name, value, self._best.get(name, math.nan)):
+            if better(name, value, self._best.get(name, math.nan)):
                 self._best[name] = value
 
     def _end_epoch(self) -> None:

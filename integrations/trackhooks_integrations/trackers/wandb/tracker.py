@@ -64,8 +64,6 @@ from .transaction_log import MARK, TransactionLog
 _MODES = ("online", "offline", "shared", "disabled")
 _EXIT_CODES = {"finished": 0, "failed": 1}
 _MOST_BINS = 512
-_COMPARED = ("train/", "val/", "metrics/")
-"""What the best is kept of while the training goes on."""
 
 
 class WandB(Tracker):
@@ -212,9 +210,7 @@ class WandB(Tracker):
         best = {
             name: value
             for name, value in metrics.items()
-            if name.startswith(_COMPARED)
-            and math.isfinite(value)
-            and better(name, value, self._best.get(name, math.nan))
+            if math.isfinite(value) and better(name, value, self._best.get(name, math.nan))
         }
         if best:
             self._best |= best
