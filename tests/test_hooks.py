@@ -297,7 +297,7 @@ def test_logs_that_are_no_mapping_are_refused(callbacks: CallbackList) -> None:
         lambda: callbacks.run_callbacks("on_fit_epoch_end", metrics=[0.5]),  # type: ignore[arg-type]
     ]
     for fire in fires:
-        with pytest.raises(InvalidValueError, match="a mapping from names to numbers is needed"):
+        with pytest.raises(InvalidValueError, match="must be a mapping from names to numbers"):
             fire()
 
 
@@ -683,7 +683,7 @@ def test_a_name_that_is_no_hook_is_refused_with_the_nearest(
 
 @pytest.mark.parametrize("wrong", [3, None, Every([]), lambda: None, lambda epoch, logs: None])
 def test_what_cannot_be_called_with_one_argument_is_no_function(callbacks: CallbackList, wrong: Any) -> None:
-    with pytest.raises(InvalidValueError, match=r"a function of one argument is needed, the trainer\."):
+    with pytest.raises(InvalidValueError, match=r"must be a function of one argument, the trainer, got"):
         callbacks.add_callback("on_train_start", wrong)
 
 

@@ -69,6 +69,8 @@ class Tracker:
     run: RunInfo
     """The run that is delivered; set before `start`."""
 
+    _is_fed_from_journal: ClassVar[bool] = True  # for CallbackList.append, which refuses trackers
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = _own_members(cls)

@@ -12,6 +12,8 @@ from .vocabulary import FROM_KERAS, KERAS_ALIASES
 Logs = MutableMapping[str, Any]
 
 KERAS_METHODS = frozenset(FROM_KERAS) | frozenset(KERAS_ALIASES)
+FED_FROM_JOURNAL = "_is_fed_from_journal"
+"""The attribute that marks an object as a tracker: it is not called by a loop, and so cannot be a callback."""
 
 _BROKEN = (*BROKEN_STREAM, SystemExit)
 """What showing a bar raises where standard output is broken; rich exits when its reader has gone."""

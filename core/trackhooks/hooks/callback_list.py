@@ -1,9 +1,9 @@
-"""`CallbackList`: who listens. One registry with two faces, Keras' and Ultralytics'.
+"""`CallbackList`: the registry of callbacks. One list with two faces, Keras' and Ultralytics'.
 
-An object with methods (`append`) speaks Keras; a function registered by a hook's name (`add_callback`) speaks
-Ultralytics. Each hears every loop: an event fired in one vocabulary reaches the callbacks written in the other.
-They are called in the order in which they were registered, in place, and what they raise is raised.
-The list is fixed when an event starts: callbacks that callbacks add or remove count from the next event on.
+An object with methods (`append`) speaks Keras; a function that is registered by the name of a hook (`add_callback`)
+speaks Ultralytics. Both listen to every loop: an event that is fired in one vocabulary reaches the callbacks of the
+other. Callbacks are called in the order of their registration, in place, and what they raise is raised. The list is
+fixed when an event starts: callbacks that are added or removed by a callback count from the next event on.
 """
 
 from __future__ import annotations
@@ -12,72 +12,40 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from ..errors import InvalidValueError, UnknownNameError, unknown, warn
-from ..recording import record_checks
-from ..tracker import Tracker
-from ..values import checks
-from ..values.checks import LARGEST
-from ..values.foreign import Failure, attempt, is_a, items, key_text, plain_text, shown
+from ..errors import InvalidValueError, warn
+from ..values.foreign import Failure, attempt, is_a, shown
 from .builtin import History, ProgressBar
-from .callback import KERAS_METHODS, Logs
-from .loop_state import LoopState
-from .metric_names import Prefixed, from_keras_epoch, to_keras
-from .views import VIEWS, has, model_for_keras
-from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
+from .callback import FED_FROM_JOURNAL, KERAS_METHODS
+from .dispatch import Call, Function, no_hook, plain_hook
+from .keras_events import KerasEvents
+from .vocabulary import BY_NAME, KERAS_ALIASES
 
-Function = Callable[[Any], None]
-
-
-class Recorder(Protocol):
-    """What hears an event last: whoever records it."""
-
-    def heard(
-        self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None, **more: Any
-    ) -> None:
-        """An event, after every callback; metrics by the names that are recorded."""
+_ALIASES = {event: alias for alias, event in KERAS_ALIASES.items()}
 
 
 class _Entry(NamedTuple):
-    """What was registered: a function for one hook, or an object for all that it has methods for."""
+    """What was registered: a function for one hook, or an object for every hook that it has a method for."""
 
     hook: str | None
     listener: Any
 
 
-class _Call(NamedTuple):
-    is_function: bool
-    call: Callable[..., None]
-
-
-_KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
-_SOURCES = {hook.name: hook.source for hook in HOOKS}
-_ALIASES = {event: alias for alias, event in KERAS_ALIASES.items()}
-_MOST_METRICS = 100_000
-_EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
-_BATCH, _TEST = Prefixed("batch/"), Prefixed("test/")
-_PREFIXES = {
-    "on_train_batch_end": _BATCH,
-    "on_val_batch_end": Prefixed("val_batch/"),
-    "on_val_end": Prefixed("val/"),
-    "on_predict_end": Prefixed("predict/"),
-}
-
-
-class CallbackList:
+class CallbackList(KerasEvents):
     """Calls callbacks written in either vocabulary, from a loop written in either.
 
-    As Keras' list: `append`, `set_params`, `set_model`, the 14 events, iteration over the objects.
-    As an Ultralytics model: `add_callback`, `run_callbacks`, `callbacks`, `clear_callback`, `reset_callbacks`.
+    Like the list of Keras it has `append`, `set_params`, `set_model`, the 14 events, and iteration over the objects.
+    Like a model of Ultralytics it has `add_callback`, `run_callbacks`, `callbacks`, `clear_callback`,
+    `reset_callbacks`.
 
     Args:
-        callbacks: objects that speak Keras; lists in lists are flattened. A `CallbackList` among them is an object as
-            the others are: all that listens to it hears what Keras has a name for.
-        add_history: add a `History`, unless there is one; it becomes `model.history`.
-        add_progbar: add a `ProgressBar`, unless there is one.
-        model: what the callbacks get as their `model`.
-        **params: what the callbacks get as their `params`: `verbose`, `epochs`, `steps`.
+        callbacks: Objects that speak Keras. Nested lists are flattened. A `CallbackList` among them is an object like
+            the others: its callbacks get every event that Keras has a name for.
+        add_history: Add a `History`, unless there is one. It becomes `model.history`.
+        add_progbar: Add a `ProgressBar`, unless there is one.
+        model: The model that the callbacks get as their `model`.
+        **params: The parameters that the callbacks get as their `params`: `verbose`, `epochs`, `steps`.
     """
 
     def __init__(
@@ -88,16 +56,9 @@ class CallbackList:
         model: Any = None,
         **params: Any,
     ) -> None:
-        self.state = LoopState()
-        """What the loop is doing, as the callbacks of the other vocabulary see it."""
-        self.recorder: Recorder | None = None
+        super().__init__()
         self.params: dict[str, Any] | None = None
-        self.model: Any = None
-        self._given_model: Any = None
         self._entries: list[_Entry] = []
-        self._calls: dict[str, tuple[_Call, ...]] = dict.fromkeys(BY_NAME, ())
-        self._views = {kind: view(self.state) for kind, view in VIEWS.items()}
-        self._validated: set[str] = set()
         for callback in _flatten(callbacks):
             self.append(callback)
         self._add_missing(History, add_history)
@@ -110,13 +71,13 @@ class CallbackList:
         if wanted and not any(isinstance(callback, cls) for callback in self):
             self.append(cls())
 
-    # Who listens: objects, in Keras' words
+    # Objects, which speak Keras
 
     def append(self, callback: Any) -> None:
-        """Adds an object with methods of Keras' names, which are looked up now; it need not be a Keras callback.
+        """Add an object that has methods with Keras' names. It need not derive from a class of Keras.
 
         Raises:
-            InvalidValueError: it is a class, a function or a tracker, or has no method of Keras' names.
+            InvalidValueError: It is a class, a function or a tracker, or has no method with a name of Keras.
         """
         if callback is self or getattr(callback, "feeds", None) is self:
             raise InvalidValueError(
@@ -129,21 +90,21 @@ class CallbackList:
         if self.params and hasattr(callback, "set_params"):
             callback.set_params(self.params)
         self._entries.append(_Entry(None, callback))
-        self._index()
+        self._index_calls()
 
     def remove(self, callback: Any) -> None:
-        """Removes an object that was appended.
+        """Remove an object that was appended.
 
         Raises:
-            InvalidValueError: it is not in the list.
+            InvalidValueError: It is not in the list.
         """
         if not any(callback is object_ for object_ in self):
             raise InvalidValueError(f"{shown(callback)} is not in this list of callbacks.")
         self._entries = [entry for entry in self._entries if entry.hook or entry.listener is not callback]
-        self._index()
+        self._index_calls()
 
     def __iter__(self) -> Iterator[Any]:
-        """The objects, in order."""
+        """Iterate over the objects, in order."""
         return iter([entry.listener for entry in self._entries if entry.hook is None])
 
     def __len__(self) -> int:
@@ -153,7 +114,7 @@ class CallbackList:
         return True
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:
-        """Stores the loop's parameters and hands them to every object; empty ones are not handed on."""
+        """Store the parameters of the loop and pass them to every object. Empty parameters are not passed on."""
         self.params = dict(params) if params else self.params or {}
         self.state.params = self.params
         if params:
@@ -162,10 +123,8 @@ class CallbackList:
                     callback.set_params(self.params)
 
     def set_model(self, model: Any) -> None:
-        """Stores the model and hands it to every object; a torch module is handed on as a `ModelView`."""
-        self._given_model = model
-        self.state.model = model
-        self.model = model_for_keras(model, self.state)
+        """Store the model and pass it to every object. Instead of a torch module they get a `ModelView`."""
+        super().set_model(model)
         for callback in self:
             self._hand_model_to(callback)
 
@@ -175,380 +134,60 @@ class CallbackList:
         if hasattr(callback, "set_model"):
             callback.set_model(self.model)
 
-    def forget_model(self) -> None:
-        """Lets go of the model and of what belongs to it: a list that outlives a training must not keep them alive."""
-        self.model = self._given_model = None
-        state = self.state
-        state.model = state.optimizer = state.data = state.inputs = state.results = None
-
-    # Who listens: functions, by the names of Ultralytics
+    # Functions, which speak Ultralytics
 
     def add_callback(self, event: str, func: Function) -> None:
-        """Calls `func(trainer)` (or validator, predictor, exporter) at each `event`, one of the 25 hooks.
+        """Call `func(trainer)` (or validator, predictor, exporter) at each `event`, one of the 25 hooks.
 
         Raises:
-            UnknownNameError: there is no such hook; the message holds the nearest.
+            UnknownNameError: The hook does not exist. The message contains the nearest name.
             InvalidValueError: `func` cannot be called with one argument.
         """
         _check_event(event)
         if not _takes_one_argument(func):
             raise InvalidValueError(
-                f"add_callback({event!r}, {shown(func)}): a function of one argument is needed, the"
-                f" {_SOURCES[event]}. What has methods of Keras' names is appended: append(callback)"
+                f"add_callback({event!r}, …): the callback must be a function of one argument, the"
+                f" {BY_NAME[event].source}, got {shown(func)}. An object with methods of Keras' names is added by"
+                " append(callback)."
             )
         self._entries.append(_Entry(event, func))
-        self._index()
+        self._index_calls()
 
     def clear_callback(self, event: str) -> None:
-        """Removes every function of this hook; objects stay.
+        """Remove every function of this hook. Objects stay.
 
         Raises:
-            UnknownNameError: there is no such hook.
+            UnknownNameError: The hook does not exist.
         """
         _check_event(event)
         self._entries = [entry for entry in self._entries if entry.hook != event]
-        self._index()
+        self._index_calls()
 
     def reset_callbacks(self) -> None:
-        """Removes every function of every hook; objects stay."""
+        """Remove every function of every hook. Objects stay."""
         self._entries = [entry for entry in self._entries if entry.hook is None]
-        self._index()
+        self._index_calls()
 
     @property
     def callbacks(self) -> Mapping[str, tuple[Function, ...]]:
-        """The functions of each hook, in order. To change them: `add_callback`, `clear_callback`."""
+        """The functions of each hook, in order, read-only. To change them: `add_callback`, `clear_callback`."""
         return MappingProxyType(
             {name: tuple(entry.listener for entry in self._entries if entry.hook == name) for name in BY_NAME}
         )
 
     @property
     def registered(self) -> list[tuple[str | None, Any]]:
-        """Who listens, in order: a function with its hook, or an object with None."""
+        """All callbacks in order: each function with its hook, each object with None."""
         return [(entry.hook, entry.listener) for entry in self._entries]
 
-    def hears(self, hook: str) -> bool:
-        """Whether anyone listens to this hook; a method that a base class only defines to do nothing does not."""
-        return bool(self._calls[hook])
-
-    def _index(self) -> None:
+    def _index_calls(self) -> None:
         self._calls = {name: tuple(self._calls_of(name)) for name in BY_NAME}
 
-    def _calls_of(self, hook: str) -> Iterator[_Call]:
+    def _calls_of(self, hook: str) -> Iterator[Call]:
         for name, listener in self._entries:
             method = listener if name == hook else _method(listener, hook) if name is None else None
             if method is not None:
-                yield _Call(name is not None, method)
-
-    # Firing, in Ultralytics' words
-
-    def run_callbacks(
-        self,
-        event: str,
-        source: Any = None,
-        metrics: Mapping[str, Any] | None = None,
-        *,
-        epoch: int | None = None,
-        batch: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Fires a hook.
-
-        Args:
-            event: one of the 25 hooks.
-            source: what the functions get: the trainer, validator, predictor or exporter. Without one they get a
-                `View` of this loop.
-            metrics: what the loop measured, by the names that are recorded (`train/loss`); by default the `metrics`
-                of the source, where that is a mapping. Keras objects get them in Keras' words, and what they change
-                is recorded.
-            epoch: from 0; by default the `epoch` of the source.
-            batch: the index within the epoch, from 0.
-            **more: what else is recorded: `params`, `files`, `media`.
-
-        Raises:
-            UnknownNameError: there is no such hook; the message holds the nearest.
-            InvalidValueError: `metrics` is no mapping, or an index no whole number.
-        """
-        if type(event) is not str:
-            event = _plain_hook(event)
-        calls = self._calls.get(event)
-        if calls is None:
-            raise _no_hook(event)
-        if source is not None:
-            metrics, epoch = _read(source, event, metrics, epoch)
-            self._adopt_stop(source)
-        epoch = epoch if epoch is None else _index(event, epoch)
-        batch = batch if batch is None else _index(event, batch)
-        if more:
-            more = record_checks.record(event, more)
-        found = _named_by_texts(_checked_logs(event, metrics)) if metrics is not None else {}
-        self.note(event, found, epoch, batch)
-        try:
-            if calls:
-                given = self._views[_SOURCES[event]] if source is None else source
-                # Called from here, not deeper: functions look at the frame of whoever fires the hook.
-                for function in self.walk(event, source, found):
-                    function(given)
-        finally:  # what was measured is recorded even if a callback raises, as one that prunes a trial does
-            if self.recorder is not None:
-                self.recorder.heard(event, found, epoch, batch, **more)
-
-    def fire_batch(self, hook: str, metrics: Mapping[str, Any], batch: int) -> None:
-        """As `run_callbacks`, for the hooks of every batch in a loop without a source: cheaper where nobody listens."""
-        if self._calls[hook]:
-            self.run_callbacks(hook, None, metrics, batch=batch)
-            return
-        self.state.note_batch(hook, metrics, batch)
-        if self.recorder is not None:
-            self.recorder.heard(hook, metrics, None, batch)
-
-    def walk(
-        self, event: str, source: Any, metrics: dict[str, Any], objects: bool = True
-    ) -> Iterator[Function]:
-        """Calls the objects, and yields each function when it is its turn, for whoever fires the hook to call it.
-
-        Args:
-            event: one of the 25 hooks.
-            source: the trainer, validator, predictor or exporter; None in a loop that has none.
-            metrics: by the names that are recorded; what the objects change is changed in it.
-            objects: False where only the functions are to hear.
-        """
-        self._adopt_stop(source)
-        logs = None
-        try:
-            for is_function, call in self._calls[event]:
-                if is_function:
-                    yield call
-                elif objects:
-                    if logs is None:
-                        logs = to_keras(event, metrics)
-                        before = dict(logs)
-                    self._call_keras(event, call, logs)
-        finally:
-            if logs is not None:
-                self._take_back(event, metrics, before, logs)
-        self._cross_stop(source)
-
-    def _call_keras(self, event: str, call: Callable[..., None], logs: Logs) -> None:
-        if self.model is None:
-            self.set_model(None)
-        index = _KERAS_ARGS[event][0]
-        if index == "epoch":
-            call(self.state.epoch, logs)
-        elif index == "batch":
-            call(self.state.batch, logs)
-        else:
-            call(logs)
-
-    def _take_back(self, hook: str, metrics: dict[str, Any], before: Logs, logs: Logs) -> None:
-        """What Keras objects changed in the logs is changed in the metrics, by the names that are recorded."""
-        changed = {
-            name: value for name, value in logs.items() if name not in before or before[name] is not value
-        }
-        if not changed and len(before) == len(logs):
-            return
-        recorded = {keras: name for name in metrics for keras in to_keras(hook, {name: None})}
-        for name in before.keys() - logs.keys():
-            del metrics[recorded[name]]
-        new = {name: changed.pop(name) for name in list(changed) if name not in recorded}
-        metrics.update({recorded[name]: value for name, value in changed.items()})
-        metrics.update(self._recorded(hook, new))
-
-    def note(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
-        """Keeps the state up to date: the callbacks of the other vocabulary see the loop through it."""
-        if hook == "on_train_start" and flag(self._given_model, "stop_training"):
-            self._setflag(self._given_model, "stop_training", False)  # left by an earlier training
-        self.state.note(hook, metrics, epoch, batch)
-
-    # Firing, in Keras' words
-
-    def fire(
-        self,
-        hook: str,
-        logs: Logs | None = None,
-        epoch: int | None = None,
-        besides: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Fires a hook of the 14 that Keras names, other than those of batches.
-
-        Args:
-            hook: its canonical name.
-            logs: in Keras' words; the objects get this very dict.
-            epoch: from 0, where the hook tells it.
-            besides: metrics that the objects do not get, by the names that are recorded.
-        """
-        logs = _checked_logs(hook, logs)
-        epoch = None if epoch is None else _index(hook, epoch)
-        metrics = self._recorded(hook, logs) | dict(besides or {})
-        self.note(hook, metrics, epoch, None)
-        if self._calls[hook]:
-            self._hear(hook, () if epoch is None else (epoch,), logs, epoch, None, besides)
-        elif self.recorder is not None:
-            self.recorder.heard(hook, metrics, epoch, None)
-
-    def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
-        """As `fire`, for the hooks of every batch."""
-        batch = _index(hook, batch)
-        if type(logs) is not dict:
-            logs = _checked_logs(hook, logs)
-        metrics = self._recorded(hook, logs)
-        self.state.note_batch(hook, metrics, batch)
-        if self._calls[hook]:
-            self._hear(hook, (batch,), logs, None, batch)
-        elif self.recorder is not None:
-            self.recorder.heard(hook, metrics, None, batch)
-
-    def _hear(
-        self,
-        hook: str,
-        arguments: tuple[int, ...],
-        logs: Logs,
-        epoch: int | None,
-        batch: int | None,
-        besides: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Calls everyone, then records what they made of the logs, even if one of them raises."""
-        try:
-            self._call(hook, arguments, logs)
-        finally:
-            if self.recorder is not None:
-                metrics = self._recorded(hook, logs)
-                self.recorder.heard(hook, metrics | dict(besides) if besides else metrics, epoch, batch)
-
-    def _call(self, hook: str, arguments: tuple[int, ...], logs: Logs) -> None:
-        """Calls everyone with one dict of logs, so that what one writes reaches those behind it."""
-        if self.model is None:
-            self.set_model(None)
-        self._adopt_stop(None)
-        view = self._views[_SOURCES[hook]]
-        for is_function, call in self._calls[hook]:
-            if is_function:
-                call(view)
-            else:
-                call(*arguments, logs)
-        self._cross_stop(None)
-
-    def _recorded(self, hook: str, logs: Mapping[str, Any]) -> dict[str, Any]:
-        """Logs in Keras' words, by the names that are recorded."""
-        if not logs:
-            return {}
-        names = _PREFIXES.get(hook)
-        if names is None:
-            return from_keras_epoch(logs, self._validated) if hook in _EPOCH_LOGS else {}
-        if hook == "on_val_end" and not self.state.training:
-            names = _TEST
-        return {names[name]: value for name, value in logs.items()}
-
-    # Stopping
-
-    @property
-    def stop_training(self) -> bool:
-        """Whether a callback asked the training to end: by `model.stop_training` or by `trainer.stop`."""
-        self._adopt_stop(None)
-        return bool(self.state.stop)
-
-    @stop_training.setter
-    def stop_training(self, value: bool) -> None:
-        self.state.stop = bool(value)
-        self._cross_stop(None)
-
-    def _adopt_stop(self, source: Any) -> None:
-        if flag(self._given_model, "stop_training") or flag(source, "stop"):
-            self.state.stop = True
-
-    def _cross_stop(self, source: Any) -> None:
-        self._adopt_stop(source)
-        if not self.state.stop:
-            return
-        for owner, name in ((self._given_model, "stop_training"), (source, "stop")):
-            if flag(owner, name) is False:
-                self._setflag(owner, name, True)
-
-    def _setflag(self, owner: Any, name: str, value: bool) -> None:
-        problem = f"{type(owner).__name__}.{name} could not be set to {value}"
-        self.state.lookups.guard(problem, None, setattr, owner, name, value)
-
-    # The events of Keras
-
-    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """An alias of `on_train_batch_begin`."""
-        self._fire_batch("on_train_batch_start", batch, logs)
-
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """An alias of `on_train_batch_end`."""
-        self.on_train_batch_end(batch, logs)
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before the first batch of an epoch."""
-        self._validated = set()
-        self.fire("on_train_epoch_start", logs, epoch)
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch and its validation."""
-        self.fire("on_fit_epoch_end", logs, epoch)
-
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a training batch."""
-        self._fire_batch("on_train_batch_start", batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a training batch."""
-        if (
-            type(batch) is not int
-            or type(logs) is not dict
-            or self._calls["on_train_batch_end"]
-            or not 0 <= batch <= LARGEST
-        ):
-            self._fire_batch("on_train_batch_end", batch, logs)
-            return
-        metrics = {}  # the hot path: nothing to check, and nobody to call
-        for name, value in logs.items():  # faster than a comprehension, before Python 3.12
-            metrics[_BATCH[name]] = value
-        self.state.end_batch(metrics, batch)
-        if self.recorder is not None:
-            self.recorder.heard("on_train_batch_end", metrics, None, batch)
-
-    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a validation batch."""
-        self._fire_batch("on_val_batch_start", batch, logs)
-
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a validation batch."""
-        self._fire_batch("on_val_batch_end", batch, logs)
-
-    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch is predicted."""
-        self._fire_batch("on_predict_batch_start", batch, logs)
-
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch is predicted."""
-        self.state.results = _checked_logs("on_predict_batch_end", logs).get("outputs")
-        self._fire_batch("on_predict_batch_end", batch, logs)
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Before the first epoch."""
-        self.fire("on_train_start", logs)
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch."""
-        self.fire("on_train_end", logs)
-
-    def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Before a validation or an evaluation."""
-        self.fire("on_val_start", logs)
-
-    def on_test_end(self, logs: Logs | None = None) -> None:
-        """After a validation or an evaluation."""
-        self.fire("on_val_end", logs)
-        if self.state.training:  # an evaluation on its own says nothing about the names of an epoch
-            self._validated = set(map(key_text, logs or ()))
-
-    def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Before a prediction."""
-        self.fire("on_predict_start", logs)
-
-    def on_predict_end(self, logs: Logs | None = None) -> None:
-        """After a prediction."""
-        self.fire("on_predict_end", logs)
+                yield Call(name is not None, method)
 
 
 def _flatten(callbacks: Any) -> Iterator[Any]:
@@ -567,28 +206,14 @@ def _speaks_keras(callback: Any) -> bool:
 
 def _check_event(event: str) -> None:
     if not is_a(event, str) or event not in BY_NAME:
-        raise _no_hook(_plain_hook(event))
-
-
-def _plain_hook(event: Any) -> str:
-    return plain_text(event) if is_a(event, str) else shown(event)
-
-
-def _no_hook(event: str) -> UnknownNameError:
-    keras = KERAS_ALIASES.get(event, event)
-    if keras in FROM_KERAS:
-        return UnknownNameError(
-            f"{event!r} is a hook of Keras; functions are registered by the names of Ultralytics:"
-            f" {FROM_KERAS[keras]!r}. For Keras' names, append an object that has a method {event!r}."
-        )
-    mixed = str(event).replace("_begin", "_start").replace("_test_", "_val_")
-    return unknown("hook", event, [mixed] if mixed in BY_NAME else BY_NAME)
+        raise no_hook(plain_hook(event))
 
 
 def _method(callback: Any, hook: str) -> Callable[..., None] | None:
-    """The method of an object that hears this hook; one that only does nothing need not be called at every batch.
+    """Return the method of an object that a hook calls, or None if it has none, or only one that does nothing.
 
-    The bases of Keras and ours call the alias from the event; an object that has nothing but the alias hears by it.
+    The base classes of Keras and of trackhooks call the alias of an event from the event. If an object has only the
+    alias, that is called.
     """
     keras = BY_NAME[hook].keras
     for name in (keras, _ALIASES.get(keras)) if keras else ():
@@ -600,50 +225,9 @@ def _method(callback: Any, hook: str) -> Callable[..., None] | None:
 
 def _takes_one_argument(function: Any) -> bool:
     found = attempt(lambda: inspect.signature(function).bind(None))
-    if isinstance(found, Failure):  # a ValueError: written in C, without a signature
+    if isinstance(found, Failure):  # a ValueError means a function that is written in C, without a signature
         return isinstance(found.error, ValueError) and callable(function)
     return True
-
-
-def flag(owner: Any, name: str) -> bool | None:
-    """The switch of this name that an object has; None if it has none, or something else of that name."""
-    value = None if owner is None else attempt(getattr, owner, name, None)
-    if value is None or isinstance(value, bool):
-        return value
-    found = attempt(bool, value) if isinstance(value, int) or has(value, "dtype") else None
-    return found if isinstance(found, bool) else None
-
-
-def _index(hook: str, value: Any) -> int:
-    """A NumPy integer, or the 0-d tensor that a TensorFlow dataset counts with, as an int."""
-    if type(value) is int and 0 <= value <= LARGEST:
-        return value
-    return checks.index(f"{hook}: the index of the epoch or batch", value)
-
-
-def _named_by_texts(metrics: Mapping[Any, Any]) -> dict[str, Any]:
-    found = dict(metrics) if type(metrics) is dict else _read_logs(metrics)
-    for name in found:
-        if type(name) is not str:
-            return {key_text(name): value for name, value in found.items()}
-    return found
-
-
-def _read_logs(logs: Mapping[Any, Any]) -> dict[Any, Any]:
-    found = items(logs, _MOST_METRICS)
-    return {"metrics": found} if isinstance(found, Failure) else dict(found)  # a warning will name them
-
-
-def _checked_logs(hook: str, logs: Any) -> Any:
-    if logs is None:
-        return {}
-    if not is_a(logs, Mapping):
-        raise InvalidValueError(
-            f"{hook}: the logs or metrics are {shown(logs)}; a mapping from names to numbers is needed."
-        )
-    if type(logs) is dict or not isinstance(attempt(lambda: dict(logs.items())), Failure):
-        return logs
-    return _read_logs(logs)
 
 
 def _check_callback(callback: Any) -> None:
@@ -651,9 +235,9 @@ def _check_callback(callback: Any) -> None:
         raise InvalidValueError(
             f"{callback.__name__} is a class. Append an object of it: {callback.__name__}(…)"
         )
-    if isinstance(callback, Tracker):
+    if getattr(callback, FED_FROM_JOURNAL, False) is True:
         raise InvalidValueError(
-            f"{type(callback).__name__} is a tracker, which is fed from the journal. Pass it where the run is opened:"
+            f"{type(callback).__name__} is a tracker, which is fed from the journal. Pass it to the run:"
             f" trackhooks.run({type(callback).__name__}())"
         )
     if not _speaks_keras(callback):
@@ -665,7 +249,7 @@ def _check_callback(callback: Any) -> None:
 
 
 def _warn_of_misspelt(callback: Any) -> None:
-    """Only a warning: an object may serve other libraries as well."""
+    """Warn of methods with nearly the name of a hook. Not an error, because other libraries may call them."""
     names = [name for name in dir(callback) if name.startswith("on_")]
     for name in names:
         close = difflib.get_close_matches(name, KERAS_METHODS, n=1, cutoff=0.9)
@@ -673,16 +257,3 @@ def _warn_of_misspelt(callback: Any) -> None:
             warn(
                 f"{type(callback).__name__}.{name} is never called: no hook has this name. Did you mean {close[0]!r}?"
             )
-
-
-def _read(
-    source: Any, hook: str, metrics: Mapping[str, Any] | None, epoch: int | None
-) -> tuple[Mapping[str, Any] | None, int | None]:
-    """What the caller did not say, as a trainer or validator says it."""
-    if metrics is None and hook in ("on_fit_epoch_end", "on_val_end", "on_train_end"):
-        found = attempt(getattr, source, "metrics", None)
-        metrics = found if isinstance(found, Mapping) else None
-    if epoch is None:
-        found = attempt(getattr, source, "epoch", None)
-        epoch = found if type(found) is int and 0 <= found <= LARGEST else None
-    return metrics, epoch

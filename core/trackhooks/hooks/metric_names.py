@@ -51,10 +51,29 @@ def prefixed(prefix: str, name: Any) -> str:
     return text if text.startswith(PREFIXES) else prefix + text
 
 
-def from_keras_epoch(logs: Mapping[str, Any], validated: Collection[str]) -> dict[str, Any]:
-    """An epoch's logs by their recorded names.
+def from_keras(
+    hook: str, logs: Mapping[str, Any], validated: Collection[str], training: bool
+) -> dict[str, Any]:
+    """Return the logs of a hook by the names under which they are recorded.
 
-    `validated` are the names that this epoch's validation gave: a metric may be called `val_gap` by itself.
+    Args:
+        hook: Its canonical name. Only the ends of batches, epochs and modes record metrics.
+        logs: In Keras' words.
+        validated: The names of the metrics that the validation of this epoch returned.
+        training: Whether a training is running, so that a validation belongs to it.
+    """
+    names = _PREFIXES.get(hook)
+    if names is None:
+        return from_keras_epoch(logs, validated) if hook in _EPOCH_LOGS else {}
+    if hook == "on_val_end" and not training:
+        names = _TEST
+    return {names[name]: value for name, value in logs.items()}
+
+
+def from_keras_epoch(logs: Mapping[str, Any], validated: Collection[str]) -> dict[str, Any]:
+    """Return the logs of an epoch by the names under which they are recorded.
+
+    `val_x` is a metric of the validation only if the validation returned `x`: a metric may be called `val_gap`.
     """
     return {_from_keras_epoch(name, validated): value for name, value in logs.items()}
 
@@ -64,6 +83,16 @@ def _from_keras_epoch(name: str, validated: Collection[str]) -> str:
     if name.startswith("val_") and name[4:] in validated:
         return prefixed("val/", name[4:])
     return prefixed("train/", name)
+
+
+BATCH, _TEST = Prefixed("batch/"), Prefixed("test/")
+_EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
+_PREFIXES = {
+    "on_train_batch_end": BATCH,
+    "on_val_batch_end": Prefixed("val_batch/"),
+    "on_val_end": Prefixed("val/"),
+    "on_predict_end": Prefixed("predict/"),
+}
 
 
 def to_keras(hook: str, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from trackhooks.errors import InvalidValueError, warn
 from trackhooks.event import File
 from trackhooks.frameworks import double_logging, resume_marker
 from trackhooks.hooks.callback import Logs
-from trackhooks.hooks.callback_list import flag
+from trackhooks.hooks.dispatch import flag
 from trackhooks.hooks.metric_names import prefixed
 from trackhooks.recording.recorder import Recording
 from trackhooks.recording.status import status_of

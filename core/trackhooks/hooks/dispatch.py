@@ -1,0 +1,376 @@
+"""`Dispatcher`: the one path on which every hook is fired.
+
+A hook is fired in one of two ways: in the canonical words, by `run_callbacks`, or in Keras' words, by `fire`. In both,
+the state of the loop is updated first, then the callbacks are called in order, and the recorder is notified last, even
+if a callback raises. `dispatch` decides who is called and with what: it calls the objects itself and yields the
+functions, because a function may look at the variables of the frame that fires the hook (`f_back.f_back`).
+
+Three shortcuts repeat this path without its loop, for the hooks of every batch if no callback listens to them:
+`fire_batch`, `_fire_batch`, and `KerasEvents.on_train_batch_end`. `benchmarks/hot_path.py` measures them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from ..errors import InvalidValueError, UnknownNameError, unknown
+from ..recording import record_checks
+from ..values import checks
+from ..values.checks import LARGEST
+from ..values.foreign import Failure, attempt, is_a, items, key_text, plain_text, shown
+from .callback import Logs
+from .loop_state import LoopState
+from .metric_names import from_keras, to_keras
+from .views import VIEWS, has, model_for_keras
+from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
+
+Function = Callable[[Any], None]
+
+
+class Recorder(Protocol):
+    """What records the events of a `CallbackList`, such as a run."""
+
+    def heard(
+        self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None, **more: Any
+    ) -> None:
+        """Record an event, after all callbacks; metrics have the names under which they are recorded."""
+
+
+class Call(NamedTuple):
+    """One callback of one hook: a function, or a method of an object."""
+
+    is_function: bool
+    call: Callable[..., None]
+
+
+_KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
+_SOURCES = {hook.name: hook.source for hook in HOOKS}
+_WITH_METRICS = frozenset({"on_fit_epoch_end", "on_val_end", "on_train_end"})
+"""The hooks at which the `metrics` of a trainer or validator are up to date."""
+_MOST_METRICS = 100_000
+
+
+class Dispatcher:
+    """Fires hooks: updates the state of the loop, calls the callbacks, and notifies the recorder."""
+
+    def __init__(self) -> None:
+        self.state = LoopState()
+        """What the loop is doing, as the callbacks of the other vocabulary see it."""
+        self.recorder: Recorder | None = None
+        """Is notified of each event after the callbacks."""
+        self.model: Any = None
+        """The model as Keras objects get it."""
+        self._given_model: Any = None
+        self._calls: dict[str, tuple[Call, ...]] = dict.fromkeys(BY_NAME, ())
+        self._views = {kind: view(self.state) for kind, view in VIEWS.items()}
+        self._validated: set[str] = set()
+
+    def hears(self, hook: str) -> bool:
+        """Return whether a callback listens to this hook. Methods that a base class leaves empty do not count."""
+        return bool(self._calls[hook])
+
+    # Firing in canonical words
+
+    def run_callbacks(
+        self,
+        event: str,
+        source: Any = None,
+        metrics: Mapping[str, Any] | None = None,
+        *,
+        epoch: int | None = None,
+        batch: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Fire a hook.
+
+        Args:
+            event: One of the 25 hooks.
+            source: The trainer, validator, predictor or exporter that the functions get. Without one they get a
+                `View` of this loop.
+            metrics: What the loop measured, by the names under which it is recorded (`train/loss`). Defaults to the
+                `metrics` of the source, if that is a mapping. Keras objects get the metrics in Keras' words, and what
+                they change is recorded.
+            epoch: From 0. Defaults to the `epoch` of the source.
+            batch: The index within the epoch, from 0.
+            **more: What else is recorded: `params`, `files`, `media`.
+
+        Raises:
+            UnknownNameError: The hook does not exist. The message contains the nearest name.
+            InvalidValueError: `metrics` is not a mapping, or an index is not an integer.
+        """
+        if type(event) is not str:
+            event = plain_hook(event)
+        calls = self._calls.get(event)
+        if calls is None:
+            raise no_hook(event)
+        if source is not None:
+            metrics, epoch = _read(source, event, metrics, epoch)
+            self._adopt_stop(source)
+        epoch = epoch if epoch is None else _index(event, epoch)
+        batch = batch if batch is None else _index(event, batch)
+        if more:
+            more = record_checks.record(event, more)
+        found = _with_str_names(checked_logs(event, metrics)) if metrics is not None else {}
+        self.note(event, found, epoch, batch)
+        try:
+            if calls:
+                given = self._views[_SOURCES[event]] if source is None else source
+                for function in self.dispatch(event, source, found):
+                    function(given)  # called from this frame: see the module
+        finally:  # the metrics are recorded even if a callback raises, for example to prune a trial
+            if self.recorder is not None:
+                self.recorder.heard(event, found, epoch, batch, **more)
+
+    def fire_batch(self, hook: str, metrics: Mapping[str, Any], batch: int) -> None:
+        """Fire a hook of every batch, in a loop without a source: `run_callbacks`, but cheaper without callbacks."""
+        if self._calls[hook]:
+            self.run_callbacks(hook, None, metrics, batch=batch)
+            return
+        self.state.note_batch(hook, metrics, batch)
+        if self.recorder is not None:
+            self.recorder.heard(hook, metrics, None, batch)
+
+    # Firing in Keras' words
+
+    def fire(
+        self,
+        hook: str,
+        logs: Logs | None = None,
+        epoch: int | None = None,
+        besides: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Fire one of the 14 hooks that Keras has a name for, except those of batches.
+
+        Args:
+            hook: Its canonical name.
+            logs: In Keras' words. The objects get this very dict, so that each sees what the earlier ones wrote.
+            epoch: From 0, if the hook has one.
+            besides: Metrics that the objects do not get, by the names under which they are recorded.
+        """
+        logs = checked_logs(hook, logs)
+        epoch = None if epoch is None else _index(hook, epoch)
+        self._fire(hook, logs, epoch, None, besides)
+
+    def _fire(
+        self,
+        hook: str,
+        logs: Logs,
+        epoch: int | None,
+        batch: int | None,
+        besides: Mapping[str, Any] | None = None,
+    ) -> None:
+        metrics = self._recorded(hook, logs, besides)
+        self.note(hook, metrics, epoch, batch)
+        try:
+            if self._calls[hook]:
+                view = self._views[_SOURCES[hook]]
+                for function in self.dispatch(hook, None, metrics, logs):
+                    function(view)
+        finally:
+            if self.recorder is not None:
+                self.recorder.heard(hook, self._recorded(hook, logs, besides), epoch, batch)
+
+    def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
+        """Fire a hook of every batch: `fire`, but cheaper without callbacks."""
+        batch = _index(hook, batch)
+        if type(logs) is not dict:
+            logs = checked_logs(hook, logs)
+        if self._calls[hook]:
+            self._fire(hook, logs, None, batch)
+            return
+        metrics = self._recorded(hook, logs)
+        self.state.note_batch(hook, metrics, batch)
+        if self.recorder is not None:
+            self.recorder.heard(hook, metrics, None, batch)
+
+    def _recorded(
+        self, hook: str, logs: Mapping[str, Any], besides: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return logs by the names under which they are recorded, with the metrics that are not in the logs."""
+        metrics = from_keras(hook, logs, self._validated, self.state.training) if logs else {}
+        return {**metrics, **besides} if besides else metrics
+
+    # The path of both
+
+    def dispatch(
+        self,
+        event: str,
+        source: Any,
+        metrics: dict[str, Any],
+        logs: Logs | None = None,
+        objects: bool = True,
+    ) -> Iterator[Function]:
+        """Call the objects that listen to a hook, and yield each function in its turn, for the caller to call.
+
+        Args:
+            event: One of the 25 hooks.
+            source: The trainer, validator, predictor or exporter; None in a loop that has none.
+            metrics: By the names under which they are recorded.
+            logs: The same in Keras' words, if the loop has them: the objects get this very dict. By default the logs
+                are made from the metrics, and what the objects change in them is changed in the metrics.
+            objects: Whether to call the objects, rather than the functions only.
+        """
+        self._adopt_stop(source)
+        index, made = self._keras_index(event), None
+        try:
+            for is_function, call in self._calls[event]:
+                if is_function:
+                    yield call
+                elif objects:
+                    if self.model is None:
+                        self.set_model(None)
+                    if logs is None:
+                        logs = to_keras(event, metrics)
+                        made = dict(logs)
+                    call(*index, logs)
+        finally:
+            if made is not None and logs is not None:
+                self._apply_changes(event, metrics, made, logs)
+        self._cross_stop(source)
+
+    def _keras_index(self, event: str) -> tuple[int, ...]:
+        """Return what a Keras method gets in front of the logs: the epoch, the batch, or nothing."""
+        arguments = _KERAS_ARGS[event]
+        if not arguments or arguments[0] == "logs":
+            return ()
+        return (self.state.epoch if arguments[0] == "epoch" else self.state.batch,)
+
+    def _apply_changes(self, hook: str, metrics: dict[str, Any], before: Logs, logs: Logs) -> None:
+        """Change in the metrics what the objects changed in the logs."""
+        changed = {
+            name: value for name, value in logs.items() if name not in before or before[name] is not value
+        }
+        if not changed and len(before) == len(logs):
+            return
+        recorded = {keras: name for name in metrics for keras in to_keras(hook, {name: None})}
+        for name in before.keys() - logs.keys():
+            del metrics[recorded[name]]
+        new = {name: changed.pop(name) for name in list(changed) if name not in recorded}
+        metrics.update({recorded[name]: value for name, value in changed.items()})
+        metrics.update(self._recorded(hook, new))
+
+    def note(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
+        """Update the state of the loop, through which the callbacks of the other vocabulary see it."""
+        if hook == "on_train_start" and flag(self._given_model, "stop_training"):
+            self._set_flag(self._given_model, "stop_training", False)  # set by an earlier training
+        self.state.note(hook, metrics, epoch, batch)
+
+    # The model
+
+    def set_model(self, model: Any) -> None:
+        """Store the model. Keras objects get a `ModelView` instead of a model that Keras could not use."""
+        self._given_model = model
+        self.state.model = model
+        self.model = model_for_keras(model, self.state)
+
+    def forget_model(self) -> None:
+        """Drop the model and everything that belongs to it, so that a list does not keep it alive after a training."""
+        self.model = self._given_model = None
+        state = self.state
+        state.model = state.optimizer = state.data = state.inputs = state.results = None
+
+    # Stopping
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback asked the training to end, by `model.stop_training` or by `trainer.stop`."""
+        self._adopt_stop(None)
+        return bool(self.state.stop)
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self.state.stop = bool(value)
+        self._cross_stop(None)
+
+    def _adopt_stop(self, source: Any) -> None:
+        if flag(self._given_model, "stop_training") or flag(source, "stop"):
+            self.state.stop = True
+
+    def _cross_stop(self, source: Any) -> None:
+        self._adopt_stop(source)
+        if not self.state.stop:
+            return
+        for owner, name in ((self._given_model, "stop_training"), (source, "stop")):
+            if flag(owner, name) is False:
+                self._set_flag(owner, name, True)
+
+    def _set_flag(self, owner: Any, name: str, value: bool) -> None:
+        problem = f"{type(owner).__name__}.{name} could not be set to {value}"
+        self.state.lookups.guard(problem, None, setattr, owner, name, value)
+
+
+def plain_hook(event: Any) -> str:
+    """Return the name of a hook as a plain string, and another value as messages show it."""
+    return plain_text(event) if is_a(event, str) else shown(event)
+
+
+def no_hook(event: str) -> UnknownNameError:
+    """Return the error for a name that is not one of the 25 hooks, with the name that was probably meant."""
+    keras = KERAS_ALIASES.get(event, event)
+    if keras in FROM_KERAS:
+        return UnknownNameError(
+            f"{event!r} is a hook of Keras; functions are registered by the names of Ultralytics:"
+            f" {FROM_KERAS[keras]!r}. For Keras' names, append an object that has a method {event!r}."
+        )
+    mixed = str(event).replace("_begin", "_start").replace("_test_", "_val_")
+    return unknown("hook", event, [mixed] if mixed in BY_NAME else BY_NAME)
+
+
+def checked_logs(hook: str, logs: Any) -> Any:
+    """Return logs or metrics as they are if they can be read, and an empty dict instead of None.
+
+    Raises:
+        InvalidValueError: They are not a mapping.
+    """
+    if logs is None:
+        return {}
+    if not is_a(logs, Mapping):
+        raise InvalidValueError(
+            f"{hook}: logs and metrics must be a mapping from names to numbers, got {shown(logs)}."
+        )
+    if type(logs) is dict or not isinstance(attempt(lambda: dict(logs.items())), Failure):
+        return logs
+    return _read_logs(logs)
+
+
+def _read_logs(logs: Mapping[Any, Any]) -> dict[Any, Any]:
+    found = items(logs, _MOST_METRICS)
+    return {"metrics": found} if isinstance(found, Failure) else dict(found)  # a warning names them later
+
+
+def _index(hook: str, value: Any) -> int:
+    """Return an index as an int: it may be a NumPy integer, or the 0-d tensor of a TensorFlow dataset."""
+    if type(value) is int and 0 <= value <= LARGEST:
+        return value
+    return checks.index(f"{hook}: the index of the epoch or batch", value)
+
+
+def _with_str_names(metrics: Mapping[Any, Any]) -> dict[str, Any]:
+    found = dict(metrics) if type(metrics) is dict else _read_logs(metrics)
+    for name in found:
+        if type(name) is not str:
+            return {key_text(name): value for name, value in found.items()}
+    return found
+
+
+def flag(owner: Any, name: str) -> bool | None:
+    """Return the switch of this name that an object has; None if it has none, or something else of that name."""
+    value = None if owner is None else attempt(getattr, owner, name, None)
+    if value is None or isinstance(value, bool):
+        return value
+    found = attempt(bool, value) if isinstance(value, int) or has(value, "dtype") else None
+    return found if isinstance(found, bool) else None
+
+
+def _read(
+    source: Any, hook: str, metrics: Mapping[str, Any] | None, epoch: int | None
+) -> tuple[Mapping[str, Any] | None, int | None]:
+    """Return the metrics and the epoch, read from a trainer or validator if the caller did not pass them."""
+    if metrics is None and hook in _WITH_METRICS:
+        found = attempt(getattr, source, "metrics", None)
+        metrics = found if isinstance(found, Mapping) else None
+    if epoch is None:
+        found = attempt(getattr, source, "epoch", None)
+        epoch = found if type(found) is int and 0 <= found <= LARGEST else None
+    return metrics, epoch
