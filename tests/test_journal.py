@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import os
 import random
@@ -14,11 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trackhooks
 from trackhooks.errors import JournalError
 from trackhooks.event import Event, File, Graph, Histogram, Node, Table, Text
 from trackhooks.storage import journal
@@ -279,6 +282,226 @@ def test_a_record_of_a_kind_that_is_not_known_here_is_passed_over(tmp_path: Path
         assert reader.skipped == 16
 
 
+# Earlier and later versions
+
+DATA = Path(__file__).parent / "data"
+
+
+def as_json(values: Any) -> str:
+    return json.dumps(values, sort_keys=True)  # NaN equals NaN as a string
+
+
+def test_a_journal_written_by_trackhooks_0_1_0_reads_as_it_did_then() -> None:
+    """`events.jsonl` has what that version read from this journal, which has every kind of event."""
+    folder = DATA / "run_of_0.1.0"
+    then = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    with journal.Reader(folder) as reader:
+        now = [msgspec.to_builtins(event) for event in reader]
+        assert (reader.skipped, reader.behind, reader.left_out) == (0, 0, {})
+    assert [as_json(event) for event in now] == [as_json(event) for event in then]
+    assert {item["type"] for event in then for item in event.get("media", ())} == {
+        tag.__struct_config__.tag for tag in (Text, Table, Histogram, Graph)
+    }
+    [run] = trackhooks.runs(folder.parent)
+    assert (run.status, run.params["lr"], run.metrics["val/loss"].best) == ("failed", 0.1, 0.25)
+    assert not run.journal.damage
+
+
+class Audio(msgspec.Struct, tag="audio"):
+    """A type of media of a later version."""
+
+    name: str
+    samples: list[float]
+
+
+class Marks(msgspec.Struct, tag="marks", array_like=True):
+    """Another one, which is stored as an array."""
+
+    name: str
+
+
+class LaterText(msgspec.Struct, tag="text"):
+    """The same type of media with one more field."""
+
+    name: str
+    text: str
+    language: str = "en"
+
+
+class LaterEvent(msgspec.Struct):
+    """An event of a later version; each test adds what it needs."""
+
+    hook: str = "on_train_batch_end"
+    index: int = 1
+    time: float = 2.0
+    step: Any = 3
+    epoch: Any = msgspec.UNSET
+    metrics: Any = msgspec.UNSET
+    params: Any = msgspec.UNSET
+    files: Any = msgspec.UNSET
+    media: Any = msgspec.UNSET
+    status: Any = msgspec.UNSET
+    energy: Any = msgspec.UNSET
+    """A field that is not known today."""
+
+
+FILE = {"path": "/x/a.pt", "kind": "model", "name": "a.pt"}
+
+
+@pytest.mark.parametrize(
+    ("later", "read", "left_out"),
+    [
+        (LaterEvent(energy=3.0), {}, {}),
+        (LaterEvent(energy={"a": [msgspec.msgpack.Ext(5, b"x")]}), {}, {}),
+        (LaterEvent(hook="on_checkpoint_pruned"), {"hook": "on_checkpoint_pruned"}, {}),
+        (LaterEvent(media=[LaterText("a", "b")]), {"media": [Text("a", "b")]}, {}),
+        (
+            LaterEvent(media=[Audio("a", [0.5]), LaterText("a", "b"), Audio("c", []), Histogram("h", [0, 1], [2])]),
+            {"media": [Text("a", "b"), Histogram("h", [0.0, 1.0], [2.0])]},
+            {"media of type 'audio'": 2},
+        ),
+        (LaterEvent(media=[Marks("m"), Text("a", "b")]), {"media": [Text("a", "b")]}, {"an item in media": 1}),
+        (LaterEvent(media=[{"name": "untyped"}, 3, None]), {}, {"an item in media": 3}),
+        (LaterEvent(media=[{"type": ["odd"]}, {"type": 7}]), {}, {"media of type ['odd']": 1, "media of type 7": 1}),
+        (
+            LaterEvent(media=[{"type": "table", "name": "t", "columns": ["a"], "rows": {"packed": b"x"}}]),
+            {},
+            {"media of type 'table': rows": 1, "media of type 'table'": 1},
+        ),
+        (
+            LaterEvent(media=[Audio("a", []), {"type": "graph", "name": "g", "nodes": [
+                {"name": "a", "op": "conv", "attributes": {"size": [3, 3], "bias": True}}]}]),
+            {"media": [Graph("g", [Node("a", "conv", attributes={"bias": True})])]},
+            {"media of type 'audio'": 1, "a value in media of type 'graph': nodes: attributes": 1},
+        ),
+        (
+            LaterEvent(metrics={"loss": 0.5, "curve": [1.0, 2.0], "on": None}),
+            {"metrics": {"loss": 0.5}},
+            {"a value in metrics": 2},
+        ),
+        (
+            LaterEvent(params={"lr": 0.1, "layers": [1, 2], "when": msgspec.msgpack.Ext(5, b"x")}),
+            {"params": {"lr": 0.1}},
+            {"a value in params": 2},
+        ),
+        (
+            LaterEvent(files=[FILE | {"size": {"disk": 3}, "owner": "me"}, {"kind": "stream"}, FILE]),
+            {"files": [File("/x/a.pt", "model", "a.pt")] * 2},
+            {"files: size": 1, "an item in files": 1},
+        ),
+        (LaterEvent(step=[1, 2], epoch=2.5, status=None), {"step": -1}, {"step": 1, "epoch": 1, "status": 1}),
+        (LaterEvent(media={"packed": b"x"}, metrics=[0.5]), {}, {"media": 1, "metrics": 1}),
+    ],
+)  # fmt: skip
+def test_what_a_later_version_adds_to_a_record_costs_nothing_else(
+    tmp_path: Path, later: LaterEvent, read: dict[str, Any], left_out: dict[str, int]
+) -> None:
+    write(tmp_path, range(1))
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(journal._frame(msgspec.msgpack.encode(later)))
+    write(tmp_path, range(2, 3))  # and this version can continue the journal
+    with journal.Reader(tmp_path) as reader:
+        first, found, last = reader
+        assert reader.skipped == 0
+    assert (first.index, last.index) == (0, 2)
+    known: dict[str, Any] = {"hook": later.hook, "index": 1, "time": 2.0, "step": 3} | read
+    assert found == Event(**known)
+    assert reader.left_out.keys() == left_out.keys()
+    assert reader.left_out == left_out
+
+
+def test_a_part_that_is_left_out_is_reported_once_a_reader(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, range(0))
+    with (tmp_path / "journal").open("ab") as file:
+        for index in range(3):
+            file.write(
+                journal._frame(msgspec.msgpack.encode(LaterEvent(index=index, media=[Audio("a", [])])))
+            )
+    for _ in range(2):
+        caplog.clear()
+        with journal.Reader(tmp_path) as reader:
+            assert [found.index for found in reader] == [0, 1, 2]
+        assert reader.left_out == {"media of type 'audio'": 3}
+        [message] = caplog.messages
+        assert "media of type 'audio' comes from a later version" in message
+        assert "pip install -U trackhooks" in message
+
+
+def test_the_summary_of_a_run_shows_what_was_left_out_and_counts_the_rest(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, name="run", delivery="off") as run:
+        run.log(loss=1.0)
+    with (run.path / "journal").open("ab") as file:
+        index = journal.read(run.path)[-1].index + 1
+        later = LaterEvent(index=index, metrics={"loss": 0.5}, media=[Audio("a", []), Audio("b", [])])
+        file.write(journal._frame(msgspec.msgpack.encode(later)))
+    [found] = trackhooks.runs(tmp_path)
+    assert found.metrics["loss"].last == 0.5
+    [damage] = found.journal.damage
+    assert "later version of trackhooks, and not read: media of type 'audio' (2×)" in damage
+
+
+def test_a_large_record_of_a_later_version_keeps_what_is_known(tmp_path: Path) -> None:
+    write(tmp_path, range(0))
+    stored = tmp_path / "files" / "records" / "0.msgpack"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(msgspec.msgpack.encode(LaterEvent(media=[Audio("a", []), Text("a", "b")])))
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(journal._frame(journal._encode(Event("log", 0, 0.0, overflow="files/records/0.msgpack"))))
+    [found] = journal.read(tmp_path)
+    assert found.media == [Text("a", "b")]
+
+
+@pytest.mark.parametrize("missing", ["hook", "index", "time"])
+def test_a_record_without_what_every_event_has_is_skipped(tmp_path: Path, missing: str) -> None:
+    values = msgspec.to_builtins(LaterEvent(hook="log", media=[Audio("a", [])])) | {"index": 1, "time": 2.0}
+    values[missing] = None
+    write(tmp_path, range(1))
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(journal._frame(msgspec.msgpack.encode(values)))
+    with journal.Reader(tmp_path) as reader:
+        assert [found.index for found in reader] == [0]
+        assert reader.skipped > 0
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5) | st.integers(0, 9), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(field=st.sampled_from(Event.__struct_fields__[3:]), value=JSON)
+def test_no_value_of_any_field_costs_the_other_fields(
+    tmp_path_factory: pytest.TempPathFactory, field: str, value: Any
+) -> None:
+    run = tmp_path_factory.mktemp("run")
+    write(run, range(0))
+    values = {
+        "hook": "log",
+        "index": 0,
+        "time": 1.0,
+        "metrics": {"loss": 0.5},
+        "params": {"lr": 0.1},
+        field: value,
+    }
+    with (run / "journal").open("ab") as file:
+        file.write(journal._frame(msgspec.msgpack.encode(values)))
+    [found] = journal.read(run)
+    assert (found.hook, found.index, found.time) == ("log", 0, 1.0)
+    assert field == "metrics" or found.metrics == {"loss": 0.5}
+    assert field == "params" or found.params == {"lr": 0.1}
+
+
 def test_a_torn_end_that_is_replaced_while_it_is_read_does_not_hide_what_replaced_it(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     with (tmp_path / "journal").open("ab") as file:
@@ -311,16 +534,16 @@ def test_a_file_that_becomes_shorter_under_its_reader_goes_on_behind_what_is_lef
 
 
 def test_a_missing_journal_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match=r"journal: no journal\. A run is a folder with a run\.json"):
+    with pytest.raises(JournalError, match=r"no journal at .*journal\. A run is a folder with a run\.json"):
         journal.read(tmp_path / "journal")
 
 
 def test_another_file_is_no_journal_and_is_left_as_it_is(tmp_path: Path) -> None:
     for content in (b"hello", b"x" * 100):
         (tmp_path / "journal").write_bytes(content)
-        with pytest.raises(JournalError, match="no journal of trackhooks"):
+        with pytest.raises(JournalError, match="is not a journal of trackhooks"):
             journal.read(tmp_path)
-        with pytest.raises(JournalError, match="no journal of trackhooks"):
+        with pytest.raises(JournalError, match="is not a journal of trackhooks"):
             journal.Writer(tmp_path)
         assert (tmp_path / "journal").read_bytes() == content
 

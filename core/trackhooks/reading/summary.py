@@ -76,6 +76,8 @@ class JournalState(msgspec.Struct):
     """Records that are not there, as the gaps in their numbers tell: a full disk, or damage."""
     torn: int = 0
     """Bytes of an incomplete record at the end: it is being written, or the writer was killed."""
+    left_out: dict[str, int] = {}
+    """Parts of records that only a later version of trackhooks can read, and how many there are of each."""
     error: str = ""
     """Why it cannot be read at all."""
 
@@ -87,6 +89,11 @@ class JournalState(msgspec.Struct):
             found.append(f"damaged: {counted(self.skipped, 'byte')} of the journal hold no records")
         if self.missing:
             found.append(f"missing: {counted(self.missing, 'record')}")
+        if self.left_out:
+            parts = ", ".join(f"{part} ({count}×)" for part, count in self.left_out.items())
+            found.append(
+                f"of a later version of trackhooks, and not read: {parts}. Run: pip install -U trackhooks"
+            )
         return found
 
 
@@ -237,6 +244,7 @@ class _Found:
             before = reader.offset
         state = self.journal
         state.end, state.skipped, state.torn = reader.offset, reader.skipped, reader.behind
+        state.left_out = dict(reader.left_out)
 
     def _take(self, event: Event) -> None:
         """Counts a record; there may be millions, most of them of training batches."""

@@ -1,12 +1,27 @@
-"""The journal: a run's append-only record.
+"""The journal: the append-only record of a run.
 
-The file starts with a header of 16 bytes: `trackhooks`, a zero byte, the version of the format, four zero bytes.
-Each record follows as marker (4 bytes), length (u32), crc32 over length and payload (u32), payload (an `Event`
-in MessagePack), all little-endian, written with one `os.write`. What `append` returned from survives the death of
-the process; `sync` makes it survive the death of the machine.
+Format
+    A header of 16 bytes: `trackhooks`, a zero byte, the version of the format (one byte), four reserved bytes, which
+    are written as zeros and ignored by readers. Then the records, each with a marker (4 bytes), the length of the
+    payload (u32), the CRC-32 of length and payload (u32), and the payload, an `Event` in MessagePack. All numbers are
+    little-endian. A payload larger than 16 MB is stored as a file of the run, and its record has the place of the
+    event and the name of the file (`overflow`).
 
-A reader may follow a file that is being written. An incomplete end is waited for; anything else that is no record is
-skipped up to the next marker that starts a whole one, and reported.
+Promises
+    A record is written with one `os.write`: when `append` returns, the record survives the death of the process, and
+    after `sync`, the death of the machine. A reader may follow a journal while it is written. It waits for the rest
+    of an incomplete record at the end of the file. Any other bytes that are not a record are skipped, up to the next
+    complete record, and counted (`Reader.skipped`).
+
+Versions
+    The version is raised only if readers of the earlier version would misread a record: if the framing changes, or
+    if a field is removed, changes its type, or changes its meaning. A reader refuses a journal of a later version and
+    reads all earlier ones.
+
+    Additions do not raise the version: new fields, which must have a default; new types of media, hooks, statuses and
+    kinds of files. A reader that does not know one of them keeps the rest of the record: it ignores unknown fields,
+    leaves out each medium of an unknown type, and counts and reports what it left out (`Reader.left_out`). A writer
+    of an earlier version may continue such a journal, because it never rewrites a record.
 """
 
 from __future__ import annotations
@@ -18,29 +33,30 @@ import struct
 import threading
 import weakref
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from numbers import Real
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from ..errors import InvalidValueError, JournalError
+from ..errors import JournalError, log
 from ..event import Event
-from ..values.foreign import Failure, attempt
+from .records import LeaveOut, decode_later, encode_anything
+from .records import unreadable as unreadable
 
 try:
     import fcntl
-except ImportError:  # Windows: one writer at a time is then the user's own care
+except ImportError:  # Windows, which does not prevent a second writer
     fcntl = None  # type: ignore[assignment]
 
 FILE_NAME: Final = "journal"
 SYSTEM: Final = "system"
-"""A run's other journal: the measurements of its process, which whoever delivers the run writes."""
+"""The other journal of a run, with the measurements of its process. It is written by the delivery process."""
 VERSION: Final = 1
 MAX_RECORD: Final = 16 * 1024 * 1024
-"""Bytes of a payload; a larger record is stored as a file of its own under `files/records/`."""
+"""The largest payload in bytes. A larger one is stored as a file under `files/records/`."""
 
 _MAGIC = b"trackhooks\0"
 _HEADER = struct.Struct("<11sB4x")
@@ -51,13 +67,13 @@ _CHUNK = 1 << 20
 _STDERR = 2
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
-_pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
+_pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
 
 
 def path_of(run: str | os.PathLike[str]) -> Path:
-    """The journal of a run's folder; the path of a journal itself serves too."""
+    """Return the journal of a run's folder. The path of a journal is returned as it is."""
     path = Path(run)
     return path / FILE_NAME if path.is_dir() else path
 
@@ -72,36 +88,6 @@ def _crc32_of_length(size: int) -> int:
     return _crc32(_pack_length(size))
 
 
-def _encode_anything(event: Event) -> bytes:
-    """For what the encoder refuses: better a record with a text in place of a value than none.
-
-    Raises:
-        InvalidValueError: no reader could read the record.
-    """
-    found = attempt(lambda: _encode(_encodable(msgspec.to_builtins(event, enc_hook=_builtin, str_keys=True))))
-    why = found.why if isinstance(found, Failure) else _undecodable(found)
-    if isinstance(found, Failure) or why:
-        raise InvalidValueError(f"the record of {event.hook!s} cannot be stored: {why}.")
-    return found
-
-
-def _undecodable(payload: bytes) -> str:
-    try:
-        _decode(payload)
-    except msgspec.DecodeError as error:
-        return str(error)
-    return ""
-
-
-def unreadable(event: Event) -> str:
-    """Why no reader could read this record; empty if every reader can."""
-    payload = attempt(_encode, event)
-    try:
-        return _undecodable(_encode_anything(event) if isinstance(payload, Failure) else payload)
-    except InvalidValueError as error:
-        return str(error)
-
-
 def _write_all(fd: int, rest: bytes) -> None:
     while rest:
         written = os.write(fd, rest)
@@ -111,7 +97,7 @@ def _write_all(fd: int, rest: bytes) -> None:
 
 
 def _above_the_streams(fd: int) -> int:
-    """Move a file away from the descriptors 0 to 2: where stderr is closed, C libraries would write into it."""
+    """Move a file away from the descriptors 0 to 2: if stderr is closed, C libraries would write into the file."""
     if fd > _STDERR or fcntl is None:
         return fd
     try:
@@ -120,46 +106,31 @@ def _above_the_streams(fd: int) -> int:
         os.close(fd)
 
 
-def _builtin(value: Any) -> Any:
-    """What a type that MessagePack does not know is stored as: a number of NumPy's as a float, the rest as a text."""
-    return float(value) if isinstance(value, Real) else str(value)
-
-
-def _encodable(value: Any) -> Any:
-    """Integers beyond 64 bits become floats, and half a surrogate pair its escape."""
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encodable(item) for item in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value) if value.bit_length() < 1024 else str(value.bit_length()) + " bits"
-    return value
-
-
 class Writer:
-    """Appends to one journal. One writer at a time, safe with threads and signals, deaf in a forked child.
+    """Appends to one journal.
+
+    A journal has one writer at a time. A writer may be used by several threads and in signal handlers; in a forked
+    child it does nothing.
 
     Args:
-        run: the folder of a run; a journal that is there already goes on behind its last whole record.
-        name: the journal's file there.
+        run: The folder of a run. An existing journal is continued after its last complete record.
+        name: The name of the journal's file.
 
     Raises:
-        JournalError: another process or run writes this journal now, it cannot be written, it is no journal, or it
-            is of a version that is not known here.
+        JournalError: Another process or run is writing the journal, it cannot be written, the file is not a journal,
+            or its version is not known.
     """
 
     def __init__(self, run: str | os.PathLike[str], name: str = FILE_NAME) -> None:
         self._fd = -1
-        # Reentrant: a signal handler or a finalizer may append while its thread does so.
+        # Reentrant, because a signal handler or a finalizer may append while its thread is appending.
         self._mutex = threading.RLock()
         self._syncing = threading.RLock()
         self._folder = Path(run)
         self._path = self._folder / name
         self.last: Event | None = None
-        """The last record of a journal that existed already."""
-        _open_writers.add(self)  # before there is a file that a forked child could hold on to
+        """The last record of the journal, if it existed already."""
+        _open_writers.add(self)  # before a file is opened, which a forked child would keep open
         try:
             self._fd = _above_the_streams(os.open(self._path, _OPEN_FLAGS, 0o644))
             self._lock_file()
@@ -183,13 +154,13 @@ class Writer:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise JournalError(
-                f"{self._path} is being written by another process or run. Close that one first, or open a new run."
+                f"{self._path} is being written by another process or run. Close it first, or open a new run."
             ) from None
         except OSError:
             pass  # a file system without locks
 
     def _recover(self) -> None:
-        """What a killed writer left behind the last whole record is cut off."""
+        """Find the last complete record, and cut off what a killed writer left after it."""
         with Reader(self._path) as reader:
             for self.last in reader:
                 pass
@@ -200,27 +171,28 @@ class Writer:
 
     @property
     def open(self) -> bool:
-        """Whether this process may write."""
+        """Whether this writer can append: it is not closed, and not in a forked child."""
         return self._fd >= 0
 
     def append(self, event: Event) -> None:
-        """Writes one record; when this returns, the record survives a kill of the process.
+        """Write one record. When this returns, the record survives the death of the process.
 
-        Once the journal is closed, and in a forked child, this does nothing.
+        Does nothing if the writer is closed, or in a forked child.
 
         Raises:
-            OSError: the record could not be written whole (a full disk); the journal is as it was before.
-            InvalidValueError: a field is of a type that no reader could read; nothing is written.
+            OSError: The record could not be written completely, for example because the disk is full. The journal is
+                unchanged.
+            InvalidValueError: No reader could read the record. Nothing is written.
         """
         with self._mutex:
             self.write(event)
 
     def write(self, event: Event) -> None:
-        """As `append`, for who sees to it by a mutex of its own that nobody else writes or closes at the same time."""
+        """Write one record without taking the lock, for callers that serialize writing and closing themselves."""
         try:
             payload = _encode(event)
         except (TypeError, ValueError, OverflowError):
-            payload = _encode_anything(event)
+            payload = encode_anything(event)
         if self._fd < 0:
             return
         if len(payload) > MAX_RECORD:
@@ -231,24 +203,24 @@ class Writer:
             self._mend(record, written)
 
     def _mend(self, record: bytes, written: int) -> None:
-        """A short write, mostly of a full disk: the rest is tried, and if that fails, the whole is cut off."""
+        """Complete a short write, which mostly means a full disk. If that fails, cut the record off and raise."""
         start = os.lseek(self._fd, 0, os.SEEK_END) - written
         try:
             _write_all(self._fd, record[written:])
         except OSError:
-            with suppress(OSError):  # a reader passes over it
+            with suppress(OSError):  # a reader skips it
                 self._cut(start, record)
             raise
 
     def _cut(self, start: int, record: bytes) -> None:
-        """Cuts off what stands behind `start`, unless a signal handler has appended to it."""
+        """Cut the journal off at `start`, unless a signal handler has appended after the torn record."""
         os.lseek(self._fd, start, os.SEEK_SET)
         torn = os.read(self._fd, len(record) + 1)
         if record.startswith(torn):
             os.ftruncate(self._fd, start)
 
     def _overflow(self, event: Event, payload: bytes) -> Event:
-        """Stores the whole record in a file; what is left of it for the journal is where it stands, and the file."""
+        """Store the record as a file, and return what the journal gets: its place, and the name of the file."""
         name = f"files/records/{event.index}.msgpack"
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -264,29 +236,29 @@ class Writer:
         return Event(**{field: getattr(event, field) for field in place}, overflow=name)
 
     def sync(self) -> None:
-        """Makes all that was appended survive a crash of the machine; appending goes on meanwhile.
+        """Make every appended record survive a crash of the machine. Other threads may append meanwhile.
 
         Raises:
-            OSError: the disk fails.
+            OSError: The disk failed.
         """
         with self._syncing:
             if self._fd >= 0:
                 os.fsync(self._fd)
 
     def close(self) -> None:
-        """Syncs and closes; later appends do nothing. Closing again does nothing.
+        """Sync and close. Later appends do nothing, and neither does closing again.
 
         Raises:
-            OSError: the disk fails; the journal is closed all the same.
+            OSError: The disk failed. The journal is closed nevertheless.
         """
-        with self._syncing:  # what is being synced stays open until it is
+        with self._syncing:  # a sync that is running needs the open file
             try:
                 self.sync()
             finally:
                 self._release()
 
     def __del__(self) -> None:
-        """A journal that is dropped without being closed can be opened again."""
+        """Release the lock of a writer that was dropped without being closed."""
         self._release()
 
     def _release(self) -> None:
@@ -297,7 +269,7 @@ class Writer:
             os.close(fd)
 
     def _abandon(self) -> None:
-        """In a forked child: the lock and the file belong to the parent, and so does whoever held a mutex."""
+        """In a forked child, leave the file to the parent. The threads that held the mutexes do not exist here."""
         self._mutex, self._syncing = threading.RLock(), threading.RLock()
         self._release()
 
@@ -315,14 +287,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class Reader:
-    """Reads a journal from `offset` on; iterating again continues where the last iteration ended.
+    """Reads a journal. Iterating again continues after the last record that was read.
 
     Args:
-        run: the folder of a run, or its journal.
-        offset: where to start, in bytes: 0, or the `offset` of an earlier reader.
+        run: The folder of a run, or its journal.
+        offset: Where to start, in bytes: 0, or the `offset` of an earlier reader.
 
     Raises:
-        JournalError: there is no journal, it cannot be read, or it is of a version that is not known here.
+        JournalError: The journal does not exist, cannot be read, or has a version that is not known.
     """
 
     def __init__(self, run: str | os.PathLike[str], offset: int = 0) -> None:
@@ -330,12 +302,14 @@ class Reader:
         self.offset = max(offset, _HEADER.size)
         """Where the next record starts, in bytes."""
         self.skipped = 0
-        """Bytes passed over so far because they were no records."""
+        """How many bytes were skipped so far because they were not records."""
+        self.left_out: Counter[str] = Counter()
+        """What was left out of records of a later version, such as `media of type 'audio'`, and how often."""
         try:
             self._file = self.path.open("rb", buffering=0)
         except FileNotFoundError:
             raise JournalError(
-                f"{self.path}: no journal. A run is a folder with a run.json and a journal."
+                f"There is no journal at {self.path}. A run is a folder with a run.json and a journal."
             ) from None
         except OSError as error:
             raise JournalError(f"{self.path} cannot be read: {error.strerror}.") from error
@@ -347,11 +321,11 @@ class Reader:
 
     @property
     def behind(self) -> int:
-        """Bytes of the journal that have not been read yet."""
+        """How many bytes of the journal have not been read yet."""
         return max(os.fstat(self._file.fileno()).st_size - self.offset, 0)
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> Reader:
@@ -361,12 +335,12 @@ class Reader:
         self.close()
 
     def __iter__(self) -> Iterator[Event]:
-        """The records from `offset` to the present end."""
+        """Iterate over the records from `offset` to the current end."""
         self._stay_within()
-        buffer, position = b"", 0
+        buffer, position, leave_out = b"", 0, self._leave_out
         self._file.seek(self.offset)
         while True:
-            event, size = _parse(buffer, position)
+            event, size = _parse(buffer, position, leave_out)
             if not size:
                 chunk = self._file.read(_CHUNK)
                 buffer, position = buffer[position:] + chunk, 0
@@ -387,34 +361,44 @@ class Reader:
                 yield self._whole(event)
 
     def _stay_within(self) -> None:
-        """A file that has become shorter (an older copy, the death of a machine) goes on behind its last record."""
+        """Continue after the last record if the file became shorter: an older copy, or the death of a machine."""
         if os.fstat(self._file.fileno()).st_size < self.offset > _HEADER.size:
-            skipped, self.offset = self.skipped, _HEADER.size
+            skipped, left_out = self.skipped, self.left_out.copy()
+            self.offset = _HEADER.size
             for _ in self:
                 pass
-            self.skipped = skipped
+            self.skipped, self.left_out = skipped, left_out
 
     def _is_there(self, garbage: bytes) -> bool:
-        """Whether it is still so: a writer may have cut an incomplete record off while it was being read."""
+        """Return whether bytes are still in the file: a writer may have cut off an incomplete record meanwhile."""
         position = self._file.tell()
         self._file.seek(self.offset)
         found = self._file.read(len(garbage))
         self._file.seek(position)
         return found == garbage
 
+    def _leave_out(self, part: str) -> None:
+        """Count a part of a record that is not known here, and report it the first time."""
+        if not self.left_out[part]:
+            log.warning(
+                "%s: %s comes from a later version of trackhooks and is left out. Run: pip install -U trackhooks",
+                self.path, part, extra={"run": str(self.path.parent)},
+            )  # fmt: skip
+        self.left_out[part] += 1
+
     def _whole(self, event: Event) -> Event:
         if not event.overflow:
             return event
         try:
-            return _decoded((self.path.parent / event.overflow).read_bytes()) or event
+            return _decoded((self.path.parent / event.overflow).read_bytes(), self._leave_out) or event
         except OSError:
             return event
 
 
-def _parse(buffer: bytes, position: int) -> tuple[Event | None, int]:
-    """What starts at `position`: a record and its size, or None and the size of what can be passed over.
+def _parse(buffer: bytes, position: int, leave_out: LeaveOut) -> tuple[Event | None, int]:
+    """Return the event at `position` and the size of its record, or None and the number of bytes to skip.
 
-    The size is 0 where the buffer ends before that can be said.
+    The size is 0 if the buffer ends too early to tell.
     """
     available = len(buffer) - position
     if available < _FRAME.size:
@@ -425,48 +409,52 @@ def _parse(buffer: bytes, position: int) -> tuple[Event | None, int]:
             return None, 0
         payload = buffer[position + _FRAME.size : position + _FRAME.size + size]
         if _crc32(payload, _crc32(_pack_length(size))) == crc:
-            return _decoded(payload), _FRAME.size + size
+            return _decoded(payload, leave_out), _FRAME.size + size
     following = buffer.find(_MARKER, position + 1)
     return None, (following if following >= 0 else len(buffer) - len(_MARKER) + 1) - position
 
 
-def _decoded(payload: bytes) -> Event | None:
+def _decoded(payload: bytes, leave_out: LeaveOut) -> Event | None:
     try:
         return _decode(payload)
-    except msgspec.DecodeError:  # of a later version
-        return None
+    except msgspec.DecodeError:
+        return decode_later(payload, leave_out)
 
 
 def _garbage_before_a_record(buffer: bytes) -> int:
-    """At the end of the file, a whole record behind an incomplete one shows that the incomplete one never ends."""
+    """Return the size of an incomplete record that is followed by a complete one, and so will never be completed."""
     start = 0
     while (start := buffer.find(_MARKER, start + 1)) >= 0:
-        if _parse(buffer, start)[0] is not None:
+        if _parse(buffer, start, _ignore)[0] is not None:
             return start
     return 0
 
 
+def _ignore(_: str) -> None:
+    """Count nothing: the record is decoded again when it is read."""
+
+
 def _check_header(path: Path, header: bytes) -> None:
     if len(header) < _HEADER.size and _OUR_HEADER.startswith(header):
-        return  # its writer was killed while it began
+        return  # the writer was killed before it had written the header
     if not header.startswith(_MAGIC) or len(header) < _HEADER.size:
-        raise JournalError(f"{path}: no journal of trackhooks: it does not start with {_MAGIC!r}.")
+        raise JournalError(f"{path} is not a journal of trackhooks: it does not start with {_MAGIC!r}.")
     version = _HEADER.unpack(header)[1]
     if not 1 <= version <= VERSION:
         raise JournalError(
-            f"{path}: a journal of version {version}; this trackhooks reads versions up to {VERSION}."
+            f"{path} is a journal of version {version}; this trackhooks reads versions up to {VERSION}."
             " Run: pip install -U trackhooks"
         )
 
 
 def read(run: str | os.PathLike[str]) -> list[Event]:
-    """Every event of a run, in order.
+    """Return every event of a run, in order.
 
     Args:
-        run: the folder of a run, or its journal.
+        run: The folder of a run, or its journal.
 
     Raises:
-        JournalError: there is no journal, or it is of a version that is not known here.
+        JournalError: The journal does not exist, cannot be read, or has a version that is not known.
     """
     with Reader(run) as reader:
         return list(reader)
