@@ -22,7 +22,7 @@ def test_nothing_is_shared_between_two_events() -> None:
 def test_the_live_object_is_not_there_and_the_way_to_it_is_told() -> None:
     event = Event("on_train_end", 0, 0.0)
     with pytest.raises(
-        AttributeError, match=r"hears 'on_train_end' from the journal.* run\.add_callback\('on_train_end'"
+        AttributeError, match=r"gets 'on_train_end' from the journal.* run\.add_callback\('on_train_end'"
     ):
         _ = event.source
     assert not hasattr(event, "source")

@@ -421,16 +421,16 @@ def test_cells_of_a_table_are_scalars(run: Run, data: Any, columns: Any, rows: A
     ("data", "columns", "message"),
     [
         ([[1, 2], [3]], ["a", "b"], "row 1 has 1 cells for 2 columns"),
-        ([[1]], None, r"rows need columns=\[…\]"),
-        ([], None, r"rows need columns=\[…\]"),
-        ({}, None, r"rows need columns=\[…\]"),
+        ([[1]], None, r"Pass columns=\[…\]"),
+        ([], None, r"Pass columns=\[…\]"),
+        ({}, None, r"Pass columns=\[…\]"),
         ({"a": [1], "b": [1, 2]}, None, r"different lengths: \{'a': 1, 'b': 2\}"),
         ({"a": 1}, None, "has no len"),
         ([1, 2], ["a"], "'int' object is not iterable"),
-        (["ab", "cd"], ["a", "b"], "'ab' is no row of cells"),
+        (["ab", "cd"], ["a", "b"], "a row must be a list of cells, got 'ab'"),
         (5, ["a"], "'int' object is not iterable"),
         (None, ["a"], "not iterable"),
-        ([{"a": 1}, [2]], ["a"], "is no row of cells"),
+        ([{"a": 1}, [2]], ["a"], "a row must be a list of cells"),
     ],
 )
 def test_what_is_no_table_is_refused_with_the_reason(run: Run, data: Any, columns: Any, message: str) -> None:
@@ -455,7 +455,7 @@ def test_a_histogram_counts_what_is_finite(run: Run, values: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([], "no finite value"), ([math.nan], "no finite value"), ("1, 2", "holds no numbers"), (5, "not iterable"),
+        ([], "no value is finite"), ([math.nan], "no value is finite"), ("1, 2", "be numbers"), (5, "not iterable"),
         (["a"], "could not convert"), ([[1], [1, 2]], "inhomogeneous|sequence"), (np.array([1j]), "no order"),
         (None, "not iterable"), ([1e308, -1e308], "range|overflow|finite"), ([10**400], "float|int"),
     ],
@@ -470,7 +470,7 @@ def test_what_has_no_histogram_is_refused_with_the_reason(run: Run, values: Any,
 
 @pytest.mark.parametrize("bins", [0, -1, 1.5, "auto", True])
 def test_bins_are_a_positive_number(run: Run, bins: Any) -> None:
-    with pytest.raises(InvalidValueError, match="a positive integer is needed"):
+    with pytest.raises(InvalidValueError, match="must be a positive integer"):
         run.log_histogram("h", [1.0], bins=bins)
 
 
@@ -547,11 +547,11 @@ def test_a_figure_of_matplotlib_is_a_picture(run: Run) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.ones((2, 2, 2, 2)), r"shape \(2, 2, 2, 2\) is no picture"), (np.ones((2, 2, 2)), "is no picture"),
-        (np.ones(5), r"shape \(5,\) is no picture"), (5, r"shape \(\) is no picture"),
-        (np.ones((0, 3)), "is no picture"),
-        (np.ones((2, 2), dtype=complex), "an array of complex128 is no picture"), ([["a"]], "is no picture"),
-        ([[1], [1, 2]], "a list is no picture"), (None, "is no picture"), (object(), "is no picture"),
+        (np.ones((2, 2, 2, 2)), r"must be H×W.*, got \(2, 2, 2, 2\)"), (np.ones((2, 2, 2)), "must be H×W"),
+        (np.ones(5), r"shape of a picture must be .*, got \(5,\)"), (5, r"shape of a picture must be .*, got \(\)"),
+        (np.ones((0, 3)), "shape of a picture must be"),
+        (np.ones((2, 2), dtype=complex), "got an array of complex128"), ([["a"]], "A picture must have"),
+        ([[1], [1, 2]], "A list cannot be converted to a picture"), (None, "must be H×W"), (object(), "must be H×W"),
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_refused(run: Run, image: Any, message: str) -> None:
@@ -566,10 +566,10 @@ def test_a_file_that_is_no_picture_is_refused(run: Run, tmp_path: Path, ending: 
     Image.effect_noise((64, 64), 50).save(whole)
     for content in (b"", b"text", whole.read_bytes()[:-500]):
         (tmp_path / f"a.{ending}").write_bytes(content)
-        with pytest.raises(InvalidValueError, match=rf"a\.{ending}' is no picture that can be read"):
+        with pytest.raises(InvalidValueError, match=rf"a\.{ending}' is not a picture that can be read"):
             run.log_image("samples", tmp_path / f"a.{ending}")
     with pytest.raises(
-        InvalidValueError, match=r"nothing\.png' is no picture that can be read: .*No such file"
+        InvalidValueError, match=r"nothing\.png' is not a picture that can be read: .*No such file"
     ):
         run.log_image("samples", tmp_path / "nothing.png")
 
@@ -679,7 +679,7 @@ def test_an_export_is_linked_to_its_checkpoint(run: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize("wrong", [5, None, b"bytes"])
 def test_what_is_no_file_is_refused_with_what_to_do(run: Run, tmp_path: Path, wrong: Any) -> None:
     for log in (run.log_file, run.log_model, run.log_export):
-        with pytest.raises(InvalidValueError, match="is no path of a file"):
+        with pytest.raises(InvalidValueError, match=r"path must be a str or os\.PathLike"):
             log(wrong)
         with pytest.raises(
             InvalidValueError, match=r"nothing\.pt': No such file or directory\. Save it first, then log it\."

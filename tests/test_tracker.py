@@ -65,7 +65,7 @@ def test_every_hook_records_what_its_event_holds(hook: vocabulary.Hook) -> None:
     event = Event(hook.name, 0, 0.0, 3, 1, metrics={"a": 1.0}, params={"lr": 0.5}, media=[Text("note", "x")])
     made.handle(event)
     assert made.calls == [("params", {"lr": 0.5}), ("metrics", {"a": 1.0}, hook.axis), ("text", "note")]
-    assert (getattr(Tracker, hook.name).__doc__ or "").startswith(f"Fires {hook.when};")
+    assert (getattr(Tracker, hook.name).__doc__ or "").startswith(f"Called {hook.when}.")
 
 
 def test_what_was_logged_directly_and_what_a_later_version_calls_otherwise_is_recorded_as_well() -> None:
@@ -235,7 +235,7 @@ def test_other_methods_are_nobodys_business() -> None:
 def test_two_names_of_one_hook_are_an_error_when_the_class_is_made(names: tuple[str, str]) -> None:
     members = {name: types.FunctionType((lambda self, event: None).__code__, {}) for name in names}
     with pytest.raises(
-        UnknownNameError, match=f"Wrong defines both '{names[0]}' and '{names[1]}', which are one hook"
+        UnknownNameError, match=f"Wrong defines both '{names[0]}' and '{names[1]}', which are the same hook"
     ):
         type("Wrong", (Tracker,), members)
 

@@ -1,4 +1,4 @@
-"""trackhooks records what a training or inference loop does, once, and delivers it to every tracker that you use.
+"""trackhooks records what a training or inference loop does, once, and delivers it to all your trackers.
 
 import trackhooks
 

@@ -1,6 +1,6 @@
-"""Errors, warnings and notices: each message names the value that was wrong and the fix.
+"""Errors, warnings and notices. Every message names the wrong value and the remedy.
 
-A notice never raises: standard error may be closed, full, or a pipe whose reader has gone.
+Notices never raise, even if standard error is closed, full, or a pipe whose reader has gone.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from .values.foreign import is_a, shown
 
 
 class TrackhooksError(Exception):
-    """The base of every error that trackhooks raises itself."""
+    """The base class of all errors of trackhooks."""
 
 
 class UnknownNameError(TrackhooksError, ValueError):
-    """A hook, tracker or option that does not exist, with the nearest name that does."""
+    """A hook, tracker or option does not exist. The message contains the nearest name."""
 
 
 class InvalidValueError(TrackhooksError, ValueError):
-    """A value that a public call does not accept."""
+    """A public function or method does not accept a value."""
 
 
 class MissingPackageError(TrackhooksError, ImportError):
-    """A package that a tracker or a call needs is not installed; the message holds the install line."""
+    """A package that a tracker or a call needs is not installed. The message contains the command that installs it."""
 
 
 class JournalError(TrackhooksError):
-    """A journal that cannot be opened: no journal, of an unknown version, or already being written."""
+    """A journal cannot be opened: it does not exist, has an unknown version, or is being written already."""
 
 
 class DamagedFileError(TrackhooksError):
-    """A file of a run's folder that is there and does not hold what it should."""
+    """A file in the folder of a run exists, but has unexpected content."""
 
 
 class TrackerError(TrackhooksError):
-    """A tracker failed, and the run is `strict`."""
+    """A tracker failed in a run that is `strict`."""
 
 
 class StateLostError(TrackhooksError):
-    """What a tracker raises from `start` where its backend has not got all that the state says: the run comes again."""
+    """Raised by `Tracker.start` if the backend has lost data that the state says it has: the run is delivered again."""
 
 
 class TrackhooksWarning(UserWarning):
-    """Something was left out or could not be done; training goes on and nothing else is lost."""
+    """Something was left out or could not be done. The training continues, and nothing else is lost."""
 
 
 _EXHAUSTED = frozenset({
@@ -64,12 +64,19 @@ _EXHAUSTED = frozenset({
 
 
 def is_exhausted(error: BaseException) -> bool:
-    """Whether the machine could not do it now, such as for want of file descriptors: the user's value is not wrong."""
+    """Return whether an error means that the machine lacks resources, such as file descriptors."""
     return isinstance(error, OSError) and error.errno in _EXHAUSTED
 
 
 def unknown(kind: str, name: Any, known: Iterable[str], where: str = "") -> UnknownNameError:
-    """The error for a `name` that is none of the `known` names of its `kind`; `where` says who used it."""
+    """Return the error for a name that is not one of the known names of its kind.
+
+    Args:
+        kind: What the name is for, such as `"hook"`.
+        name: The unknown name.
+        known: The names that exist.
+        where: A prefix of the message: the class or call that used the name.
+    """
     names = sorted(known)
     text: str = str.__str__(name) if is_a(name, str) else shown(name)
     close = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
@@ -78,11 +85,11 @@ def unknown(kind: str, name: Any, known: Iterable[str], where: str = "") -> Unkn
 
 
 BROKEN_STREAM = (OSError, ValueError, AttributeError, TypeError, RuntimeError)
-"""What writing to a stream raises that is full, closed, None, or not a stream; a warning made an error is none."""
+"""What writing raises if a stream is full, closed, None, or not a stream. A warning made an error is not part of it."""
 
 
 class Notices:
-    """Wrap a stream for people, such as `sys.stderr`: what cannot be written there is dropped."""
+    """Wraps a stream such as `sys.stderr`. What cannot be written to it is dropped."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -113,7 +120,7 @@ class Notices:
         """The file descriptor of the stream.
 
         Raises:
-            OSError: it has none.
+            OSError: The stream has none.
         """
         try:
             return int(self._stream.fileno())
@@ -122,7 +129,7 @@ class Notices:
 
 
 class _Log(_Adapter):
-    """The logger of trackhooks; a handler that cannot write does not raise into the caller."""
+    """The logger of trackhooks. A handler that cannot write does not raise into the caller."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         return msg, kwargs
@@ -133,19 +140,19 @@ class _Log(_Adapter):
 
 
 log = _Log(logging.getLogger("trackhooks"), {})
-"""For what happens in the delivery; `extra={"run": path}` puts it into the log of that run."""
+"""Logs what happens in delivery. `extra={"run": path}` writes a message to the log of that run."""
 
 
 def say(message: str) -> None:
-    """Print one line for the person at the terminal."""
+    """Print one line on standard error."""
     Notices(sys.stderr).write(f"trackhooks: {message}\n")
 
 
 def warn(message: str) -> None:
-    """Warn, naming the line of the user's own code that led here.
+    """Warn, with the line of the caller's code outside of trackhooks.
 
     Raises:
-        TrackhooksWarning: the user's warning filters make it an error.
+        TrackhooksWarning: The warning filters of the user turn the warning into an error.
     """
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:

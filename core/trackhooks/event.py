@@ -1,4 +1,4 @@
-"""`Event`: what one hook recorded. It is the pivot between the vocabularies, and all that a tracker ever sees."""
+"""`Event`: what one hook recorded, and all that a tracker sees of it."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from typing import Any
 import msgspec
 
 Scalar = str | int | float | bool | None
-"""What a hyper-parameter may be once it is recorded."""
+"""The type of a recorded hyper-parameter."""
 
 
 class File(msgspec.Struct, omit_defaults=True):
-    """A file that a hook noted: a checkpoint, an export, a picture, or any other.
+    """A checkpoint, an export, a picture, or any other file.
 
-    The training process notes `path` to `inode`; delivery then fills in `sha256`, `kept` and `superseded`.
+    The training process records `path` to `metrics`; delivery adds `sha256`, `kept` and `superseded`.
     """
 
     path: str
-    """Where the loop wrote it, absolute; a folder (a SavedModel, an OpenVINO export) is a file here too."""
+    """The absolute path of the file, or of a folder, such as a SavedModel or an OpenVINO export."""
     kind: str
     """`"model"`, `"export"`, `"image"` or `"file"`."""
     name: str
-    """What trackers call it; for an image, the name of its series."""
+    """The name in trackers. All images of a series have the same name."""
     format: str = ""
-    """`"pt"`, `"keras"`, `"onnx"`, …: the ending of the path, unless the loop says otherwise."""
+    """`"pt"`, `"keras"`, `"onnx"`, …: by default the suffix of the path."""
     aliases: tuple[str, ...] = ()
-    """Names that move to the newest file that bears them, such as `"last"` and `"best"`."""
+    """Names that always refer to the latest file that has them, such as `"last"` and `"best"`."""
     parent: str | None = None
-    """The path of the checkpoint that an export was made from."""
+    """The path of the checkpoint from which an export was made."""
     size: int = 0
     """Bytes."""
     mtime: float = 0.0
     """When it was last changed, in seconds since 1970."""
     inode: int = 0
     duration: float | None = None
-    """How long making it took, in seconds, where the loop knows."""
+    """How long it took to make the file, in seconds, if that is known."""
     metrics: dict[str, float] = {}
-    """The metrics of that moment."""
+    """The metrics at the time of the file."""
     sha256: str = ""
-    """The hash of what was delivered; empty until then."""
+    """The hash of the delivered file; empty before delivery."""
     kept: str = ""
-    """Where the run's folder keeps a copy, relative to the folder; empty where it keeps none."""
+    """The path of the copy in the folder of the run, relative to the folder; empty if there is none."""
     superseded: bool = False
-    """True where the file was overwritten or deleted before it could be copied."""
+    """Whether the file was overwritten or deleted before it could be copied."""
 
 
 class Text(msgspec.Struct, tag="text"):
-    """A text, shown as Markdown where a dashboard can."""
+    """A string, which is shown as Markdown if a dashboard supports it."""
 
     name: str
     text: str
 
 
 class Table(msgspec.Struct, tag="table"):
-    """A table: every row is as long as `columns`."""
+    """A table. Every row has one cell for each column."""
 
     name: str
     columns: list[str]
@@ -61,7 +61,7 @@ class Table(msgspec.Struct, tag="table"):
 
 
 class Histogram(msgspec.Struct, tag="histogram"):
-    """A histogram: `len(edges) == len(counts) + 1`, edges rising."""
+    """A histogram. The edges are ascending, and `len(edges) == len(counts) + 1`."""
 
     name: str
     edges: list[float]
@@ -72,14 +72,14 @@ class Node(msgspec.Struct, omit_defaults=True):
     """One operation of a `Graph`."""
 
     name: str
-    """Unique; slashes nest it, as in `"encoder/conv1"`."""
+    """A unique name. Slashes nest operations, as in `"encoder/conv1"`."""
     op: str
     inputs: list[str] = []
     attributes: dict[str, Scalar] = {}
 
 
 class Graph(msgspec.Struct, tag="graph"):
-    """A model's graph, in the order in which its nodes run."""
+    """The graph of a model. The nodes are in the order in which they run."""
 
     name: str
     nodes: list[Node]
@@ -89,18 +89,18 @@ Media = Text | Table | Histogram | Graph
 
 
 class RunInfo(msgspec.Struct, omit_defaults=True):
-    """Who a run is: what `run.json` holds and what a tracker gets. Options and secrets are not in it."""
+    """The identity and status of a run, as in `run.json`. It does not contain secrets."""
 
     id: str
     name: str
     path: str = ""
-    """The run's folder, absolute, as the reader sees it; not stored, since a run may be moved."""
+    """The absolute path of the run's folder for the reader. It is not stored, because a run may be moved."""
     project: str | None = None
     tags: list[str] = []
     notes: str | None = None
     group: str | None = None
     parent: str | None = None
-    """The id of the run that this one is a part of."""
+    """The id of the run that this run is part of."""
     created: float = 0.0
     """Seconds since 1970."""
     ended: float | None = None
@@ -110,20 +110,20 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     """Why it failed or was killed: the exception, in one line."""
     pid: int = 0
     pid_created: float = 0.0
-    """When the process was made, so that a pid used again is not mistaken for it."""
+    """When the process started, so that a later process with the same pid is not mistaken for it."""
     host: str = ""
     boot: str = ""
-    """Which boot of the host, so that a pid of an earlier one is not looked for."""
+    """The boot of the host, so that processes of an earlier boot are known to be gone."""
     trackers: list[str] = []
     keep: str = "best,last"
-    """Which checkpoints the folder keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`."""
+    """Which checkpoints are kept in the folder: `"best,last"`, `"all"`, `"none"` or `"every:N"`."""
     options: dict[str, dict[str, Scalar]] = {}
-    """The options of each tracker, secrets redacted."""
+    """The options of each tracker, without secrets."""
     system: float | None = None
-    """How often the process and the machine are measured, in seconds; None for never."""
+    """The interval of the system metrics in seconds; None if there are none."""
     environment: dict[str, Scalar] = {}
     version: str = ""
-    """The version of trackhooks that made it."""
+    """The version of trackhooks that created the run."""
 
 
 FINAL = frozenset({"finished", "failed", "killed", "lost"})
@@ -131,41 +131,41 @@ FINAL = frozenset({"finished", "failed", "killed", "lost"})
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
-    """What one hook recorded, with its place on both axes."""
+    """What one hook recorded, with its position on both axes."""
 
     hook: str
-    """The canonical name, or `"log"` for what the user logged directly."""
+    """The canonical name of the hook, or `"log"` if the user logged directly."""
     index: int
-    """The record's own number in its journal, from 0; a gap says that records were lost (a full disk)."""
+    """The number of the record in its journal, from 0. A gap means lost records, as on a full disk."""
     time: float
     """Seconds since 1970."""
     step: int = -1
     """The index of the last training batch, across epochs and resumes; −1 before the first."""
     epoch: int = -1
-    """From 0; −1 outside of epochs."""
+    """The epoch, from 0; −1 outside of epochs."""
     batch: int = -1
-    """The index within the epoch, the validation or the prediction; −1 outside of batches."""
+    """The index in the epoch, the validation or the prediction; −1 outside of batches."""
     metrics: dict[str, float] = {}
     params: dict[str, Scalar] = {}
     files: list[File] = []
     media: list[Media] = []
     status: str = ""
-    """The status that this event gives to the run; empty where it changes none."""
+    """The new status of the run; empty if it does not change."""
     reason: str = ""
-    """Why, where `status` is failed or killed."""
+    """The reason of a status `failed` or `killed`."""
     overflow: str = ""
-    """Set while a record is stored outside of the journal, since it is larger than a record may be."""
+    """The file that has the whole event, if it is too large for a record. Readers resolve it: then it is empty."""
     run: RunInfo | None = None
-    """The run; filled in by whoever reads the journal."""
+    """The run. It is not stored, but added when an event is delivered."""
 
     @property
     def source(self) -> Any:
-        """Not here: a tracker is fed from the journal, mostly in another process, where no live object is.
+        """Not available: trackers are fed from the journal, mostly in another process, without the live objects.
 
         Raises:
-            AttributeError: always, with what to use instead.
+            AttributeError: Always, with what to use instead.
         """
         raise AttributeError(
-            f"event.source: a tracker hears {self.hook!r} from the journal, where the live trainer or model is not."
+            f"event.source: a tracker gets {self.hook!r} from the journal, without the live trainer or model."
             f" Register a callback instead: run.add_callback({self.hook!r}, function)"
         )

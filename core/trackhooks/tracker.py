@@ -1,18 +1,18 @@
-"""`Tracker`: the full hook set in terms of few verbs; and `load`, which finds one by its name.
+"""`Tracker`: the base class of trackers, which maps all hooks to a few verbs.
 
-A tracker is fed from the journal, mostly in the delivery process, one event after the other::
+A tracker is fed from the journal, one event after the other, usually in the delivery process::
 
-    tracker.start(run, state)              # state: what flush() returned when this run was last delivered, or {}
+    tracker.start(run, state)              # state: what flush() returned last time, or {}
     for event in …:
         tracker.handle(event)              # → on_fit_epoch_end(event), … → record(event) → the verbs
-        # after every batch of events:
+        # after each batch of events:
         state = tracker.flush()            # saved together with the cursor
-    tracker.finish(status, reason)         # flush() has been called before
+    tracker.finish(status, reason)         # after a last flush()
 
-    tracker.abort()                        # instead of all that follows, where one of them raised
+    tracker.abort()                        # instead of the remaining calls, if one of them raised
 
-When the delivery process dies, the events since the last `flush` come again, after a `start` with the state that this
-`flush` returned: a tracker that goes back to that state holds every event exactly once.
+If the delivery process dies, the events since the last `flush` are delivered again, after a `start` with the state
+that this `flush` returned. A tracker that returns to that state has every event exactly once.
 """
 
 from __future__ import annotations
@@ -29,45 +29,46 @@ from typing import Any, ClassVar, Literal
 from .errors import UnknownNameError
 from .event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from .hooks.callback import check_hook_names
+from .hooks.metric_goals import better as better
 from .hooks.vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
 
 Axis = Literal["step", "epoch"]
 State = dict[str, Any]
-"""What a tracker needs to continue a run: plain JSON values."""
+"""What a tracker needs to continue a run, as JSON values."""
 
 _CANONICAL = {name: name for name in BY_NAME} | FROM_KERAS
 _CANONICAL |= {alias: FROM_KERAS[event] for alias, event in KERAS_ALIASES.items()}
-"""What a hook's method may be called → the hook."""
+"""The names that the method of a hook may have → the hook."""
 
 
 class Tracker:
-    """Takes a run's events to where they can be looked at.
+    """Delivers the events of runs to a backend.
 
-    Implement the verbs that your backend has; each does nothing by default. Override a hook where a verb is not
-    enough, under its Ultralytics or its Keras name; it gets the `Event`, and `super()` calls the verbs.
+    Implement the verbs that your backend supports; by default they do nothing. If a verb is not enough, override a
+    hook by its Ultralytics or its Keras name. It gets the `Event`, and `super()` calls the verbs.
 
-    A verb that raises is called again later, with the same events, after a `start` with the last saved state: raise
-    where the backend cannot be reached; do not retry yourself.
+    If a verb raises, the same events are delivered again later, after a `start` with the last saved state. So raise
+    an error if the backend cannot be reached, and do not retry.
 
     Raises:
-        UnknownNameError: when the class is made, where a method `on_…` is no hook.
+        UnknownNameError: A subclass defines a method `on_…` that is not a hook.
     """
 
     name: ClassVar[str] = ""
-    """What users call it; by default the class's name in lower case."""
+    """The name that users pass. Defaults to the name of the class in lower case."""
     requires: ClassVar[Mapping[str, str]] = {}
-    """The packages it imports → the extra that installs each (`{"mlflow": "trackhooks[mlflow]"}`)."""
+    """The packages that the tracker imports → what to install for each (`{"mlflow": "trackhooks[mlflow]"}`)."""
     every: ClassVar[int | str] = 1
-    """How often it takes the metrics of training batches by default: every N steps, or `"1s"`."""
+    """How often it gets the metrics of training batches by default: every N steps, or `"1s"`."""
     takes_earlier: ClassVar[bool] = True
-    """Whether it takes metrics of earlier batches after later ones, so that what `every` held back can follow."""
+    """Whether it accepts metrics of earlier batches after later ones, so that what `every` left out can be added."""
     system: ClassVar[bool] = True
-    """Whether it takes the measurements of the process and the machine, `system/…`, as metrics over their own steps."""
+    """Whether it accepts the system metrics, `system/…`, over steps of their own."""
     extra_hooks: ClassVar[frozenset[str]] = frozenset()
-    """The hooks it overrides which are journaled only when something asks for them; found when the class is made."""
+    """The hooks that it overrides and that are recorded only on request. Set when the class is defined."""
 
     run: RunInfo
-    """The run that is delivered; set before `start`."""
+    """The run that is being delivered. Set before `start`."""
 
     _is_fed_from_journal: ClassVar[bool] = True  # for CallbackList.append, which refuses trackers
 
@@ -84,91 +85,92 @@ class Tracker:
 
     @classmethod
     def active(cls) -> Mapping[str, Any]:
-        """The options that join what the program has opened in this backend by itself, such as an MLflow run.
+        """Return the options that join what the program has opened in this backend itself, such as an MLflow run.
 
-        Asked in the training process when a run opens. The backend is not to be imported for it. Where an option that
-        the user gave is another, the run is to go elsewhere, and nothing is joined.
+        Called in the training process when a run opens. It must not import the backend. If the user passed another
+        value for one of the options, the run is meant for another place, and nothing is joined.
         """
         return {}
 
     @property
     def in_place(self) -> bool:
-        """Whether it writes to an object of the training process, and so cannot be fed anywhere else."""
+        """Whether it writes to an object of the training process, and so must be fed there."""
         return False
 
     # The verbs
 
     @property
     def destination(self) -> str:
-        """Where it delivers to, beyond the run's folder: a cursor counts only for the destination it was made for."""
+        """The place outside of the run's folder that it delivers to. A cursor is only valid for its destination."""
         return ""
 
     @property
     def url(self) -> str | None:
-        """Where a person looks at the run."""
+        """The address at which users can see the run."""
         return None
 
     def start(self, run: RunInfo, state: State) -> None:
-        """Opens the run, or opens it again: then `state` is what the last `flush` returned.
+        """Open the run. If it was delivered before, `state` is what the last `flush` returned.
 
         Raises:
-            StateLostError: the backend has not got all that the state says; the whole run comes again, with no state.
+            StateLostError: The backend has lost data that the state says it has. The whole run is delivered again,
+                with an empty state.
         """
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Takes hyper-parameters; later ones of the same name replace earlier ones."""
+        """Log hyper-parameters. Later values of a name replace earlier ones."""
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """Takes metrics, to be drawn over `event.step` or over `event.epoch`, as `axis` says.
+        """Log metrics, to be plotted over `event.step` or over `event.epoch`, depending on `axis`.
 
-        An epoch's metrics come once, as soon as they are known: what `on_train_epoch_end` and `on_val_end` gave is
-        not repeated by `on_fit_epoch_end`, unless its value changed.
+        The metrics of an epoch are passed once, as soon as they are known. `on_fit_epoch_end` does not repeat those of
+        `on_train_epoch_end` and `on_val_end`, unless the value changed.
         """
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
-        """Takes a file.
+        """Log a file.
 
         Args:
-            file: what is known of it.
-            path: where its bytes are; None where there are none to take: it was overwritten before it could be copied
-                (`file.superseded`), or it is a checkpoint of a run that keeps none.
-            event: the record that noted it.
+            file: The description of the file.
+            path: The file itself. None if it was overwritten before it could be copied (`file.superseded`), or if it
+                is a checkpoint of a run that does not keep any.
+            event: The event that recorded it.
         """
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
-        """Takes a PNG picture, one of the series `file.name`."""
+        """Log a picture in PNG format, the next one of the series `file.name`."""
 
     def log_text(self, text: Text, event: Event) -> None:
-        """Takes a text."""
+        """Log a string."""
 
     def log_table(self, table: Table, event: Event) -> None:
-        """Takes a table."""
+        """Log a table."""
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
-        """Takes a histogram."""
+        """Log a histogram."""
 
     def log_graph(self, graph: Graph, event: Event) -> None:
-        """Takes a model's graph."""
+        """Log the graph of a model."""
 
     def flush(self) -> State:
-        """Makes all that was logged safe, and returns the state to continue from."""
+        """Store everything that was logged, and return the state from which to continue."""
         return {}
 
     def finish(self, status: str, reason: str) -> None:
-        """Closes the run with its status; a run that goes on afterwards is opened by `start` again."""
+        """Close the run with its status. If the run is continued later, `start` opens it again."""
 
     def abort(self) -> None:
-        """Lets go of files and connections after a failure; the next attempt begins with `start`."""
+        """Release files and connections after a failure. The next attempt begins with `start`."""
 
     # From hooks to verbs
 
     def handle(self, event: Event) -> None:
-        """Calls the method of the event's hook."""
+        """Call the method of the event's hook."""
         method: Callable[[Event], None] = getattr(self, event.hook) if event.hook in BY_NAME else self.record
         method(event)
 
     def record(self, event: Event) -> None:
-        """Calls the verb of each thing that the event holds: what every hook does by default."""
+        """Call the verbs for everything in the event. This is what every hook does by default."""
         if event.params:
             self.log_params(event.params, event)
         if event.metrics:
@@ -194,7 +196,7 @@ class Tracker:
 
     @property
     def epoch_metrics(self) -> EpochMetrics:
-        """What the tracker has of the present epoch; a subclass need not call `super().__init__()` for it."""
+        """The metrics of the current epoch. Subclasses need not call `super().__init__()` for them."""
         found: EpochMetrics | None = self.__dict__.get("_epoch_metrics")
         if found is None:
             found = self.__dict__["_epoch_metrics"] = EpochMetrics()
@@ -202,14 +204,14 @@ class Tracker:
 
 
 class EpochMetrics:
-    """The metrics that a tracker already has of the present epoch."""
+    """The metrics of the current epoch that a tracker already has."""
 
     def __init__(self) -> None:
         self.epoch = -1
         self.seen: dict[str, float] = {}
 
     def fresh(self, event: Event) -> dict[str, float]:
-        """What of the event's metrics is new, or changed."""
+        """Return the metrics of the event that are new or have changed."""
         if event.epoch != self.epoch:
             self.epoch, self.seen = event.epoch, {}
         fresh = {
@@ -219,11 +221,11 @@ class EpochMetrics:
         return fresh
 
     def state(self) -> State:
-        """As JSON holds it: NaN and infinities as text."""
+        """Return the state for JSON, with numbers as strings, because JSON does not have NaN and infinities."""
         return {"epoch": self.epoch, "seen": {name: repr(value) for name, value in self.seen.items()}}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes back to `state`."""
+        """Return to a state."""
         self.epoch = state.get("epoch", -1)
         self.seen = {name: float(value) for name, value in state.get("seen", {}).items()}
 
@@ -233,7 +235,7 @@ def _same(old: float | None, new: float) -> bool:
 
 
 def axis_of(event: Event) -> Axis:
-    """What the event's metrics are drawn over; outside of epochs there are only steps."""
+    """Return the axis over which the metrics of an event are plotted. Outside of epochs that is always the step."""
     hook = BY_NAME.get(event.hook)
     return "epoch" if hook is not None and hook.axis == "epoch" and event.epoch >= 0 else "step"
 
@@ -247,21 +249,21 @@ _VERBS: dict[type, str] = {
 
 
 def _generate_hooks() -> None:
-    """The 25 hooks of the base class, from the table, under the names of both vocabularies."""
+    """Add the methods of the 25 hooks to the base class, by the names of both vocabularies."""
     for hook in HOOKS:
 
         def method(self: Tracker, event: Event) -> None:
             self.record(event)
 
         method.__name__, method.__qualname__ = hook.name, f"Tracker.{hook.name}"
-        method.__doc__ = f"Fires {hook.when}; records what the event holds."
+        method.__doc__ = f"Called {hook.when}. Calls the verbs for everything in the event."
         setattr(Tracker, hook.name, method)
         if hook.keras and hook.keras not in BY_NAME:
             setattr(Tracker, hook.keras, method)
 
 
 def _own_members(cls: type[Tracker]) -> dict[str, Any]:
-    """What the class defines, or takes from a base that is no tracker."""
+    """Return the members that the class defines, or inherits from a base that is not a tracker."""
     bases = itertools.takewhile(lambda base: base is cls or not issubclass(base, Tracker), cls.__mro__)
     own: dict[str, Any] = {}
     for base in reversed(list(bases)):
@@ -270,17 +272,17 @@ def _own_members(cls: type[Tracker]) -> dict[str, Any]:
 
 
 def _overridden_hooks(cls: type[Tracker], own: Mapping[str, Any]) -> dict[str, str]:
-    """The hooks for which there is a method, each with the name that the method has.
+    """Return the hooks that have a method, each with the name of the method.
 
     Raises:
-        UnknownNameError: there are two for one hook.
+        UnknownNameError: A hook has two methods.
     """
     found: dict[str, str] = {}
     for name in own:
         hook = _CANONICAL.get(name)
         if hook in found and own[found[hook]] is not own[name]:
             raise UnknownNameError(
-                f"{cls.__name__} defines both {found[hook]!r} and {name!r}, which are one hook. Keep one of them."
+                f"{cls.__name__} defines both {found[hook]!r} and {name!r}, which are the same hook. Keep one of them."
             )
         if hook is not None:
             found[hook] = name

@@ -1,4 +1,4 @@
-"""`History` and `ProgressBar`: the callbacks that a `CallbackList` can add by itself."""
+"""`History` and `ProgressBar`: the callbacks that a `CallbackList` adds on request."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from .callback import _BROKEN, Callback, Logs
 
 
 class History(Callback):
-    """The logs of every epoch: `epoch` is a list of indices, `history` a list of values for each name."""
+    """Collects the logs of every epoch: `epoch` has the indices, and `history` a list of values for each name."""
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[Any]] = {}
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Starts anew."""
+        """Forget an earlier training."""
         self.epoch = []
         self.history = {}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Appends the epoch."""
+        """Append the logs of the epoch."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
 
 
 class ProgressBar(Callback):
-    """A bar for each epoch, with the newest logs behind it."""
+    """Shows a progress bar for each epoch, followed by the latest logs."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -36,7 +36,7 @@ class ProgressBar(Callback):
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Opens the epoch's bar; its length is `params["steps"]`."""
+        """Open the bar of the epoch. Its length is `params["steps"]`."""
         self._epoch = epoch
         self._open()
 
@@ -50,7 +50,7 @@ class ProgressBar(Callback):
 
             bar = _new_bar()
             self._task = bar.add_task(title, total=params.get("steps"), logs="")
-            with suppress(LiveError):  # another bar has the terminal; a later rich shows both
+            with suppress(LiveError):  # another bar is shown, and this version of rich shows one at a time
                 bar.start()
                 self._bar = bar
 
@@ -61,21 +61,21 @@ class ProgressBar(Callback):
                 bar.stop()
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Advances the bar."""
+        """Advance the bar."""
         if self._bar is not None:
-            steps = (self.params or {}).get("steps")  # a loop of one's own knows them when its batches begin
+            steps = (self.params or {}).get("steps")  # a custom loop knows them only when its batches start
             with suppress(*_BROKEN):
                 self._bar.update(self._task, completed=batch + 1, total=steps, logs=_shown(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Shows the epoch's metrics and closes its bar."""
+        """Show the metrics of the epoch and close its bar."""
         if self._bar is not None:
             with suppress(*_BROKEN):
                 self._bar.update(self._task, logs=_shown(logs))
         self._close()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Closes the bar of an epoch that was left early."""
+        """Close the bar of an epoch that was left early."""
         self._close()
 
 

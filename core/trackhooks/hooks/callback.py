@@ -1,4 +1,4 @@
-"""Callbacks in Keras' words, for those without Keras: the base class, and the two that a list can add itself."""
+"""`Callback`: the base class of callbacks that speak Keras, for programs without Keras."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ FED_FROM_JOURNAL = "_is_fed_from_journal"
 """The attribute that marks an object as a tracker: it is not called by a loop, and so cannot be a callback."""
 
 _BROKEN = (*BROKEN_STREAM, SystemExit)
-"""What showing a bar raises where standard output is broken; rich exits when its reader has gone."""
+"""What writing to a broken standard output raises. `rich` exits when the reader of a pipe has gone."""
 
 _Method = TypeVar("_Method", bound=Callable[..., None])
 
 
 def _default(method: _Method) -> _Method:
-    """Marks a method that does nothing, as Keras marks its own: its batch hooks may then run asynchronously."""
+    """Mark a method that does nothing, as Keras does, so that Keras may run its batch hooks asynchronously."""
     method._is_default = True  # type: ignore[attr-defined]
     return method
 
 
 def check_hook_names(owner: str, members: Mapping[str, Any], known: frozenset[str]) -> None:
-    """Raises where a class defines a method `on_…` that is no hook, or one that is nearly called as another hook is.
+    """Check that every method `on_…` of a class is a hook, and that no other method is a misspelt hook.
 
     Raises:
-        UnknownNameError: with the nearest name that is one.
+        UnknownNameError: A method is not a hook. The message contains the nearest hook.
     """
     others = [name for name in known if not name.startswith("on_")]
     for name, member in members.items():
@@ -42,94 +42,94 @@ def check_hook_names(owner: str, members: Mapping[str, Any], known: frozenset[st
 
 
 class Callback:
-    """The base class of `keras.callbacks.Callback`, by its document; Keras itself accepts it in `fit`, too.
+    """A base class with the interface of `keras.callbacks.Callback`. Keras itself accepts it in `fit`, too.
 
-    `logs` holds the metrics of the batch or epoch by Keras' names; what a callback writes into it is heard by the
-    callbacks behind it and is recorded.
+    `logs` contains the metrics of the batch or epoch by Keras' names. What a callback writes into `logs` is passed to
+    the callbacks after it, and is recorded.
 
     Raises:
-        UnknownNameError: when the class is made, where a method `on_…` is no hook of Keras.
+        UnknownNameError: A subclass defines a method `on_…` that is not a hook of Keras.
     """
 
     params: dict[str, Any] | None = None
-    """`verbose`, `epochs`, `steps`: as far as the loop knows them."""
+    """The parameters of the loop, as far as they are known: `verbose`, `epochs`, `steps`."""
     model: Any = None
-    """The model; setting its `stop_training` ends the training after this epoch."""
+    """The model. Setting its `stop_training` to True ends the training after this epoch."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_hook_names(cls.__name__, vars(cls), KERAS_METHODS)
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Stores the parameters of the loop."""
+        """Store the parameters of the loop."""
         self.params = params
 
     def set_model(self, model: Any) -> None:
-        """Stores the model."""
+        """Store the model."""
         self.model = model
 
     @_default
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """An alias of `on_train_batch_begin`, called by it."""
+        """Alias of `on_train_batch_begin`, which calls it."""
 
     @_default
     def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """An alias of `on_train_batch_end`, called by it."""
+        """Alias of `on_train_batch_end`, which calls it."""
 
     @_default
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Before the first batch of an epoch; `epoch` is from 0."""
+        """Called before the first batch of an epoch; the first `epoch` is 0."""
 
     @_default
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """After an epoch and its validation, whose names start with `val_`."""
+        """Called after an epoch and its validation, whose metrics start with `val_`."""
 
     @_default
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a training batch; `batch` is from 0 in each epoch."""
+        """Called before a training batch; the first `batch` of each epoch is 0."""
         self.on_batch_begin(batch, logs=logs)
 
     @_default
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a training batch."""
+        """Called after a training batch."""
         self.on_batch_end(batch, logs=logs)
 
     @_default
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch of an evaluation, or of the validation within a training."""
+        """Called before a batch of an evaluation, or of the validation in a training."""
 
     @_default
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After such a batch."""
+        """Called after a batch of an evaluation, or of the validation in a training."""
 
     @_default
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Before a batch is predicted."""
+        """Called before a batch is predicted."""
 
     @_default
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """After a batch is predicted; `logs["outputs"]` holds what came out."""
+        """Called after a batch is predicted; the outputs are in `logs["outputs"]`."""
 
     @_default
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Before the first epoch."""
+        """Called before the first epoch."""
 
     @_default
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch, with its logs; not after an exception."""
+        """Called after the last epoch, with its logs. Not called after an exception."""
 
     @_default
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Before an evaluation or a validation."""
+        """Called before an evaluation or a validation."""
 
     @_default
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """After an evaluation or a validation, with its metrics."""
+        """Called after an evaluation or a validation, with its metrics."""
 
     @_default
     def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Before a prediction."""
+        """Called before a prediction."""
 
     @_default
     def on_predict_end(self, logs: Logs | None = None) -> None:
-        """After a prediction."""
+        """Called after a prediction."""

@@ -1,4 +1,4 @@
-"""`LoopState`: what a loop is doing now, as the callbacks of the other vocabulary see it."""
+"""`LoopState`: what a loop is doing, as the callbacks of the other vocabulary see it."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from .vocabulary import BY_NAME
 
 
 class LoopState:
-    """What a loop that is not Ultralytics' own is doing now, as far as it is known."""
+    """What a loop is doing, as far as it is known."""
 
     def __init__(self) -> None:
         self.lookups = Lookups()
-        """Reads what models, optimizers and the like say about themselves."""
+        """Looks up facts about models, optimizers and other objects of the user."""
         self.loop = "this loop"
-        """What error messages call it."""
+        """What error messages call the loop."""
         self.model: Any = None
         self.optimizer: Any = None
         self.params: dict[str, Any] = {}
-        """Keras' `params`: `verbose`, `epochs`, `steps`."""
+        """The `params` of Keras callbacks: `verbose`, `epochs`, `steps`."""
         self.args: dict[str, Any] = {}
-        """The run's hyper-parameters."""
+        """The hyper-parameters of the run."""
         self.epoch = 0
         self.batch = 0
         self.metrics: dict[str, Any] = {}
-        """The newest metrics of the epoch, by the names that are recorded."""
+        """The latest metrics of the epoch, by the names under which they are recorded."""
         self.batch_metrics: Mapping[str, Any] = {}
         self.inputs: Any = None
-        """The batch that is predicted."""
+        """The batch that is being predicted."""
         self.results: Any = None
-        """What came out of it."""
+        """The outputs of that batch."""
         self.seen = 0
         self.training = False
         self.stop = False
         self.save_dir: Any = None
         self.file: Any = None
-        """The file of the newest checkpoint or export."""
+        """The latest checkpoint or export."""
         self.data: Any = None
-        """What is trained on."""
+        """The training data."""
         self.val_data: Any = None
         self._in_batch = False
         self._next_epoch = 0
@@ -47,7 +47,7 @@ class LoopState:
     def note(
         self, hook: str, metrics: Mapping[str, Any], epoch: int | None = None, batch: int | None = None
     ) -> None:
-        """Follows the loop by the hooks that it fires; one that does not tell the epoch has its epochs counted."""
+        """Update the state from a hook. Epochs are counted if the loop does not pass them."""
         if hook in _BATCH_HOOKS:
             self.note_batch(hook, metrics, batch)
             return
@@ -63,7 +63,7 @@ class LoopState:
             setattr(self, name, value)
 
     def note_batch(self, hook: str, metrics: Mapping[str, Any], batch: int | None) -> None:
-        """As `note`, for the hooks of every batch; a loop that does not tell the index has its batches counted."""
+        """Update the state from a hook of a batch. Batches are counted if the loop does not pass their index."""
         starts = hook in _BATCH_STARTS
         if batch is not None:
             self.batch = batch
@@ -74,7 +74,7 @@ class LoopState:
             self.batch_metrics = metrics
 
     def end_batch(self, metrics: Mapping[str, Any], batch: int) -> None:
-        """As `note`, for `on_train_batch_end`: the hot path."""
+        """Update the state from `on_train_batch_end`: the hot path."""
         self.batch, self.batch_metrics, self._in_batch = batch, metrics, False
 
 
@@ -83,7 +83,7 @@ _BATCH_HOOKS = _BATCH_STARTS | {
     "on_train_batch_end", "on_val_batch_end", "on_predict_postprocess_end", "on_predict_batch_end",
 }  # fmt: skip
 _FROM_THEN_ON: Mapping[str, Mapping[str, Any]] = {
-    "on_pretrain_routine_start": {"stop": False},  # left by an earlier training
+    "on_pretrain_routine_start": {"stop": False},  # set by an earlier training
     "on_train_start": {"training": True, "stop": False, "_next_epoch": 0},
     "on_train_epoch_start": {"batch": -1},
     "on_val_start": {"batch": -1, "seen": 0},
@@ -91,4 +91,4 @@ _FROM_THEN_ON: Mapping[str, Mapping[str, Any]] = {
     "on_train_end": {"training": False},
     "teardown": {"training": False},
 }
-"""What the hooks say about the loop."""
+"""Hook → what it changes in the state."""

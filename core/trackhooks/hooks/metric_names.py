@@ -1,14 +1,14 @@
-"""Metric names, the same whatever the loop: between Keras' words and the names that are recorded.
+"""The names of metrics, which are the same in every framework, and their translation from and to Keras' words.
 
 | recorded | Keras' word | what it is |
 |---|---|---|
-| `batch/x` | `x` in a batch's logs | at a training batch |
-| `train/x` | `x` in an epoch's logs | over the training part of an epoch |
-| `val/x` | `val_x` in an epoch's logs, `x` in a validation's | the validation of an epoch |
-| `test/x` | `x` in an evaluation's logs | an evaluation on its own |
-| `lr/0` | `learning_rate`, `lr` | the learning rate of the first group |
+| `batch/x` | `x` in the logs of a batch | a training batch |
+| `train/x` | `x` in the logs of an epoch | the training part of an epoch |
+| `val/x` | `val_x` in the logs of an epoch, `x` in those of a validation | the validation of an epoch |
+| `test/x` | `x` in the logs of an evaluation | a separate evaluation |
+| `lr/0` | `learning_rate`, `lr` | the learning rate of the first parameter group |
 
-Names that start with a known prefix are kept, in both directions.
+Names that start with another known prefix are the same in both.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _LEARNING_RATE = {"lr": "lr/0", "learning_rate": "lr/0"}
 
 
 class Prefixed(dict[Any, str]):
-    """Name → the name under a prefix, remembered: `Prefixed("batch/")["loss"]` is `"batch/loss"`."""
+    """A cache from names to names with a prefix: `Prefixed("batch/")["loss"]` is `"batch/loss"`."""
 
-    _MOST = 10_000  # names made up anew at every step must not fill the memory
+    _MOST = 10_000  # names that are new at every step must not fill the memory
 
     def __init__(self, prefix: str) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Prefixed(dict[Any, str]):
 
 
 def prefixed(prefix: str, name: Any) -> str:
-    """The name under the prefix, unless it is one of the names that are kept."""
+    """Return the name with the prefix, unless it has a known prefix already or is a learning rate."""
     text = key_text(name)
     if text in _LEARNING_RATE:
         return _LEARNING_RATE[text]
@@ -96,7 +96,7 @@ _PREFIXES = {
 
 
 def to_keras(hook: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded metrics in Keras' words, as the logs of this hook."""
+    """Return recorded metrics in Keras' words, as the logs of this hook."""
     own = _OWN_PREFIXES.get(hook, ("train/",))
     return {_to_keras(name, own): value for name, value in metrics.items()}
 

@@ -1,8 +1,8 @@
-"""What a callback gets when the loop speaks the other vocabulary.
+"""Views: what a callback gets when the loop speaks the other vocabulary.
 
-An Ultralytics function expects a trainer, validator, predictor or exporter: in every other loop it gets a `View`,
-which has those of its attributes that such a loop knows. A Keras callback expects a Keras model: for any other model
-it gets a `ModelView`. Both read and write one `LoopState`.
+An Ultralytics function expects a trainer, validator, predictor or exporter. In other loops it gets a `View`, which
+has the attributes that such a loop knows. A Keras callback expects a Keras model. For other models it gets a
+`ModelView`. Both read and write the `LoopState`.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from .vocabulary import Source
 
 
 class View:
-    """The object that an Ultralytics function gets in a loop that is not Ultralytics' own.
+    """The object that an Ultralytics function gets in a loop of another framework.
 
     A `trainer` has: `args` (the run's parameters), `model`, `optimizer`, `data`, `epoch` (from 0), `start_epoch`,
     `epochs`, `metrics` (name → number), `loss`, `loss_items` and `tloss` (of the newest batch), `lr` (`{"lr/0": …}`),
     `save_dir`, `last` (the newest checkpoint), `stop` (set it to end the training after this epoch).
-    A `validator` has: `args`, `model`, `dataloader`, `metrics`, `batch_i`, `seen`, `training` (whether it runs inside
-    of a training), `save_dir`. A `predictor` has: `args`, `model`, `batch`, `results` (may be replaced), `seen`,
+    A `validator` has: `args`, `model`, `dataloader`, `metrics`, `batch_i`, `seen`, `training` (whether it is part of
+    a training), `save_dir`. A `predictor` has: `args`, `model`, `batch`, `results` (may be replaced), `seen`,
     `save_dir`. An `exporter` has: `args`, `model`, `file`, `metadata`.
-    Anything else that is set is stored, so that functions may leave each other notes.
+    Other attributes that a function sets are stored, and can be read by later functions.
     """
 
     kind: ClassVar[Source]
     attributes: ClassVar[Mapping[str, str]]
-    """The names it has → those in the `LoopState`, or of what is computed from it."""
+    """The attributes of the view → attributes of the `LoopState`, or values that are computed from it."""
 
     def __init__(self, state: LoopState) -> None:
         object.__setattr__(self, "_state", state)
@@ -58,7 +58,7 @@ class View:
 
 
 class Arguments:
-    """A run's parameters as attributes; what is set stays, and `vars` gives them all."""
+    """The parameters of a run as attributes. They can be set, and `vars` returns all of them."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__ = values
@@ -83,7 +83,7 @@ def _learning_rates(state: LoopState) -> dict[str, float]:
 
 
 def learning_rates(optimizer: Any, lookups: Lookups) -> dict[str, float]:
-    """`lr/0`, … of the groups of a torch optimizer; a group without a learning rate has none."""
+    """Return the learning rates of a torch optimizer, as `lr/0`, … by parameter group."""
     name = type(optimizer).__name__
     groups = lookups.find(f"the groups of {name}", [], _groups, optimizer)
     rates = [lookups.find(f"the learning rate of {name}", None, _rate, group) for group in groups]
@@ -112,7 +112,7 @@ _COMPUTED: dict[str, Any] = {
 
 
 class TrainerView(View):
-    """A trainer, for a loop that is not Ultralytics' own."""
+    """A trainer of a loop of another framework."""
 
     kind = "trainer"
     attributes: ClassVar[Mapping[str, str]] = {
@@ -123,7 +123,7 @@ class TrainerView(View):
 
 
 class ValidatorView(View):
-    """A validator, for a loop that is not Ultralytics' own."""
+    """A validator of a loop of another framework."""
 
     kind = "validator"
     attributes: ClassVar[Mapping[str, str]] = {
@@ -133,7 +133,7 @@ class ValidatorView(View):
 
 
 class PredictorView(View):
-    """A predictor, for a loop that is not Ultralytics' own."""
+    """A predictor of a loop of another framework."""
 
     kind = "predictor"
     attributes: ClassVar[Mapping[str, str]] = {
@@ -143,7 +143,7 @@ class PredictorView(View):
 
 
 class ExporterView(View):
-    """An exporter, for a loop that is not Ultralytics' own."""
+    """An exporter of a loop of another framework."""
 
     kind = "exporter"
     attributes: ClassVar[Mapping[str, str]] = {
@@ -163,10 +163,11 @@ VIEWS: Mapping[Source, type[View]] = {
 
 
 class ModelView:
-    """The model that a Keras callback gets in a loop that trains no Keras model.
+    """The model that a Keras callback gets in a loop whose model is not a Keras model.
 
-    `stop_training` crosses to the loop; `history` may be set. Whatever the loop's own model has is passed through;
-    what only a Keras model has (its weights, its optimizer, its `save`) raises, with the reason.
+    Setting `stop_training` ends the training after this epoch. The attributes of the loop's model can be read and set
+    through the view. What only a Keras model has, such as its weights, its optimizer and its `save`, raises an error
+    with the reason.
     """
 
     def __init__(self, state: LoopState) -> None:
@@ -174,7 +175,7 @@ class ModelView:
 
     @property
     def stop_training(self) -> bool:
-        """Whether the loop is to end after this epoch."""
+        """Whether the training ends after this epoch."""
         return self._state.stop  # type: ignore[no-any-return]
 
     @stop_training.setter
@@ -189,12 +190,12 @@ class ModelView:
             return getattr(state.model, name)
         raise ForeignModelError(
             f"{state.loop} has no Keras model, so there is no model.{name}: a Keras callback that needs the weights or"
-            " the optimizer of a Keras model cannot work here. One that only reads the logs and sets"
+            " the optimizer of a Keras model cannot work here. Callbacks that only read the logs and set"
             " model.stop_training can."
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """What the loop's own model has is set there, as it is read from there."""
+        """Set an attribute of the loop's model if it has one of this name, and of the view otherwise."""
         model = self._state.model
         own = model is None or hasattr(type(self), name) or not has(model, name)
         if own:
@@ -206,19 +207,19 @@ class ModelView:
 _KERAS_OWN = frozenset(
     {"compile", "get_weights", "load_weights", "optimizer", "save", "save_weights", "set_weights", "to_json"}
 )
-"""What another model may have under the same name, meaning something else: the `save` of a YOLO model is a list."""
+"""Attributes that mean something else in other models: the `save` of a YOLO model is a list."""
 
 
 class ForeignModelError(TrackhooksError, AttributeError):
-    """A Keras callback asked a model that is not Keras' own for what only a Keras model has."""
+    """A Keras callback used an attribute that only Keras models have, in a loop with another model."""
 
 
 _OF_KERAS = ("stop_training", "get_weights")
-"""What a Keras model has, one that has never been trained the second only; a torch module has neither."""
+"""Attributes of Keras models, of which a model that was never trained has only the second."""
 
 
 def model_for_keras(model: Any, state: LoopState) -> Any:
-    """The model as a Keras callback may have it: itself where it is Keras' own, or any but a torch module's."""
+    """Return the model that Keras callbacks get: itself, or a view of a torch module or of what cannot be changed."""
     if any(has(model, name) for name in _OF_KERAS):
         return model
     if has(model, "__dict__") and not _is_torch_module(model):  # stop_training can be set
@@ -228,7 +229,7 @@ def model_for_keras(model: Any, state: LoopState) -> Any:
 
 
 def has(owner: Any, name: str) -> bool:
-    """Whether an object has an attribute that can be read."""
+    """Return whether an object has an attribute that can be read."""
     return attempt(hasattr, owner, name) is True
 
 

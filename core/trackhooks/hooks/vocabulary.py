@@ -1,7 +1,7 @@
 """The two callback vocabularies in one table: every hook, its Keras name, its arguments, and when it fires.
 
-Ultralytics' 25 names are the canonical ones, since they are the superset. This is the loop, with each hook in
-its place (the Keras name, where there is one, stands behind it)::
+The 25 names of Ultralytics are the canonical ones, because they are the superset. This is the loop, with each hook
+in its place and followed by its Keras name, if it has one::
 
     on_pretrain_routine_start
     <the model, the data and the optimizer are built>
@@ -22,7 +22,7 @@ its place (the Keras name, where there is one, stands behind it)::
             <forward>
             on_val_batch_end                            # on_test_batch_end
         on_val_end                                      # on_test_end
-        on_model_save                                   # where the loop saves a checkpoint
+        on_model_save                                   # when the loop saves a checkpoint
         on_fit_epoch_end                                # on_epoch_end
     on_train_end                                        # on_train_end
     teardown                                            # also after an exception
@@ -55,19 +55,19 @@ class Hook(NamedTuple):
     """One row of the table."""
 
     name: str
-    """The canonical name, which is Ultralytics' own; a function registered under it gets one object."""
+    """The canonical name, which is that of Ultralytics. A function is registered by it and gets one object."""
     source: Source
-    """The kind of object that an Ultralytics function gets."""
+    """The kind of object that the function gets."""
     keras: str | None
-    """The Keras name, or None where Keras has no such event."""
+    """The Keras name, or None if Keras does not have this event."""
     keras_args: tuple[str, ...]
-    """What a Keras callback's method gets."""
+    """The arguments of a Keras callback's method."""
     when: str
     """When it fires."""
     axis: Literal["step", "epoch"] = "epoch"
-    """What its metrics are drawn over: the training batches, or the epochs."""
+    """What its metrics are plotted over: training batches or epochs."""
     journaled: bool = True
-    """Whether it goes into the journal when nothing asks for it."""
+    """Whether it is always recorded in the journal, rather than only on request."""
 
 
 _LOGS = ("logs",)
@@ -76,7 +76,9 @@ _BATCH = ("batch", "logs")
 
 HOOKS: Final = (
     Hook("on_pretrain_routine_start", "trainer", None, (), "before the model, data and optimizer are built"),
-    Hook("on_pretrain_routine_end", "trainer", None, (), "when the model, data and optimizer stand"),
+    Hook(
+        "on_pretrain_routine_end", "trainer", None, (), "when the model, data and optimizer have been built"
+    ),
     Hook("on_train_start", "trainer", "on_train_begin", _LOGS, "before the first epoch"),
     Hook("on_train_epoch_start", "trainer", "on_epoch_begin", _EPOCH, "before the first batch of an epoch"),
     Hook(
@@ -103,12 +105,12 @@ HOOKS: Final = (
         "trainer",
         "on_epoch_end",
         _EPOCH,
-        "at the end of an epoch, its validation included",
+        "at the end of an epoch, after its validation",
     ),
     Hook("on_model_save", "trainer", None, (), "when a checkpoint has been saved"),
     Hook("on_train_end", "trainer", "on_train_end", _LOGS, "after the last epoch"),
     Hook("on_params_update", "trainer", None, (), "when weights were replaced: loaded, averaged", "step"),
-    Hook("teardown", "trainer", None, (), "when the training is cleaned up, after an exception too"),
+    Hook("teardown", "trainer", None, (), "when the training is cleaned up, also after an exception"),
     Hook("on_val_start", "validator", "on_test_begin", _LOGS, "before a validation or an evaluation"),
     Hook(
         "on_val_batch_start",
@@ -144,7 +146,7 @@ HOOKS: Final = (
         "predictor",
         None,
         (),
-        "when a batch's raw outputs have become results",
+        "when the raw outputs of a batch have become results",
         "step",
         False,
     ),
@@ -159,24 +161,24 @@ HOOKS: Final = (
     ),
     Hook("on_predict_end", "predictor", "on_predict_end", _LOGS, "after a prediction", "step"),
     Hook("on_export_start", "exporter", None, (), "before a model is exported", "step"),
-    Hook("on_export_end", "exporter", None, (), "when the exported file is written", "step"),
+    Hook("on_export_end", "exporter", None, (), "when the exported file has been written", "step"),
 )
 """The 25 hooks, in the order of the Ultralytics document."""
 
 BY_NAME: Final = {hook.name: hook for hook in HOOKS}
-"""Canonical name → its row."""
+"""Canonical name → row."""
 
 FROM_KERAS: Final = {hook.keras: hook.name for hook in HOOKS if hook.keras}
 """Keras name → canonical name: the 14 events."""
 
 KERAS_ALIASES: Final = {"on_batch_begin": "on_train_batch_begin", "on_batch_end": "on_train_batch_end"}
-"""Keras' backward-compatible aliases: the base class calls them from the event that they stand for."""
+"""The aliases that Keras keeps for compatibility: its base class calls them from the event."""
 
 KERAS_SETTERS: Final = ("set_model", "set_params")
-"""What a Keras list calls before its events; they store, and are no events themselves."""
+"""Methods that a Keras list calls before its events. They only store a value."""
 
 COLLIDING: Final = frozenset(FROM_KERAS).intersection(BY_NAME)
-"""The names that stand in both vocabularies, with different arguments."""
+"""The names that are in both vocabularies, with different arguments."""
 
 LOG: Final = "log"
-"""The `hook` of an event that the user logged directly; it is no hook of either vocabulary."""
+"""The `hook` of an event that the user logged directly. It is not a hook of either vocabulary."""

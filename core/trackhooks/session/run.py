@@ -19,7 +19,8 @@ from ..delivery.cursor import Spec, cursors
 from ..delivery.registry import find
 from ..errors import say, unknown
 from ..event import RunInfo, Scalar
-from ..hooks.callback_list import CallbackList, Function
+from ..hooks.callback_list import CallbackList
+from ..hooks.dispatch import Function
 from ..loop.batches import Item
 from ..loop.loop import OwnLoop
 from ..recording import environment, identity, open_runs

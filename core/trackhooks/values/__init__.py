@@ -1,1 +1,1 @@
-"""From what users pass to something that can be stored: numbers, parameters, media, secrets."""
+"""Convert what users pass to values that can be stored: numbers, parameters, media; and redact secrets."""

@@ -1,4 +1,4 @@
-"""Check the values of public calls where they enter: each is converted to what a record holds, or refused by name."""
+"""Check and convert the arguments of public calls. Every error names the argument."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from . import numbers
 from .foreign import Failure, attempt, is_a, plain_text, shown
 
 LARGEST = 2**53
-"""The largest index. JSON and the pages of trackers count exactly up to here, and sums of it stay within 64 bits."""
+"""The largest index. JSON and dashboards are exact up to here, and sums of indices stay within 64 bits."""
 _STATUSES = FINAL | {"running"}
 
 
 def index(what: str, value: Any, least: int = 0) -> int:
-    """A step, an epoch, a batch or a count: an integer of any library.
+    """Return a step, epoch, batch or count, which may be an integer of any library.
 
     Raises:
-        InvalidValueError: it is not an integer, or out of range.
+        InvalidValueError: It is not an integer, or out of range.
     """
     found = attempt(lambda: int(operator.index(value)))
     if isinstance(found, Failure) or not least <= found <= LARGEST:
@@ -32,10 +32,10 @@ def index(what: str, value: Any, least: int = 0) -> int:
 
 
 def text(what: str, value: Any) -> str:
-    """A string.
+    """Return a plain string.
 
     Raises:
-        InvalidValueError: it is not one.
+        InvalidValueError: It is not a string.
     """
     if not is_a(value, str):
         raise InvalidValueError(f"{what} must be a string, got {shown(value)}.")
@@ -43,10 +43,10 @@ def text(what: str, value: Any) -> str:
 
 
 def name(what: str, value: Any) -> str:
-    """A string that is not empty.
+    """Return a plain string that is not empty.
 
     Raises:
-        InvalidValueError: it is not one.
+        InvalidValueError: It is not a string, or empty.
     """
     if not is_a(value, str) or not plain_text(value):
         raise InvalidValueError(f"{what} must be a non-empty string, got {shown(value)}.")
@@ -54,10 +54,10 @@ def name(what: str, value: Any) -> str:
 
 
 def path(what: str, value: Any) -> Path:
-    """A path.
+    """Return a path.
 
     Raises:
-        InvalidValueError: it is not one.
+        InvalidValueError: It is not a path.
     """
     found = attempt(os.fspath, value)
     if not isinstance(found, str) or "\0" in found or isinstance(attempt(os.fsencode, found), Failure):
@@ -66,10 +66,10 @@ def path(what: str, value: Any) -> Path:
 
 
 def switch(what: str, value: Any) -> bool:
-    """True or False.
+    """Return a bool.
 
     Raises:
-        InvalidValueError: it is neither.
+        InvalidValueError: It is neither True nor False.
     """
     if attempt(lambda: value in (True, False)) is not True:
         raise InvalidValueError(f"{what} must be True or False, got {shown(value)}.")
@@ -77,19 +77,19 @@ def switch(what: str, value: Any) -> bool:
 
 
 def optional_name(what: str, value: Any) -> dict[str, str]:
-    """`{"name": …}`, or nothing for None.
+    """Return `{"name": …}`, or `{}` for None.
 
     Raises:
-        InvalidValueError: it is neither None nor a string that is not empty.
+        InvalidValueError: It is neither None nor a non-empty string.
     """
     return {} if value is None else {"name": name(what, value)}
 
 
 def number(what: str, value: Any) -> float:
-    """A finite number from 0: a scalar of any library; one on an accelerator is waited for.
+    """Return a finite number from 0, which may be a scalar of any library, also on an accelerator.
 
     Raises:
-        InvalidValueError: it is not one.
+        InvalidValueError: It is not a finite number from 0.
     """
     found = attempt(numbers.number, value)
     if isinstance(found, numbers.Snapshot):
@@ -100,10 +100,10 @@ def number(what: str, value: Any) -> float:
 
 
 def status(what: str, value: Any, accepted: frozenset[str] = FINAL) -> str:
-    """The status of a run.
+    """Return the status of a run.
 
     Raises:
-        InvalidValueError: it is not one of those that are accepted.
+        InvalidValueError: It is not one of the accepted statuses.
     """
     if not is_a(value, str) or plain_text(value) not in accepted:
         raise InvalidValueError(f"{what} must be one of {', '.join(sorted(accepted))}, got {shown(value)}.")
@@ -111,10 +111,10 @@ def status(what: str, value: Any, accepted: frozenset[str] = FINAL) -> str:
 
 
 def listed(what: str, given: Any) -> list[Any]:
-    """Strings, not looked at; one alone is a list of it.
+    """Return a list of strings, which are not checked. A single string becomes a list.
 
     Raises:
-        InvalidValueError: it is not an iterable.
+        InvalidValueError: It is not iterable.
     """
     found: list[Any] | Failure = [given] if is_a(given, str) else attempt(list, given)
     if isinstance(found, Failure):

@@ -1,4 +1,4 @@
-"""What has fields (a mapping, a dataclass, a namespace), and flattening it to names joined with `/`."""
+"""Flatten mappings, dataclasses and namespaces to names joined with `/`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from .foreign import Failure, attempt, items, plain_text
 
 _DEEPEST = 20
-"""Levels of nesting that are followed."""
+"""How many levels of nesting are flattened."""
 _MOST_LEAVES = 100_000
-"""Values that are taken from one object, at most: a mapping may never end."""
+"""How many values are taken from one object at most: a mapping may never end."""
 _HUGE_BITS = 1024
 """The digits of a larger integer are not written out."""
 
@@ -25,9 +25,10 @@ _PLAIN = frozenset({float, int, bool, str, type(None), Failure})
 
 
 def flatten(values: Any) -> Iterator[tuple[str, Any]]:
-    """The leaves of what has fields, their names joined with `/`; empty ones have none, and the last of a name counts.
+    """Yield the values of all nested mappings, with their names joined with `/`.
 
-    What contains itself is a leaf where it does so. What cannot be read is a `Failure`.
+    A name may occur twice: then the last value counts. An object that contains itself is a value there, and a value
+    that cannot be read is a `Failure`.
     """
     leaves = _flatten(_entries(values), "", (values,))
     yield from islice(leaves, _MOST_LEAVES)
@@ -61,14 +62,14 @@ def _text_of_key(key: Any) -> str:
     return plain_text(str(_fitting(key) if type(key) is int else key))
 
 
-# What has fields
+# Objects with fields
 
 Entries = list[tuple[Any, Any]]
 """Keys and values."""
 
 
 def fields(value: Any) -> Entries | Failure | None:
-    """The fields of a mapping, a namespace, a dataclass, or an object of pydantic, attrs or msgspec; None of others.
+    """Return the fields of a mapping, namespace, dataclass, or object of pydantic, attrs or msgspec; None for others.
 
     Fields that their class hides (`repr=False`, in pydantic `exclude=True`) are left out. A field that cannot be read
     is a `Failure`.

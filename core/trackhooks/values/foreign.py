@@ -1,7 +1,7 @@
-"""Read objects that users pass.
+"""Read objects of users and frameworks, which may raise anything when they are read.
 
-A user's object may raise anything when it is read: an unresolvable `${…}` of OmegaConf, a property, a `__str__`, a
-mapping that another thread changes. `attempt` is the one place that catches it.
+Examples are an unresolvable `${…}` of OmegaConf, a property, a `__str__`, and a mapping that another thread changes.
+`attempt` is the one place that catches these errors.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from .secrets import redact_text
 
 _SHOWN = 60
-"""Characters of a value that a message shows."""
+"""How many characters of a value a message shows."""
 
 _T = TypeVar("_T")
 
 
 class Failure:
-    """Stands for what could not be read."""
+    """The result of reading a value that raised an error."""
 
     __slots__ = ("error",)
 
@@ -29,7 +29,7 @@ class Failure:
 
     @property
     def placeholder(self) -> str:
-        """What is recorded instead."""
+        """The string that is recorded instead of the value."""
         return f"<unreadable: {type(self.error).__name__}>"
 
     @property
@@ -45,7 +45,7 @@ class Failure:
 
 
 def attempt(read: Callable[..., _T], *args: Any) -> _T | Failure:
-    """Calls what reads a user's object; an exception becomes a `Failure`. Ctrl-C and `sys.exit` pass."""
+    """Call a function that reads a foreign object, and return a `Failure` if it raises. Ctrl-C and `sys.exit` pass."""
     try:
         return read(*args)
     except Exception as error:  # noqa: BLE001 — a user's object may raise anything, and must not end the training
@@ -53,15 +53,15 @@ def attempt(read: Callable[..., _T], *args: Any) -> _T | Failure:
 
 
 def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
-    """As `isinstance`, which reads the `__class__` that a proxy pretends to have."""
+    """Return `isinstance(value, kinds)`, which reads the `__class__` of a proxy and so may raise: then False."""
     return attempt(isinstance, value, kinds) is True
 
 
-# What messages show
+# Values in messages
 
 
 def shown(value: Any) -> str:
-    """A value in an error message: short, without secrets, and never an error itself."""
+    """Return a value as error messages show it: short and without secrets. Never raises."""
     if type(value) in (list, tuple, dict, set, frozenset, float, bool) or (
         type(value) is int and value.bit_length() <= 2 * _SHOWN
     ):
@@ -73,7 +73,7 @@ def shown(value: Any) -> str:
 
 
 def described(value: Any) -> str:
-    """No more of an object than its type, since its text may be long or slow."""
+    """Return the type of an object for a message, because its string may be long or slow."""
     if value is None:
         return "None"
     if type(value) is int:
@@ -98,13 +98,13 @@ def _cut(text: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """A string as UTF-8 can hold it: half a surrogate pair, of an undecodable path, becomes its escape."""
+    """Return a plain `str` that UTF-8 can encode: unpaired surrogates, as of undecodable paths, are escaped."""
     plain = str.__str__(text)  # of a subclass, the string itself
     return plain if plain.isascii() else plain.encode(errors="backslashreplace").decode()
 
 
 def key_text(key: Any) -> str:
-    """The key of a mapping as a string; a placeholder for one that cannot be read."""
+    """Return the key of a mapping as a string, or a placeholder if it cannot be read."""
     if type(key) is str and key.isascii():
         return key
     found = attempt(lambda: plain_text(key if is_a(key, str) else str(key)))
@@ -112,11 +112,11 @@ def key_text(key: Any) -> str:
 
 
 def items(mapping: Mapping[Any, Any], most: int) -> list[tuple[Any, Any]] | Failure:
-    """The keys and values of a mapping, each value read by itself if they cannot be read together.
+    """Return the keys and values of a mapping, each value read by itself if they cannot be read together.
 
     Args:
-        mapping: whoever made it; another thread may change it meanwhile.
-        most: how many to read, since a mapping may never end.
+        mapping: Any mapping. Another thread may change it meanwhile.
+        most: How many items to read at most, because a mapping may never end.
     """
     found = attempt(lambda: [(key, value) for key, value in islice(mapping.items(), most)])
     if isinstance(found, Failure):

@@ -1,7 +1,7 @@
-"""Read what foreign objects say about themselves, without letting their errors end a training.
+"""Look up facts about objects of users and frameworks, without letting their errors end a training.
 
-The objects are those of the user and of the frameworks: models, layers, optimizers, schedules, data, trainers. Any
-attribute of theirs may be a property, and any method may be overridden, so that reading it can raise anything.
+These objects are models, layers, optimizers, schedules, data and trainers. Any attribute may be a property and any
+method may be overridden, so looking it up can raise anything.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Default = TypeVar("Default")
 
 
 class Lookups:
-    """What is looked up for one run; each failure is reported once.
+    """Looks up facts for one run, and reports each failure once.
 
     Args:
-        strict: raise a failure instead of warning of it.
+        strict: Raise failures instead of warning.
     """
 
     def __init__(self, strict: bool = False) -> None:
@@ -33,21 +33,21 @@ class Lookups:
         """Return what the call returns, or `default` if it raises.
 
         Args:
-            what: names in a message what is looked up, such as "the weights of the layer Dense".
-            default: the result if it cannot be read.
-            call: reads it.
-            *arguments: of the call.
-            once: failures with the same `once` are reported only once; `what` by default.
+            what: The name of the fact in messages, such as "the weights of the layer Dense".
+            default: The result if the fact cannot be read.
+            call: The function that reads it.
+            *arguments: The arguments of the function.
+            once: Failures with the same `once` are reported only once. Defaults to `what`.
 
         Raises:
-            TrackhooksError: it cannot be read, and the run is strict.
+            TrackhooksError: The fact cannot be read, and the run is strict.
         """
         return self.guard(f"{what} could not be read", default, call, *arguments, once=once)
 
     def guard(
         self, problem: str, default: Default, call: Callable[..., Found], *arguments: Any, once: str = ""
     ) -> Found | Default:
-        """As `find`, for anything else than reading: `problem` says what could not be done."""
+        """Call a function that does something else than reading: `problem` says what could not be done."""
         found = attempt(call, *arguments)
         if not isinstance(found, Failure):
             return found

@@ -1,4 +1,4 @@
-"""From pictures, figures, tables, arrays and paths, as users pass them, to what an event holds."""
+"""Convert pictures, figures, tables, arrays and paths, as users pass them, to the media and files of an event."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _CHANNELS = (1, 3, 4)
 _MOST_BINS = 100_000
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
-"""How PNG can hold a picture, in Pillow's words."""
+"""The modes of Pillow that PNG supports."""
 
 
 def file(path: str | os.PathLike[str], kind: str, **more: Any) -> File:
-    """A file or a folder as it is now.
+    """Return the description of a file or folder.
 
     Raises:
-        InvalidValueError: there is no such file.
-        OSError: the machine cannot look now, such as for want of file descriptors.
+        InvalidValueError: It does not exist, or `path` is not a path.
+        OSError: The machine lacks resources, such as file descriptors.
     """
     name = attempt(os.fspath, path)
     if not isinstance(name, str) or isinstance(attempt(os.fsencode, name), Failure) or "\0" in name:
-        raise InvalidValueError(f"{shown(path)} is no path of a file.")
+        raise InvalidValueError(f"path must be a str or os.PathLike, got {shown(path)}.")
     name = str.__str__(name)
     found = Path(name).absolute()
     try:
@@ -56,25 +56,25 @@ def _of_folder(folder: Path) -> tuple[int, float]:
 
 
 def png(image: Any) -> bytes:
-    """A picture as PNG.
+    """Return a picture in PNG format.
 
     Args:
-        image: the path of an image file, a PIL image, a matplotlib figure, or an array of shape H×W, H×W×C or C×H×W
-            with C one of 1, 3, 4; integers from 0 to 255, or floats from 0 to 1.
+        image: The path of an image file, a PIL image, a matplotlib figure, or an array of shape H×W, H×W×C or C×H×W,
+            with C one of 1, 3, 4. The array has integers from 0 to 255, or floats from 0 to 1.
 
     Raises:
-        InvalidValueError: it is none of these.
-        MissingPackageError: Pillow is needed and not installed.
-        OSError: the machine cannot read it now, such as for want of file descriptors.
+        InvalidValueError: `image` is something else, or cannot be read.
+        MissingPackageError: Pillow is required, but not installed.
+        OSError: The machine lacks resources, such as file descriptors.
     """
     found = attempt(_png, image)
     if not isinstance(found, Failure):
         return found
     if isinstance(found.error, TrackhooksError) or is_exhausted(found.error):
         raise found.error
-    path = attempt(os.fspath, image)  # no picture, one that ends early, or a reader that is missing
+    path = attempt(os.fspath, image)  # not a picture, a truncated one, or an unsupported format
     what = repr(str.__str__(path)) if isinstance(path, str) else shown(image)
-    raise InvalidValueError(f"{what} is no picture that can be read: {found.why}") from found.error
+    raise InvalidValueError(f"{what} is not a picture that can be read: {found.why}") from found.error
 
 
 def _png(image: Any) -> bytes:
@@ -91,11 +91,11 @@ def _png(image: Any) -> bytes:
 
 
 def _own_png(path: Path) -> bytes:
-    """The file where it is a PNG already, and nothing where it is not: then no Pillow is needed."""
+    """Return the content of a file if it is a PNG already, which does not require Pillow, and nothing otherwise."""
     try:
         data = path.read_bytes() if path.suffix.lower() == ".png" else b""
     except OSError:
-        return b""  # said by who opens it next
+        return b""  # reported when Pillow opens it
     return data if data.startswith(_SIGNATURE) else b""
 
 
@@ -110,25 +110,27 @@ def _pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise MissingPackageError(
-            "a picture needs the package 'pillow', which is not installed. Run: pip install 'trackhooks[images]'"
+            "Pictures require the package 'pillow', which is not installed. Run: pip install 'trackhooks[images]'"
         ) from error
     return Image
 
 
 def _pixels(image: Any) -> Any:
-    """An array as Pillow takes it: uint8, H×W or H×W×C."""
+    """Return an array in the form that Pillow accepts: uint8, H×W or H×W×C."""
     numpy = _numpy("a picture")
     try:
         array = numpy.asarray(_on_host(image))
     except ValueError as error:  # rows of different lengths
-        raise InvalidValueError(f"a {type(image).__name__} is no picture: {error}") from error
+        raise InvalidValueError(
+            f"A {type(image).__name__} cannot be converted to a picture: {error}"
+        ) from error
     if array.ndim == 3 and array.shape[0] in _CHANNELS and array.shape[2] not in _CHANNELS:
         array = array.transpose(1, 2, 0)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in _CHANNELS) or not array.size:
         raise InvalidValueError(
-            f"an array of shape {array.shape} is no picture: H×W, H×W×C or C×H×W is, C = 1, 3, 4."
+            f"The shape of a picture must be H×W, H×W×C or C×H×W with C = 1, 3, 4, got {array.shape}."
         )
     if array.dtype.kind == "f":
         array = numpy.nan_to_num(array.astype("float64")).clip(0, 1) * 255 + 0.5
@@ -136,13 +138,13 @@ def _pixels(image: Any) -> Any:
         array = array * 255
     elif array.dtype.kind not in "ui":
         raise InvalidValueError(
-            f"an array of {array.dtype} is no picture: integers from 0 to 255 or floats from 0 to 1 are."
+            f"A picture must have integers from 0 to 255 or floats from 0 to 1, got an array of {array.dtype}."
         )
     return array.clip(0, 255).astype("uint8")
 
 
 def _on_host(array: Any) -> Any:
-    """A tensor as NumPy can read it."""
+    """Return a tensor in a form that NumPy can read."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         return array.float().numpy() if array.is_floating_point() else array.numpy()
@@ -150,31 +152,35 @@ def _on_host(array: Any) -> Any:
 
 
 def figure_png(figure: Any) -> bytes:
-    """A matplotlib figure as PNG.
+    """Return a matplotlib figure in PNG format.
 
     Raises:
-        InvalidValueError: it has no `savefig`.
+        InvalidValueError: `figure` does not have `savefig`.
     """
     if not hasattr(figure, "savefig"):
-        raise InvalidValueError(f"{type(figure).__name__} is no matplotlib figure: it has no savefig.")
+        raise InvalidValueError(
+            f"figure must be a matplotlib figure, got a {type(figure).__name__} without savefig."
+        )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     return buffer.getvalue()
 
 
 def table(name: str, data: Any, columns: Sequence[str] | None = None) -> Table:
-    """A table from rows with `columns`, a list of dicts, a dict of columns, or a pandas or polars DataFrame.
+    """Make a table from rows with `columns`, a list of dicts, a dict of columns, or a pandas or polars DataFrame.
 
     Raises:
-        InvalidValueError: the rows and the columns do not fit each other.
+        InvalidValueError: The rows and the columns do not match.
     """
     found = attempt(_names_and_cells, data, columns)
     if isinstance(found, Failure):
         why = str(found.error) if type(found.error) is TypeError else found.why
-        raise InvalidValueError(f"table {name!r}: {why}. Rows with columns=[…] are needed.") from found.error
+        raise InvalidValueError(
+            f"table {name!r}: {why}. Pass a list of rows and columns=[…]."
+        ) from found.error
     names, cells = found
     if not names:
-        raise InvalidValueError(f"table {name!r}: rows need columns=[…].")
+        raise InvalidValueError(f"table {name!r}: the columns are not known. Pass columns=[…].")
     for number, row in enumerate(cells):
         if len(row) != len(names):
             raise InvalidValueError(
@@ -195,7 +201,7 @@ def _columns_and_rows(data: Any, columns: Sequence[str] | None) -> tuple[Sequenc
     if isinstance(data, Mapping):
         lengths = {str(name): len(values) for name, values in data.items()}
         if len(set(lengths.values())) > 1:
-            raise TypeError(f"its columns have different lengths: {lengths}")
+            raise TypeError(f"the columns have different lengths: {lengths}")
         return list(data), zip(*data.values(), strict=True)
     rows = list(data)
     if rows and all(isinstance(row, Mapping) for row in rows):
@@ -206,42 +212,43 @@ def _columns_and_rows(data: Any, columns: Sequence[str] | None) -> tuple[Sequenc
 
 def _row(row: Any) -> Iterable[Any]:
     if isinstance(row, (str, bytes, Mapping)):
-        raise TypeError(f"{shown(row)} is no row of cells")
+        raise TypeError(f"a row must be a list of cells, got {shown(row)}")
     cells: Iterable[Any] = iter(row)
     return cells
 
 
 def histogram(name: str, values: Any, bins: int = 64) -> Histogram:
-    """A histogram of the finite ones among the values.
+    """Make a histogram of the finite values.
 
     Args:
-        values: an array or tensor of any shape, or an iterable of numbers.
-        bins: how many, all of one width.
+        name: The name of the histogram.
+        values: An array or tensor of any shape, or an iterable of numbers.
+        bins: The number of bins, which all have the same width.
 
     Raises:
-        InvalidValueError: there is no finite value, or `bins` is no positive integer.
+        InvalidValueError: No value is finite, or `bins` is not a positive integer.
     """
     count = None if type(bins) is bool else attempt(operator.index, bins)
     if not isinstance(count, int) or not 1 <= count <= _MOST_BINS:
         raise InvalidValueError(
-            f"histogram {name!r}: bins={shown(bins)}; a positive integer is needed, up to {_MOST_BINS}."
+            f"histogram {name!r}: bins must be a positive integer up to {_MOST_BINS}, got {shown(bins)}."
         )
     numpy = _numpy("a histogram")
     found = attempt(_counted, numpy, values, count)
     if isinstance(found, Failure):
         why = str(found.error) if type(found.error) in (TypeError, ValueError) else found.why
         raise InvalidValueError(
-            f"histogram {name!r}: {why}. An array or a list of numbers is needed."
+            f"histogram {name!r}: {why}. Pass an array or a list of numbers."
         ) from found.error
     if found is None:
-        raise InvalidValueError(f"histogram {name!r}: there is no finite value.")
+        raise InvalidValueError(f"histogram {name!r}: no value is finite.")
     counts, edges = found
     return Histogram(name, edges.tolist(), counts.astype(float).tolist())
 
 
 def _counted(numpy: Any, values: Any, bins: int) -> Any:
     numbers = _finite(numpy, values)
-    with numpy.errstate(over="ignore", invalid="ignore"):  # of a range that is too wide: an error says so
+    with numpy.errstate(over="ignore", invalid="ignore"):  # if the range is too wide, an error follows
         return numpy.histogram(numbers, bins=bins) if numbers.size else None
 
 
@@ -250,14 +257,14 @@ def _numpy(needed_for: str) -> Any:
         import numpy
     except ImportError as error:
         raise MissingPackageError(
-            f"{needed_for} needs numpy, which is not installed. Run: pip install numpy"
+            f"{needed_for} requires numpy, which is not installed. Run: pip install numpy"
         ) from error
     return numpy
 
 
 def _finite(numpy: Any, values: Any) -> Any:
     if isinstance(values, (str, bytes)):
-        raise TypeError(f"{shown(values)} holds no numbers")
+        raise TypeError(f"the values must be numbers, got {shown(values)}")
     given = _on_host(values)
     array = numpy.asarray(given if hasattr(given, "shape") else list(given))
     if array.dtype.kind == "c":

@@ -1,11 +1,8 @@
-"""From what users pass to names, numbers and safe parameters.
+"""Convert the numbers that users pass to floats.
 
-A number may be a Python, NumPy, torch, JAX, Keras or TensorFlow scalar of any real dtype, 0-d or of one element.
-What lies on the CPU becomes a float at once. What lies on an accelerator is snapshotted there, without waiting for
-the device, and becomes a float later, many in one transfer (`to_host`).
-
-A parameter may be anything. What has fields (a mapping, a dataclass, an `argparse.Namespace`) is flattened; what is
-no scalar becomes a text that people compare by.
+A number may be a Python, NumPy, torch, JAX, Keras or TensorFlow scalar of any real dtype, or an array of one element.
+Values on the CPU become floats at once. Values on an accelerator are copied there, without waiting for the device,
+and become floats later, many in one transfer (`to_host`).
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from .foreign import Failure, attempt, described, is_a
 
 
 class Snapshot:
-    """A scalar on an accelerator, as it was when it was passed: later in-place changes do not reach it."""
+    """A copy of a scalar on an accelerator, which later in-place changes do not affect."""
 
     __slots__ = ("tensor",)
 
@@ -34,10 +31,10 @@ class Snapshot:
 
 
 def number(value: Any) -> float | Snapshot:
-    """The value as a float, or as a `Snapshot` where it lies on an accelerator.
+    """Return the value as a float, or as a `Snapshot` if it is on an accelerator.
 
     Raises:
-        InvalidValueError: the value is no real number, or has more than one element.
+        InvalidValueError: The value is not a real number, or has more than one element.
     """
     kind = type(value)
     if kind is float or kind is Snapshot:
@@ -72,7 +69,7 @@ def _torch_snapshot(tensor: Any) -> Snapshot:
 
 
 def _from_array(value: Any) -> float | Snapshot:
-    """NumPy and JAX have `item`; a Keras variable holds its tensor in `value`; TensorFlow has `numpy`."""
+    """Convert an array: NumPy and JAX have `item`, Keras variables have `value`, and TensorFlow has `numpy`."""
     if _on_jax_accelerator(value):
         return _jax_snapshot(value)
     item = getattr(value, "item", None)
@@ -90,7 +87,7 @@ def _from_array(value: Any) -> float | Snapshot:
 
 
 def _unless_missing_or_date(value: Any, found: Any) -> Any:
-    """NumPy gives 0.0 for its `masked`, and an int for dates and durations in nanoseconds."""
+    """Refuse the 0.0 that NumPy returns for `masked`, and the integers that it returns for dates and durations."""
     if getattr(value, "_mask", False) or (type(found) is int and getattr(value.dtype, "kind", "") in "mM"):
         raise TypeError
     return found
@@ -102,7 +99,7 @@ def _on_jax_accelerator(value: Any) -> bool:
 
 
 def _jax_snapshot(array: Any) -> Snapshot:
-    """A copy: an array does not change, but its memory is gone when it is donated to a later step."""
+    """Copy an array, because its memory is reused if it is donated to a later step."""
     if array.size != 1 or array.dtype.kind == "c":
         raise TypeError
     return Snapshot(array.copy())
@@ -118,7 +115,7 @@ def _why_refused(value: Any) -> str:
 
 
 def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot], dict[str, str]]:
-    """The numbers among the values, nested mappings flattened, and for what is none: name → why."""
+    """Return the numbers of a mapping, flattened, and for every other value its name and why it is not a number."""
     accepted: dict[str, float | Snapshot] = {}
     refused: dict[str, str] = {}
     for name, value in flatten(values):
@@ -133,9 +130,9 @@ def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot
 
 
 def to_host(snapshots: Iterable[Snapshot]) -> list[float]:
-    """The snapshots as floats, in order, with one transfer for each device that they lie on.
+    """Return the snapshots as floats, in order, with one transfer per device.
 
-    What a device refuses to give is NaN, with a warning.
+    A value that cannot be read from its device becomes NaN, with a warning.
     """
     tensors = [snapshot.tensor for snapshot in snapshots]
     floats = [math.nan] * len(tensors)
@@ -152,7 +149,7 @@ def to_host(snapshots: Iterable[Snapshot]) -> list[float]:
 
 def _fetch(tensors: list[Any], device: str) -> list[float]:
     found = attempt(_from_jax if device == "jax" else _from_torch, tensors)
-    if isinstance(found, Failure):  # one of them, or a device that cannot put them together
+    if isinstance(found, Failure):  # of one of them, or of putting them together
         return [_fetch_one(tensor, device) for tensor in tensors]
     return found
 
@@ -166,7 +163,7 @@ def _fetch_one(tensor: Any, device: str) -> float:
 
 
 def _from_torch(tensors: list[Any]) -> list[float]:
-    """As raw bytes, so that one transfer serves all dtypes without converting any."""
+    """Transfer the raw bytes, so that all dtypes come in one transfer and without conversion."""
     torch = sys.modules["torch"]
     raw = torch.cat([tensor.reshape(1).view(torch.uint8) for tensor in tensors]).cpu()
     parts = raw.split([tensor.element_size() for tensor in tensors])

@@ -1,4 +1,4 @@
-"""Hyper-parameters: from anything that users pass to scalars that can be stored and compared."""
+"""Convert hyper-parameters of any type to scalars that can be stored and compared."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .numbers import number, to_host
 from .secrets import is_secret_name, redact
 
 _MOST_PARTS = 10_000
-"""Pieces that the text of a container is made of, at most."""
+"""How many pieces the string of a container has at most."""
 _MOST_NAMED = 5
-"""Names that a message lists."""
+"""How many names a message lists."""
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
@@ -28,14 +28,14 @@ _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 def flat_params(values: Any, report: Callable[[str], None] = warn) -> dict[str, Scalar]:
-    """Hyper-parameters as they are recorded: flattened with `/`, each one a scalar, secrets redacted.
+    """Return hyper-parameters as they are recorded: names joined with `/`, scalars, secrets redacted.
 
     Args:
-        values: whatever has `fields`.
-        report: gets one message about all that could not be read, for which a placeholder is recorded.
+        values: An object with fields: see `fields`.
+        report: Called with one message about all values that could not be read and are recorded as placeholders.
 
     Raises:
-        InvalidValueError: it has no fields.
+        InvalidValueError: `values` does not have fields.
     """
     checked_fields("parameters", values)
     flat: dict[str, Scalar] = {}
@@ -59,10 +59,10 @@ def _about_unread(unread: Mapping[str, Failure]) -> str:
 
 
 def checked_fields(what: str, values: Any) -> Entries:
-    """The fields of what is passed as parameters.
+    """Return the fields of an object that is passed as parameters.
 
     Raises:
-        InvalidValueError: it has none.
+        InvalidValueError: It does not have fields.
     """
     found = fields(values)
     if found is None:
@@ -74,14 +74,14 @@ def checked_fields(what: str, values: Any) -> Entries:
 
 
 def scalar(value: Any, failures: list[Failure] | None = None) -> Scalar:
-    """The value itself where it is a scalar; else what a person would compare it by.
+    """Return the value if it is a scalar, and otherwise a string by which values can be compared.
 
-    An integer beyond 64 bits becomes a text. A container's text ends with `…` where it is too large or too deep.
-    What cannot be read becomes a placeholder.
+    Integers beyond 64 bits become strings. The string of a container that is too large or too deep is cut with `…`.
+    Values that cannot be read become placeholders.
 
     Args:
-        value: anything.
-        failures: gets what could not be read.
+        value: A value of any type.
+        failures: A list to which the errors of values that could not be read are added.
     """
     failures = [] if failures is None else failures
     found = value if type(value) is Failure else attempt(_scalar, value, failures)
@@ -136,9 +136,7 @@ def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=_order)
     found = attempt(lambda: list(islice(value, _MOST_PARTS)))
-    if isinstance(found, Failure) and isinstance(
-        value, Sequence
-    ):  # one of them, perhaps: each is read by itself
+    if isinstance(found, Failure) and isinstance(value, Sequence):  # maybe of one item: read each by itself
         return (attempt(value.__getitem__, position) for position in range(len(value)))
     return [found] if isinstance(found, Failure) else found
 

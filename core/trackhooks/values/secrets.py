@@ -1,8 +1,9 @@
-"""Secrets stay in the process: what is redacted, by its name or by its shape.
+"""Redact secrets, which are recognized by their names or by their shapes.
 
-Only texts are secrets, never numbers. A name is a secret's by its last word (`hf_token`, `apiKey`; not `max_tokens`,
-`tokenizer` or `num_keys`), and so is what is nested below it (`credentials/user`). Whatever its name, a text loses
-the keys whose shape is known, the passwords in URLs, and what it assigns to a secret's name (`password="…"`).
+Only strings are redacted, never numbers. A string is a secret if the last word of its name says so (`hf_token`,
+`apiKey`; not `max_tokens`, `tokenizer` or `num_keys`), or if it is nested below such a name (`credentials/user`). In
+all other strings, keys with a known shape, passwords in URLs, and values assigned to the name of a secret
+(`password="…"`) are redacted.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _SECRET_WORDS = frozenset(
 _SECRET_ENDINGS = (
     "password", "passwords", "passwd", "passphrase", "secret", "secrets", "apikey", "apikeys", "credentials",
 )  # fmt: skip
-# A key is a secret's by the word before it: a key of what?
+# Whether a key is a secret depends on the word before it.
 _SECRET_KEYS = frozenset(
     {"api", "access", "secret", "private", "auth", "account", "encryption", "signing", "subscription", "service",
      "consumer", "master", "session", "ssh", "deploy", "wandb", "openai", "anthropic"}
 )  # fmt: skip
-# Tokens that are no secrets: a tokenizer's special ones, and those that are counted.
+# Tokens that are not secrets: the special ones of a tokenizer, and those that are counted.
 _TOKEN_KINDS = frozenset(
     {"pad", "eos", "bos", "sos", "eot", "eom", "unk", "mask", "sep", "cls", "special", "image", "video", "audio",
      "vision", "text", "start", "end", "stop", "max", "min", "num", "per", "next", "first", "last", "new", "prompt",
@@ -37,7 +38,7 @@ _BEARER = r"(?i:(?<=\bbearer )[A-Z0-9._~+/=-]{16,})"
 _SIGNATURE = r"""(?:(?<=[?&]sig=)|(?<=-Signature=))[^&#\s"']+"""
 _AZURE = r"(?:(?<=\bAccountKey=)|(?<=\bSharedAccessKey=))[A-Za-z0-9+/=]{20,}"
 
-# What a text must hold for the shape to be looked for, which is fast, and the shape.
+# A substring, which is fast to find → the shape to look for if a string contains it.
 _SHAPES = {
     hint: re.compile(shape)
     for hint, shape in {
@@ -68,8 +69,8 @@ _SHAPES = {
         "@": r"(?<=://)[A-Za-z0-9_-]{32,}(?=@)",  # a token as the user of a URL
     }.items()
 }
-# The password reaches to the last @ before the path. One that holds a slash ends at the next @ instead; a port, and a
-# path behind `git@host:`, are none. All lengths are bounded, so that no text takes long.
+# The password ends at the last @ before the path, or, if it contains a slash, at the next @. A port is not a password,
+# and neither is the path after `git@host:`. All lengths are bounded, so that no string takes long.
 _URL_PASSWORD = re.compile(
     r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://
             (?: [^/?\#\s:"\[\]]{0,200}:(?=[^/?\#\s"]{1,1000}@) | [^/?\#\s:"\[\]@]{0,200}:(?!\d+[/?\#]) ))
@@ -86,7 +87,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a text of this name is a secret: the last word says so, of the name or of what it is nested in."""
+    """Return whether a string of this name is a secret, by the last word of the name or of one that it is nested in."""
     words: list[str] = []
     for part in name.split("/"):
         words += (word for word in re.split(r"[^a-z]+", _CAMEL.sub("_", part).lower()) if word)
@@ -103,7 +104,7 @@ def _end_secret(words: list[str]) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """The text without known key shapes, the passwords of URLs, and what it assigns to secrets' names."""
+    """Redact keys with a known shape, passwords in URLs, and values assigned to the names of secrets."""
     if "://" in text and "@" in text:
         text = _URL_PASSWORD.sub(rf"\g<user>{REDACTED}", text)
     if "=" in text or ":" in text:
@@ -122,14 +123,14 @@ def _without_value(assigned: re.Match[str]) -> str:
 
 
 def redact(name: str, value: _Value) -> _Value | str:
-    """The value as it may leave the process: only texts are ever secrets."""
+    """Redact a value if it is a string, by its name and its content."""
     if not isinstance(value, str) or not value:
         return value
     return REDACTED if is_secret_name(name) else redact_text(value)
 
 
 def redact_command(words: list[str]) -> list[str]:
-    """A command line without the secrets in it: `--token x`, `--token=x`, `API_KEY=x`, and known shapes."""
+    """Redact the secrets of a command line: `--token x`, `--token=x`, `API_KEY=x`, and known shapes."""
     clean: list[str] = []
     secret_follows = False
     for word in words:

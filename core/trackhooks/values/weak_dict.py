@@ -1,4 +1,4 @@
-"""`WeakIdentityDict`: what is known about objects, for as long as they exist."""
+"""`WeakIdentityDict`: a mapping from objects to values that does not keep the objects alive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Value = TypeVar("Value")
 class WeakIdentityDict(Generic[Value]):
     """A mapping from objects to values that neither compares nor hashes the objects, and does not keep them alive.
 
-    `weakref.WeakKeyDictionary` calls an object's own `__hash__` and `__eq__`, which a user's model may not have, or
-    may mean otherwise. An object that cannot be referenced weakly is kept alive.
+    `weakref.WeakKeyDictionary` calls the `__hash__` and `__eq__` of an object, which a user's model may not have, or
+    may define differently. An object that cannot be referenced weakly is kept alive.
     """
 
     def __init__(self) -> None:
@@ -35,12 +35,12 @@ class WeakIdentityDict(Generic[Value]):
             return lambda: key
 
     def get(self, key: Any) -> Value | None:
-        """The object's value; None if it has none."""
+        """Return the value of an object, or None."""
         found = self._entries.get(id(key))
         return found[1] if found is not None and found[0]() is key else None
 
     def setdefault(self, key: Any, default: Value) -> Value:
-        """The object's value, which becomes `default` if it has none."""
+        """Return the value of an object. If it does not have one, that becomes `default`."""
         found = self.get(key)
         if found is None:
             self[key] = found = default
@@ -50,14 +50,14 @@ class WeakIdentityDict(Generic[Value]):
         del self._entries[id(key)]
 
     def items(self) -> Iterator[tuple[Any, Value]]:
-        """The objects that still exist, each with its value."""
+        """Iterate over the objects that still exist, with their values."""
         for reference, value in list(self._entries.values()):
             key = reference()
             if key is not None:
                 yield key, value
 
     def values(self) -> list[Value]:
-        """The values of the objects that still exist."""
+        """Return the values of the objects that still exist."""
         return [value for _, value in self.items()]
 
     def __len__(self) -> int:

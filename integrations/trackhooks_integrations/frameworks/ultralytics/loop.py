@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 from trackhooks.errors import TrackhooksError, warn
 from trackhooks.event import FINAL
 from trackhooks.frameworks import double_logging, resume_marker
-from trackhooks.hooks.callback_list import Function
+from trackhooks.hooks.dispatch import Function
 from trackhooks.hooks.vocabulary import BY_NAME
 from trackhooks.recording.recorder import Recording
 from trackhooks.recording.status import status_of
@@ -175,7 +175,7 @@ class UltralyticsLoop:
             self.recording.callbacks.note(hook, told.metrics, told.epoch, told.batch)
         try:
             if callbacks.hears(hook):
-                yield from callbacks.walk(hook, source, told.metrics, told.to_objects)
+                yield from callbacks.dispatch(hook, source, told.metrics, objects=told.to_objects)
         finally:  # what was measured is recorded even if a callback raises
             if told.to_record:
                 self._record(hook, told)

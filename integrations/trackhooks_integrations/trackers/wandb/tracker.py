@@ -52,8 +52,7 @@ from typing import Any
 
 from trackhooks.errors import InvalidValueError, StateLostError, unknown
 from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
-from trackhooks.hooks.metric_goals import better
-from trackhooks.tracker import Axis, State, Tracker
+from trackhooks.tracker import Axis, State, Tracker, better
 
 from ..._shared.files import folder_option
 from .artifacts import Artifacts
