@@ -48,7 +48,7 @@ def test_it_has_the_methods_of_keras_own_with_their_arguments() -> None:
     assert {name for name, _ in theirs if name.startswith("on_")} == KERAS_METHODS
 
 
-def test_keras_takes_it_in_a_real_fit_and_the_old_aliases_are_heard() -> None:
+def test_keras_accepts_it_in_a_real_fit_and_calls_the_old_aliases() -> None:
     heard = Heard()
     fitted(heard)
     logs = ["loss", "mae", "val_loss", "val_mae"]
@@ -64,7 +64,7 @@ def test_it_can_stop_a_keras_training() -> None:
     assert len(fitted(Stop()).epoch) == 1
 
 
-def test_methods_that_do_nothing_let_keras_go_on_without_waiting() -> None:
+def test_methods_that_do_nothing_do_not_make_keras_wait() -> None:
     class Waits(Callback):
         def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
 
@@ -76,7 +76,7 @@ def test_methods_that_do_nothing_let_keras_go_on_without_waiting() -> None:
     assert dispatches(Heard()) is False
 
 
-def test_a_misspelt_method_is_an_error_when_the_class_is_made() -> None:
+def test_a_misspelt_method_is_an_error_when_the_class_is_defined() -> None:
     with pytest.raises(
         UnknownNameError,
         match=r"Mine\.on_epoch_ends: unknown hook 'on_epoch_ends'\. Did you mean 'on_epoch_end'\?",
@@ -84,7 +84,7 @@ def test_a_misspelt_method_is_an_error_when_the_class_is_made() -> None:
         type("Mine", (Callback,), {"on_epoch_ends": lambda self, epoch, logs=None: None})
 
 
-def test_other_methods_and_attributes_may_bear_any_name() -> None:
+def test_other_methods_and_attributes_may_have_any_name() -> None:
     type(
         "Mine", (Callback,), {"on_screen": True, "onward": lambda self: None, "_on_epoch": lambda self: None}
     )
@@ -97,7 +97,7 @@ def test_the_history_is_that_of_keras() -> None:
     assert history.history == theirs.history
 
 
-def test_the_history_starts_anew_with_each_training() -> None:
+def test_the_history_is_cleared_by_the_next_training() -> None:
     history = History()
     for _ in range(2):
         history.on_train_begin()
@@ -136,7 +136,7 @@ def shown(
     return lambda: re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().out)
 
 
-def test_the_bar_shows_the_epoch_its_batches_and_the_newest_logs(shown: Callable[[], str]) -> None:
+def test_the_bar_shows_the_epoch_its_batches_and_the_latest_logs(shown: Callable[[], str]) -> None:
     train(ProgressBar(), epochs=2, steps=3, logs={"loss": 0.123456, "name": "left out"})
     text = shown()
     assert "epoch 1/2" in text
@@ -145,7 +145,7 @@ def test_the_bar_shows_the_epoch_its_batches_and_the_newest_logs(shown: Callable
     assert "left out" not in text
 
 
-def test_the_bar_does_without_knowing_the_number_of_batches(shown: Callable[[], str]) -> None:
+def test_the_bar_works_without_the_number_of_batches(shown: Callable[[], str]) -> None:
     train(ProgressBar(), epochs=1, steps=None)
     assert "3/?" in shown()
     train(ProgressBar())
@@ -162,7 +162,7 @@ def test_two_bars_at_once_do_not_break_the_training(shown: Callable[[], str]) ->
     assert "3/3" in shown()
 
 
-def test_a_bar_that_is_left_open_is_closed_by_the_end_of_the_training(shown: Callable[[], str]) -> None:
+def test_the_end_of_the_training_closes_a_bar_that_is_open(shown: Callable[[], str]) -> None:
     bar = ProgressBar()
     bar.on_epoch_begin(0)
     bar.on_train_end()

@@ -51,7 +51,7 @@ def test_the_attributes_of_the_views_are_those_that_are_documented() -> None:
     assert all(f"`{name}`" in View.__doc__ for names in views.values() for name in names)
 
 
-def test_a_trainer_tells_what_the_loop_knows(run: Run, tmp_path: Path) -> None:
+def test_a_trainer_has_what_the_loop_knows(run: Run, tmp_path: Path) -> None:
     model, optimizer = model_and_optimizer()
     checkpoint = tmp_path / "last.pt"
     checkpoint.write_text("weights")
@@ -83,7 +83,7 @@ def test_a_trainer_tells_what_the_loop_knows(run: Run, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_validator_tells_where_it_is_and_whether_it_is_within_a_training(run: Run) -> None:
+def test_a_validator_has_its_position_and_whether_it_is_part_of_a_training(run: Run) -> None:
     seen: list[tuple[Any, ...]] = []
 
     def look(validator: Any) -> None:
@@ -136,7 +136,7 @@ def test_an_exporter_has_the_checkpoint_that_it_exports(run: Run, tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", VIEWS)
-def test_what_a_loop_does_not_know_is_a_clear_error(run: Run, kind: Any) -> None:
+def test_an_attribute_that_the_loop_does_not_know_is_a_clear_error(run: Run, kind: Any) -> None:
     view = VIEWS[kind](run.callbacks.state)
     known = ", ".join(sorted(view.attributes))
     with pytest.raises(
@@ -148,7 +148,7 @@ def test_what_a_loop_does_not_know_is_a_clear_error(run: Run, kind: Any) -> None
     assert dir(view) == sorted(view.attributes)
 
 
-def test_what_functions_leave_on_a_view_the_next_one_finds(run: Run) -> None:
+def test_a_function_finds_what_earlier_functions_set_on_a_view(run: Run) -> None:
     def leave(trainer: Any) -> None:
         trainer.note = "a note"
         trainer.epochs = 7  # what is computed can be replaced as well
@@ -160,13 +160,13 @@ def test_what_functions_leave_on_a_view_the_next_one_finds(run: Run) -> None:
     assert found == [("a note", 7)]
 
 
-def test_parameters_are_attributes_which_stay_as_they_are_set(run: Run) -> None:
+def test_parameters_are_attributes_that_can_be_set(run: Run) -> None:
     run.log_params({"lr": 0.5, "optimizer": {"name": "sgd"}})
 
     def save_on_object(predictor: Any) -> None:  # as Ultralytics documents it
         predictor.args.save = predictor.args.lr == 0.5
 
-    def put_in_eval_mode(trainer: Any) -> None:  # likewise
+    def put_in_eval_mode(trainer: Any) -> None:  # from its documentation, too
         assert isinstance(trainer.args.freeze, int)
 
     run.add_callback("on_predict_postprocess_end", save_on_object)
@@ -236,7 +236,7 @@ def test_keras_callbacks_that_only_read_the_logs_work(run: Run, tmp_path: Path) 
     assert said == [0, 1, 2]
 
 
-def test_early_stopping_hears_metrics_of_ultralytics_by_their_names() -> None:
+def test_early_stopping_gets_metrics_of_ultralytics_by_their_names() -> None:
     callbacks = CallbackList(
         [keras.callbacks.EarlyStopping(monitor="metrics/mAP50(B)", mode="max", patience=0)]
     )
@@ -246,7 +246,7 @@ def test_early_stopping_hears_metrics_of_ultralytics_by_their_names() -> None:
         assert callbacks.stop_training == (epoch == 2)
 
 
-def test_a_model_view_passes_on_what_the_loops_own_model_has(run: Run) -> None:
+def test_a_model_view_has_the_attributes_of_the_loops_model(run: Run) -> None:
     model, optimizer = model_and_optimizer()
     run.watch(model, optimizer)
     view = run.callbacks.model
@@ -276,7 +276,7 @@ class Frozen:
     weight: float = 1.0
 
 
-def test_a_model_on_which_stop_training_can_be_set_is_handed_on_as_it_is() -> None:
+def test_a_model_on_which_stop_training_can_be_set_is_passed_on_unchanged() -> None:
     class Stops(Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self.model.stop_training = True
@@ -292,7 +292,7 @@ def test_a_model_on_which_stop_training_can_be_set_is_handed_on_as_it_is() -> No
 @pytest.mark.parametrize(
     "model", [None, {"w": 1.0}, Frozen(), (1, 2)], ids=lambda model: type(model).__name__
 )
-def test_another_model_is_handed_on_as_a_view(model: Any) -> None:
+def test_other_models_are_passed_on_as_a_view(model: Any) -> None:
     callbacks = CallbackList([Callback()], model=model)
     callbacks.run_callbacks("on_train_start")
     callbacks.set_model(model)

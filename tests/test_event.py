@@ -19,7 +19,7 @@ def test_nothing_is_shared_between_two_events() -> None:
             assert not isinstance(value, (dict, list)) or value is not getattr(second, name)
 
 
-def test_the_live_object_is_not_there_and_the_way_to_it_is_told() -> None:
+def test_using_the_live_object_of_an_event_is_an_error_with_a_remedy() -> None:
     event = Event("on_train_end", 0, 0.0)
     with pytest.raises(
         AttributeError, match=r"gets 'on_train_end' from the journal.* run\.add_callback\('on_train_end'"

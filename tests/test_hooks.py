@@ -22,7 +22,7 @@ from trackhooks.hooks.views import ModelView, TrainerView
 
 
 class Heard:
-    """A recorder, as a run is one: what reaches it is recorded."""
+    """A recorder, as a run has one, that keeps what it gets."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any], int | None, int | None]] = []
@@ -88,7 +88,7 @@ def test_every_event_of_keras_calls_its_method_with_its_arguments(callbacks: Cal
     assert calls == expected
 
 
-def test_the_aliases_of_the_list_fire_the_events_that_they_stand_for(callbacks: CallbackList) -> None:
+def test_the_aliases_of_the_list_fire_their_events(callbacks: CallbackList) -> None:
     calls: list[tuple[Any, ...]] = []
     callbacks.append(Every(calls))
     callbacks.on_batch_begin(1)
@@ -96,7 +96,7 @@ def test_the_aliases_of_the_list_fire_the_events_that_they_stand_for(callbacks: 
     assert calls == [("on_train_batch_begin", 1, {}), ("on_train_batch_end", 1, {"loss": 1.0})]
 
 
-def test_a_method_named_by_the_alias_hears_the_event_once(callbacks: CallbackList) -> None:
+def test_a_method_with_the_name_of_an_alias_is_called_once(callbacks: CallbackList) -> None:
     calls = []
 
     class Derived(Callback):
@@ -166,7 +166,7 @@ def test_the_constructor_hands_the_model_and_the_parameters_to_every_callback() 
     assert len(callbacks) == 3
 
 
-def test_parameters_and_model_may_be_set_later_and_empty_parameters_are_not_handed_on() -> None:
+def test_parameters_and_model_may_be_set_later_and_empty_parameters_are_not_passed_on() -> None:
     callback = Callback()
     callbacks = CallbackList([callback])
     assert callback.params is None
@@ -198,7 +198,7 @@ def test_callbacks_may_come_from_a_generator_one_alone_or_not_at_all() -> None:
     assert CallbackList()
 
 
-def test_one_dict_of_logs_goes_down_the_list_and_what_is_written_is_recorded(
+def test_all_callbacks_get_the_same_dict_of_logs_and_what_they_write_is_recorded(
     callbacks: CallbackList, heard: Heard
 ) -> None:
     seen = []
@@ -277,7 +277,7 @@ def test_indices_may_be_integers_of_any_kind(callbacks: CallbackList, heard: Hea
 
 
 @pytest.mark.parametrize("wrong", ["0", 1.5, torch.ones(2)])
-def test_what_is_no_index_is_refused(callbacks: CallbackList, wrong: Any) -> None:
+def test_an_index_that_is_not_an_integer_is_refused(callbacks: CallbackList, wrong: Any) -> None:
     fires: list[Callable[[], None]] = [
         lambda: callbacks.on_train_batch_end(wrong, {}),
         lambda: callbacks.on_epoch_end(wrong, {}),
@@ -289,7 +289,7 @@ def test_what_is_no_index_is_refused(callbacks: CallbackList, wrong: Any) -> Non
             fire()
 
 
-def test_logs_that_are_no_mapping_are_refused(callbacks: CallbackList) -> None:
+def test_logs_that_are_not_a_mapping_are_refused(callbacks: CallbackList) -> None:
     fires: list[Callable[[], None]] = [
         lambda: callbacks.on_train_batch_end(0, 0.5),  # type: ignore[arg-type]
         lambda: callbacks.on_epoch_end(0, [0.5]),  # type: ignore[arg-type]
@@ -356,9 +356,7 @@ def test_a_function_finds_the_variables_of_the_loop_two_frames_up(callbacks: Cal
         assert validator.seen_by_the_example == ("b", 1, preds)
 
 
-def test_metrics_and_epoch_are_read_from_the_source_where_none_are_given(
-    callbacks: CallbackList, heard: Heard
-) -> None:
+def test_metrics_and_epoch_are_read_from_the_source_by_default(callbacks: CallbackList, heard: Heard) -> None:
     trainer = SimpleNamespace(metrics={"metrics/mAP50(B)": 0.5}, epoch=7, stop=False)
     callbacks.run_callbacks("on_fit_epoch_end", trainer)
     callbacks.run_callbacks("on_fit_epoch_end", trainer, {"train/loss": 1.0}, epoch=2)
@@ -430,7 +428,7 @@ def test_an_event_fired_in_either_vocabulary_reaches_the_callbacks_of_both(
     assert len(functions) == 2
 
 
-def test_keras_callbacks_hear_recorded_metrics_in_keras_words(callbacks: CallbackList) -> None:
+def test_keras_callbacks_get_recorded_metrics_in_keras_words(callbacks: CallbackList) -> None:
     calls: list[tuple[Any, ...]] = []
     callbacks.append(Every(calls))
     callbacks.run_callbacks("on_train_start")
@@ -447,7 +445,9 @@ def test_keras_callbacks_hear_recorded_metrics_in_keras_words(callbacks: Callbac
     ]
 
 
-def test_metrics_that_are_one_word_in_keras_are_both_recorded(callbacks: CallbackList, heard: Heard) -> None:
+def test_two_metrics_with_the_same_name_in_keras_are_both_recorded(
+    callbacks: CallbackList, heard: Heard
+) -> None:
     class Changes(Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             logs["loss"] += 1.0
@@ -520,7 +520,7 @@ def test_a_later_callback_sees_that_an_earlier_one_stopped(callbacks: CallbackLi
     assert seen == [True, True]
 
 
-def test_a_method_called_stop_is_no_wish_to_stop(callbacks: CallbackList) -> None:
+def test_a_method_called_stop_does_not_stop_the_training(callbacks: CallbackList) -> None:
     class Trainer:
         def stop(self) -> None:
             raise AssertionError
@@ -586,7 +586,7 @@ def test_what_a_callback_raises_propagates_is_recorded_and_later_hooks_still_wor
     assert behind.calls == [("on_epoch_end", 5, {"loss": 3.0})]
 
 
-def test_a_list_within_a_list_hears_as_an_object_does(callbacks: CallbackList) -> None:
+def test_a_list_in_a_list_is_called_like_any_object(callbacks: CallbackList) -> None:
     calls: list[tuple[Any, ...]] = []
     functions: list[Any] = []
     inner = CallbackList([Every(calls)])
@@ -615,7 +615,7 @@ def test_a_base_class_that_does_nothing_is_not_called_at_every_batch(callbacks: 
     assert [name for name in vocabulary.BY_NAME if callbacks.hears(name)] == ["on_fit_epoch_end"]
 
 
-def test_an_object_of_mocks_or_of_any_other_kind_may_be_appended(callbacks: CallbackList) -> None:
+def test_an_object_of_any_class_may_be_appended(callbacks: CallbackList) -> None:
     callbacks.append(mock := Mock(spec=["on_epoch_end"]))
     callbacks.append(SimpleNamespace(on_epoch_end=(seen := Mock(spec=()))))
     callbacks.on_epoch_end(0, {"loss": 1.0})
@@ -645,7 +645,7 @@ class Trackers(Tracker):
         ("on_epoch_end", "has no method of Keras' names"),
     ],
 )
-def test_what_cannot_be_appended_is_refused_with_what_to_do(
+def test_an_object_that_cannot_be_appended_is_refused_with_a_remedy(
     callbacks: CallbackList, wrong: Any, message: str
 ) -> None:
     with pytest.raises(InvalidValueError, match=message):
@@ -668,7 +668,7 @@ def test_what_cannot_be_appended_is_refused_with_what_to_do(
         (None, "None"),
     ],
 )
-def test_a_name_that_is_no_hook_is_refused_with_the_nearest(
+def test_a_name_that_is_not_a_hook_is_refused_with_the_nearest_hook(
     callbacks: CallbackList, name: Any, message: str
 ) -> None:
     uses: list[Callable[[], None]] = [
@@ -682,7 +682,7 @@ def test_a_name_that_is_no_hook_is_refused_with_the_nearest(
 
 
 @pytest.mark.parametrize("wrong", [3, None, Every([]), lambda: None, lambda epoch, logs: None])
-def test_what_cannot_be_called_with_one_argument_is_no_function(callbacks: CallbackList, wrong: Any) -> None:
+def test_a_function_must_accept_one_argument(callbacks: CallbackList, wrong: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"must be a function of one argument, the trainer, got"):
         callbacks.add_callback("on_train_start", wrong)
 
@@ -690,12 +690,12 @@ def test_what_cannot_be_called_with_one_argument_is_no_function(callbacks: Callb
 @pytest.mark.parametrize(
     "right", [print, Mock(), a_function, lambda *all: None, lambda trainer, more=1: None, min]
 )
-def test_what_can_be_called_with_one_argument_is_a_function(callbacks: CallbackList, right: Any) -> None:
+def test_anything_that_accepts_one_argument_can_be_added(callbacks: CallbackList, right: Any) -> None:
     callbacks.add_callback("on_train_start", right)
     assert callbacks.callbacks["on_train_start"] == (right,)
 
 
-def test_a_misspelt_method_is_warned_of_or_refused_when_the_class_is_ours(callbacks: CallbackList) -> None:
+def test_a_misspelt_method_causes_a_warning_or_an_error_if_the_class_is_ours(callbacks: CallbackList) -> None:
     class Duck:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             pass
@@ -712,7 +712,7 @@ def test_a_misspelt_method_is_warned_of_or_refused_when_the_class_is_ours(callba
         type("Ours", (Callback,), {"on_epoch_begins": Duck.on_epoch_begins})
 
 
-def test_what_is_not_in_the_list_cannot_be_removed(callbacks: CallbackList) -> None:
+def test_only_callbacks_in_the_list_can_be_removed(callbacks: CallbackList) -> None:
     callbacks.append(one := Every([]))
     callbacks.append(one)
     callbacks.remove(one)

@@ -70,15 +70,15 @@ def test_what_was_appended_is_read_back_as_it_was(tmp_path: Path) -> None:
     for one in events:
         writer.append(one)
     writer.close()
-    assert repr(journal.read(tmp_path)) == repr(events)  # not by ==, since NaN is no NaN
+    assert repr(journal.read(tmp_path)) == repr(events)  # not by ==, because NaN is not equal to NaN
 
 
-def test_the_path_of_the_file_serves_as_well_as_the_folder(tmp_path: Path) -> None:
+def test_the_path_of_the_journal_works_like_the_folder(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     assert journal.read(tmp_path / "journal") == journal.read(str(tmp_path))
 
 
-def test_a_reader_goes_on_where_it_or_an_earlier_one_ended(tmp_path: Path) -> None:
+def test_a_reader_continues_after_its_last_record_or_that_of_an_earlier_reader(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path)
     writer.append(event(0))
     with journal.Reader(tmp_path) as reader:
@@ -92,7 +92,7 @@ def test_a_reader_goes_on_where_it_or_an_earlier_one_ended(tmp_path: Path) -> No
             assert [found.index for found in later] == [2]
 
 
-def test_a_reader_that_stops_early_goes_on_behind_what_it_gave(tmp_path: Path) -> None:
+def test_a_reader_that_stops_early_continues_after_its_last_record(tmp_path: Path) -> None:
     write(tmp_path, range(5))
     with journal.Reader(tmp_path) as reader:
         for found in reader:
@@ -126,7 +126,7 @@ def test_a_value_that_cannot_be_encoded_costs_neither_the_record_nor_the_trainin
     assert journal.read(tmp_path) == [event(0, params=stored)]
 
 
-def test_a_file_whose_path_is_no_utf8_is_recorded(tmp_path: Path) -> None:
+def test_a_file_whose_path_is_not_utf8_is_recorded(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path)
     writer.append(event(0, files=[File(os.fsdecode(b"/caf\xe9.pt"), "model", "m", aliases=("best",))]))
     writer.close()
@@ -168,7 +168,7 @@ def test_a_killed_process_loses_no_record_that_was_appended(tmp_path: Path, seed
 
 
 @pytest.mark.parametrize("size", range(HEADER))
-def test_a_journal_whose_writer_was_killed_while_it_began_is_empty_and_can_be_begun_again(
+def test_a_journal_whose_writer_was_killed_in_the_header_is_empty_and_can_be_written(
     tmp_path: Path, size: int
 ) -> None:
     write(tmp_path / ".", range(0))
@@ -179,7 +179,7 @@ def test_a_journal_whose_writer_was_killed_while_it_began_is_empty_and_can_be_be
     assert indices(tmp_path) == [0, 1]
 
 
-def test_resuming_cuts_off_a_torn_end_and_goes_on(tmp_path: Path) -> None:
+def test_resuming_cuts_off_an_incomplete_record_and_continues(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     file = tmp_path / "journal"
     file.write_bytes(file.read_bytes()[:-5])
@@ -192,7 +192,7 @@ def test_resuming_cuts_off_a_torn_end_and_goes_on(tmp_path: Path) -> None:
         assert reader.skipped == 0
 
 
-def test_a_torn_end_is_waited_for(tmp_path: Path) -> None:
+def test_a_reader_waits_for_the_rest_of_an_incomplete_record(tmp_path: Path) -> None:
     write(tmp_path, range(2))
     file = tmp_path / "journal"
     whole = file.read_bytes()
@@ -244,7 +244,7 @@ def untouched(bounds: list[int], start: int, end: int) -> set[int]:
 def test_damage_costs_only_the_records_that_it_touches(
     intact: tuple[bytes, list[int]], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """Bytes are overwritten, lost or inserted, anywhere behind the header."""
+    """Bytes are overwritten, lost or inserted, anywhere after the header."""
     whole, bounds = intact
     start = data.draw(st.integers(HEADER, len(whole)), "start")
     end = data.draw(st.integers(start, min(start + 300, len(whole))) | st.just(start), "end")
@@ -264,7 +264,7 @@ def test_a_length_that_was_damaged_does_not_hide_what_follows_it(
     assert survivors(bytes(damaged), tmp_path) == [0, 2, 3, 4, 5]
 
 
-def test_bytes_that_are_no_records_are_reported(intact: tuple[bytes, list[int]], tmp_path: Path) -> None:
+def test_bytes_that_are_not_records_are_counted(intact: tuple[bytes, list[int]], tmp_path: Path) -> None:
     whole, bounds = intact
     (tmp_path / "journal").write_bytes(whole[: bounds[2]] + b"?" * 1000 + whole[bounds[2] :])
     with journal.Reader(tmp_path) as reader:
@@ -272,7 +272,7 @@ def test_bytes_that_are_no_records_are_reported(intact: tuple[bytes, list[int]],
         assert reader.skipped == 1000
 
 
-def test_a_record_of_a_kind_that_is_not_known_here_is_passed_over(tmp_path: Path) -> None:
+def test_a_record_that_is_not_an_event_is_skipped(tmp_path: Path) -> None:
     write(tmp_path, range(1))
     with (tmp_path / "journal").open("ab") as file:
         file.write(journal._frame(b"\x93\x01\x02\x03"))
@@ -291,7 +291,7 @@ def as_json(values: Any) -> str:
     return json.dumps(values, sort_keys=True)  # NaN equals NaN as a string
 
 
-def test_a_journal_written_by_trackhooks_0_1_0_reads_as_it_did_then() -> None:
+def test_a_journal_written_by_trackhooks_0_1_0_is_read_as_before() -> None:
     """`events.jsonl` has what that version read from this journal, which has every kind of event."""
     folder = DATA / "run_of_0.1.0"
     then = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -393,7 +393,7 @@ FILE = {"path": "/x/a.pt", "kind": "model", "name": "a.pt"}
         (LaterEvent(media={"packed": b"x"}, metrics=[0.5]), {}, {"media": 1, "metrics": 1}),
     ],
 )  # fmt: skip
-def test_what_a_later_version_adds_to_a_record_costs_nothing_else(
+def test_additions_of_a_later_version_do_not_affect_the_rest_of_a_record(
     tmp_path: Path, later: LaterEvent, read: dict[str, Any], left_out: dict[str, int]
 ) -> None:
     write(tmp_path, range(1))
@@ -410,7 +410,7 @@ def test_what_a_later_version_adds_to_a_record_costs_nothing_else(
     assert reader.left_out == left_out
 
 
-def test_a_part_that_is_left_out_is_reported_once_a_reader(
+def test_a_part_that_is_left_out_is_reported_once_per_reader(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, range(0))
@@ -454,7 +454,7 @@ def test_a_large_record_of_a_later_version_keeps_what_is_known(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("missing", ["hook", "index", "time"])
-def test_a_record_without_what_every_event_has_is_skipped(tmp_path: Path, missing: str) -> None:
+def test_a_record_without_a_required_field_is_skipped(tmp_path: Path, missing: str) -> None:
     values = msgspec.to_builtins(LaterEvent(hook="log", media=[Audio("a", [])])) | {"index": 1, "time": 2.0}
     values[missing] = None
     write(tmp_path, range(1))
@@ -481,7 +481,7 @@ JSON = st.recursive(
 
 
 @given(field=st.sampled_from(Event.__struct_fields__[3:]), value=JSON)
-def test_no_value_of_any_field_costs_the_other_fields(
+def test_no_value_of_a_field_affects_the_other_fields(
     tmp_path_factory: pytest.TempPathFactory, field: str, value: Any
 ) -> None:
     run = tmp_path_factory.mktemp("run")
@@ -502,7 +502,9 @@ def test_no_value_of_any_field_costs_the_other_fields(
     assert field == "params" or found.params == {"lr": 0.1}
 
 
-def test_a_torn_end_that_is_replaced_while_it_is_read_does_not_hide_what_replaced_it(tmp_path: Path) -> None:
+def test_an_incomplete_record_that_is_replaced_while_it_is_read_does_not_hide_its_replacement(
+    tmp_path: Path,
+) -> None:
     write(tmp_path, range(2))
     with (tmp_path / "journal").open("ab") as file:
         file.write(journal._frame(journal._encode(event(2)))[:-4])
@@ -516,7 +518,7 @@ def test_a_torn_end_that_is_replaced_while_it_is_read_does_not_hide_what_replace
         writer.close()
 
 
-def test_a_file_that_becomes_shorter_under_its_reader_goes_on_behind_what_is_left(tmp_path: Path) -> None:
+def test_a_reader_continues_after_the_last_record_of_a_file_that_became_shorter(tmp_path: Path) -> None:
     write(tmp_path, range(5))
     with journal.Reader(tmp_path) as reader:
         assert len(list(reader)) == 5
@@ -530,15 +532,15 @@ def test_a_file_that_becomes_shorter_under_its_reader_goes_on_behind_what_is_lef
         writer.close()
 
 
-# What is no journal
+# Files that are not journals
 
 
-def test_a_missing_journal_is_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_missing_journal_is_reported(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"no journal at .*journal\. A run is a folder with a run\.json"):
         journal.read(tmp_path / "journal")
 
 
-def test_another_file_is_no_journal_and_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_refused_and_not_changed(tmp_path: Path) -> None:
     for content in (b"hello", b"x" * 100):
         (tmp_path / "journal").write_bytes(content)
         with pytest.raises(JournalError, match="is not a journal of trackhooks"):
@@ -549,7 +551,7 @@ def test_another_file_is_no_journal_and_is_left_as_it_is(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("version", [0, 2, 255])
-def test_a_version_that_is_not_known_is_named_with_the_way_to_read_it(tmp_path: Path, version: int) -> None:
+def test_an_unknown_version_is_reported_with_a_remedy(tmp_path: Path, version: int) -> None:
     write(tmp_path, range(1))
     file = tmp_path / "journal"
     content = bytearray(file.read_bytes())
@@ -563,7 +565,7 @@ def test_a_version_that_is_not_known_is_named_with_the_way_to_read_it(tmp_path: 
     assert file.read_bytes() == content
 
 
-def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="nowhere/journal cannot be written: No such file or directory"):
         journal.Writer(tmp_path / "nowhere")
 
@@ -571,7 +573,7 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 # Who writes
 
 
-def test_a_second_writer_is_told_that_there_is_one(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     first = journal.Writer(tmp_path)
     with pytest.raises(JournalError, match="being written by another process or run"):
         journal.Writer(tmp_path)
@@ -581,7 +583,7 @@ def test_a_second_writer_is_told_that_there_is_one(tmp_path: Path) -> None:
     assert indices(tmp_path) == [0, 1]
 
 
-def test_a_second_writer_in_another_process_is_told_too(tmp_path: Path, program: Program) -> None:
+def test_a_second_writer_in_another_process_is_refused_too(tmp_path: Path, program: Program) -> None:
     writer = journal.Writer(tmp_path)
     said = program(
         """
@@ -598,7 +600,7 @@ def test_a_second_writer_in_another_process_is_told_too(tmp_path: Path, program:
     writer.close()
 
 
-def test_a_second_name_of_the_same_file_is_no_way_around_the_first_writer(tmp_path: Path) -> None:
+def test_a_second_name_of_the_same_file_does_not_allow_a_second_writer(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
@@ -608,7 +610,7 @@ def test_a_second_name_of_the_same_file_is_no_way_around_the_first_writer(tmp_pa
     writer.close()
 
 
-def test_a_writer_that_was_dropped_holds_nothing(tmp_path: Path) -> None:
+def test_a_dropped_writer_releases_its_lock(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path)
     writer.append(event(0))
     del writer
@@ -646,7 +648,7 @@ def test_many_threads_append_whole_records_each_in_its_order(tmp_path: Path) -> 
         assert [one.index for one in found if one.params["thread"] == number] == list(range(300))
 
 
-def test_closing_while_a_thread_appends_writes_into_no_other_file(tmp_path: Path) -> None:
+def test_closing_while_a_thread_appends_never_writes_into_another_file(tmp_path: Path) -> None:
     for attempt in range(30):
         run = tmp_path / str(attempt)
         run.mkdir()
@@ -722,7 +724,7 @@ def test_a_finalizer_may_append_while_its_thread_does(tmp_path: Path, program: P
 # Forks
 
 
-def test_a_forked_child_never_writes_and_holds_nothing(tmp_path: Path, program: Program) -> None:
+def test_a_forked_child_never_writes_and_does_not_keep_the_lock(tmp_path: Path, program: Program) -> None:
     program(
         """
         import os, sys
@@ -800,7 +802,9 @@ def append_until_full(writer: journal.Writer, first: int) -> int:
     pytest.fail("the disk did not become full")
 
 
-def test_a_full_disk_tears_no_record_and_writing_goes_on_when_there_is_space(small_disk: Path) -> None:
+def test_a_full_disk_leaves_no_incomplete_record_and_writing_continues_when_there_is_space(
+    small_disk: Path,
+) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 16_384)
     writer = journal.Writer(small_disk)
@@ -815,7 +819,7 @@ def test_a_full_disk_tears_no_record_and_writing_goes_on_when_there_is_space(sma
     assert indices(small_disk) == [*range(lost), lost + 1]
 
 
-def test_a_large_record_for_which_there_is_no_room_leaves_nothing_behind(small_disk: Path) -> None:
+def test_a_large_record_that_does_not_fit_on_the_disk_leaves_no_file(small_disk: Path) -> None:
     writer = journal.Writer(small_disk)
     with pytest.raises(OSError, match="No space left"):
         writer.append(event(0, media=[Text("large", "x" * journal.MAX_RECORD)]))
@@ -825,7 +829,7 @@ def test_a_large_record_for_which_there_is_no_room_leaves_nothing_behind(small_d
     assert indices(small_disk) == [1]
 
 
-def test_a_journal_cannot_be_begun_on_a_full_disk_and_says_so(small_disk: Path) -> None:
+def test_a_new_journal_on_a_full_disk_is_refused(small_disk: Path) -> None:
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(b"x" * 100_000)
@@ -836,7 +840,7 @@ def test_a_journal_cannot_be_begun_on_a_full_disk_and_says_so(small_disk: Path) 
     assert indices(small_disk) == [0]
 
 
-def test_a_folder_that_is_read_only_is_named(small_disk: Path) -> None:
+def test_a_read_only_folder_is_reported(small_disk: Path) -> None:
     write(small_disk, range(1))
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(JournalError, match="journal cannot be written: Read-only file system"):
@@ -845,7 +849,7 @@ def test_a_folder_that_is_read_only_is_named(small_disk: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
-def test_a_short_write_is_mended_at_a_file_size_limit_too_and_exceptions_of_signals_lose_nothing(
+def test_a_short_write_at_a_file_size_limit_is_undone_and_exceptions_of_signals_lose_no_record(
     tmp_path: Path, program: Program
 ) -> None:
     """The exception of a signal handler may come between a write and the next line of Python."""
@@ -913,7 +917,7 @@ def test_sync_and_close_reach_the_disk(tmp_path: Path) -> None:
 # Size
 
 
-def test_a_record_beyond_16_mb_is_read_back_whole(tmp_path: Path) -> None:
+def test_a_record_above_16_mb_is_read_back_completely(tmp_path: Path) -> None:
     large = event(0, media=[Text("large", "x" * (journal.MAX_RECORD + 1))], status="finished")
     writer = journal.Writer(tmp_path)
     writer.append(large)
@@ -927,7 +931,7 @@ def test_a_record_beyond_16_mb_is_read_back_whole(tmp_path: Path) -> None:
     assert rest.overflow == "files/records/0.msgpack"
 
 
-def test_a_record_just_below_16_mb_stands_in_the_journal(tmp_path: Path) -> None:
+def test_a_record_just_below_16_mb_is_stored_in_the_journal(tmp_path: Path) -> None:
     large = event(0, media=[Text("large", "x" * (journal.MAX_RECORD - 200))])
     writer = journal.Writer(tmp_path)
     for one in (large, event(1)):

@@ -28,25 +28,25 @@ from trackhooks.storage import journal
         ("train/", 3, "train/3"),
     ],
 )
-def test_a_name_goes_under_its_prefix_unless_it_has_one(prefix: str, name: object, recorded: str) -> None:
+def test_a_name_gets_a_prefix_unless_it_has_one(prefix: str, name: object, recorded: str) -> None:
     assert metric_names.prefixed(prefix, name) == recorded
     assert metric_names.Prefixed(prefix)[name] == recorded
 
 
-def test_a_name_that_is_no_text_is_recorded_as_one(tmp_path: Path) -> None:
+def test_a_name_that_is_not_a_string_is_recorded_as_one(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, delivery="off") as run:
         run.log({1: 0.5, "loss": 1.0})  # type: ignore[dict-item] # which is what is tested
     assert journal.read(run.path)[0].metrics == {"1": 0.5, "loss": 1.0}
 
 
-def test_names_that_are_remembered_do_not_fill_the_memory() -> None:
+def test_cached_names_do_not_fill_the_memory() -> None:
     remembered = metric_names.Prefixed("batch/")
     for index in range(50_000):
         assert remembered[f"x{index}"] == f"batch/x{index}"
     assert len(remembered) <= 10_000
 
 
-def test_only_what_the_validation_gave_is_recorded_as_validation() -> None:
+def test_only_metrics_that_the_validation_returned_are_recorded_as_validation() -> None:
     logs = {"loss": 1, "val_loss": 2, "val_gap": 3, "val_": 4, "learning_rate": 5}
     assert metric_names.from_keras_epoch(logs, {"loss"}) == {
         "train/loss": 1, "val/loss": 2, "train/val_gap": 3, "train/val_": 4, "lr/0": 5,
@@ -72,7 +72,7 @@ def test_only_what_the_validation_gave_is_recorded_as_validation() -> None:
         ("on_fit_epoch_end", "best/val/loss", "best/val/loss"),
     ],
 )
-def test_a_recorded_name_in_the_words_of_keras(hook: str, recorded: str, in_keras: str) -> None:
+def test_recorded_names_are_translated_to_keras_words(hook: str, recorded: str, in_keras: str) -> None:
     assert metric_names.to_keras(hook, {recorded: 1}) == {in_keras: 1}
 
 
@@ -82,7 +82,7 @@ WORDS = st.from_regex(r"(val_)?[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
 
 
 @given(st.dictionaries(WORDS, st.integers()), st.sets(WORDS))
-def test_the_logs_of_an_epoch_come_back_to_keras_as_they_were(
+def test_the_logs_of_an_epoch_are_the_same_after_both_translations(
     logs: dict[str, int], validated: set[str]
 ) -> None:
     assert metric_names.to_keras("on_fit_epoch_end", metric_names.from_keras_epoch(logs, validated)) == logs
@@ -97,7 +97,7 @@ def test_the_logs_of_an_epoch_come_back_to_keras_as_they_were(
         "loss_2",
     ],
 )  # fmt: skip
-def test_of_losses_and_errors_less_is_better(name: str) -> None:
+def test_lower_losses_and_errors_are_better(name: str) -> None:
     assert metric_goals.lower_is_better(name)
     assert metric_goals.better(name, 1.0, 2.0)
     assert not metric_goals.better(name, 2.0, 1.0)
@@ -111,7 +111,7 @@ def test_of_losses_and_errors_less_is_better(name: str) -> None:
         "lossless_ratio",
     ],
 )  # fmt: skip
-def test_of_anything_else_more_is_better(name: str) -> None:
+def test_higher_values_of_other_metrics_are_better(name: str) -> None:
     assert not metric_goals.lower_is_better(name)
     assert metric_goals.better(name, 2.0, 1.0)
     assert not metric_goals.better(name, 1.0, 2.0)

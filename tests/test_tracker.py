@@ -60,7 +60,7 @@ class Verbs(Tracker):
 
 
 @pytest.mark.parametrize("hook", vocabulary.HOOKS, ids=lambda hook: hook.name)
-def test_every_hook_records_what_its_event_holds(hook: vocabulary.Hook) -> None:
+def test_every_hook_calls_the_verbs_for_everything_in_its_event(hook: vocabulary.Hook) -> None:
     made = Verbs()
     event = Event(hook.name, 0, 0.0, 3, 1, metrics={"a": 1.0}, params={"lr": 0.5}, media=[Text("note", "x")])
     made.handle(event)
@@ -68,7 +68,7 @@ def test_every_hook_records_what_its_event_holds(hook: vocabulary.Hook) -> None:
     assert (getattr(Tracker, hook.name).__doc__ or "").startswith(f"Called {hook.when}.")
 
 
-def test_what_was_logged_directly_and_what_a_later_version_calls_otherwise_is_recorded_as_well() -> None:
+def test_direct_logs_and_hooks_of_a_later_version_are_recorded_too() -> None:
     made = Verbs()
     made.handle(Event(vocabulary.LOG, 0, 0.0, metrics={"a": 1.0}))
     made.handle(Event("on_something_new", 0, 0.0, metrics={"b": 1.0}))
@@ -76,7 +76,7 @@ def test_what_was_logged_directly_and_what_a_later_version_calls_otherwise_is_re
     assert made.calls == [("metrics", {name: 1.0}, "step") for name in "abc"]
 
 
-def test_each_thing_goes_to_its_verb() -> None:
+def test_everything_is_passed_to_its_verb() -> None:
     made = Verbs()
     files = [
         File("/data/last.pt", "model", "last.pt"),
@@ -113,11 +113,11 @@ def test_verbs_that_are_not_implemented_do_nothing() -> None:
         ("on_val_end", -1, "step"), ("on_predict_end", 1, "step"), (vocabulary.LOG, 1, "step"),
     ],
 )  # fmt: skip
-def test_metrics_are_drawn_over_epochs_where_there_are_epochs(hook: str, epoch: int, axis: str) -> None:
+def test_metrics_are_plotted_over_epochs_if_there_are_epochs(hook: str, epoch: int, axis: str) -> None:
     assert axis_of(Event(hook, 0, 0.0, 5, epoch)) == axis
 
 
-def test_a_tracker_is_told_that_there_is_no_live_object() -> None:
+def test_a_tracker_that_uses_the_live_object_gets_an_error_with_a_remedy() -> None:
     event = Event("on_train_end", 0, 0.0)
     with pytest.raises(AttributeError, match=r"run\.add_callback\('on_train_end', function\)"):
         event.source  # noqa: B018
@@ -167,7 +167,7 @@ def test_super_calls_the_verbs_under_the_names_of_both_vocabularies() -> None:
     assert made.calls == [("ultralytics",), ("keras",), ("params", {"a": 1})]
 
 
-def test_a_base_that_is_no_tracker_may_bring_hooks() -> None:
+def test_a_base_that_is_not_a_tracker_may_define_hooks() -> None:
     class Mixin:
         calls: list[Any]
 
@@ -207,7 +207,7 @@ def test_a_base_that_is_no_tracker_may_bring_hooks() -> None:
         ("tear_down", "teardown"), ("optimiser_step", "optimizer_step"),
     ],
 )  # fmt: skip
-def test_a_misspelt_hook_is_an_error_when_the_class_is_made(name: str, nearest: str) -> None:
+def test_a_misspelt_hook_is_an_error_when_the_class_is_defined(name: str, nearest: str) -> None:
     def method(self: Tracker, event: Event) -> None:
         pass
 
@@ -217,7 +217,7 @@ def test_a_misspelt_hook_is_an_error_when_the_class_is_made(name: str, nearest: 
         type("Wrong", (Tracker,), {name: method})
 
 
-def test_other_methods_are_nobodys_business() -> None:
+def test_other_methods_may_have_any_name() -> None:
     def method(self: Tracker) -> None:
         pass
 
@@ -232,7 +232,7 @@ def test_other_methods_are_nobodys_business() -> None:
         ("on_batch_begin", "on_train_batch_begin"), ("on_test_end", "on_val_end"),
     ],
 )  # fmt: skip
-def test_two_names_of_one_hook_are_an_error_when_the_class_is_made(names: tuple[str, str]) -> None:
+def test_two_methods_for_one_hook_are_an_error_when_the_class_is_defined(names: tuple[str, str]) -> None:
     members = {name: types.FunctionType((lambda self, event: None).__code__, {}) for name in names}
     with pytest.raises(
         UnknownNameError, match=f"Wrong defines both '{names[0]}' and '{names[1]}', which are the same hook"
@@ -240,7 +240,7 @@ def test_two_names_of_one_hook_are_an_error_when_the_class_is_made(names: tuple[
         type("Wrong", (Tracker,), members)
 
 
-def test_a_dataclass_with_slots_is_made_twice_and_is_no_error() -> None:
+def test_a_dataclass_with_slots_may_be_a_tracker() -> None:
     @dataclass(slots=True)
     class Slotted(Tracker):
         channel: str = "general"
@@ -251,7 +251,7 @@ def test_a_dataclass_with_slots_is_made_twice_and_is_no_error() -> None:
     assert Slotted("random").channel == "random"
 
 
-def test_a_trackers_name_is_its_classes_unless_it_has_one() -> None:
+def test_the_name_of_a_tracker_is_that_of_its_class_by_default() -> None:
     class Slack(Tracker):
         pass
 
@@ -261,7 +261,7 @@ def test_a_trackers_name_is_its_classes_unless_it_has_one() -> None:
     assert [Slack.name, Other.name] == ["slack", "slack-2"]
 
 
-def test_hooks_that_are_not_journaled_are_wanted_by_whoever_overrides_them(tmp_path: Path) -> None:
+def test_overriding_a_hook_requests_that_it_is_journaled(tmp_path: Path) -> None:
     class Wants(Verbs):
         def optimizer_step(self, event: Event) -> None:
             pass
@@ -291,7 +291,7 @@ def fire_all(run: Run) -> None:
         run.run_callbacks(hook.name)
 
 
-def test_without_wishes_hooks_without_data_are_not_journaled(run: Run) -> None:
+def test_hooks_without_data_are_not_journaled_by_default(run: Run) -> None:
     fire_all(run)
     journaled = {event.hook for event in trackhooks.journal.read(run.path)} - {vocabulary.LOG}
     assert journaled == {hook.name for hook in vocabulary.HOOKS if hook.journaled}
@@ -309,7 +309,7 @@ def epoch_event(epoch: int, **metrics: float) -> Event:
     return Event("on_fit_epoch_end", 0, 0.0, 0, epoch, metrics=metrics)
 
 
-def test_a_metric_of_an_epoch_comes_once_unless_it_changes() -> None:
+def test_a_metric_of_an_epoch_is_passed_once_unless_it_changes() -> None:
     assert fresh(
         epoch_event(0, a=1.0, b=math.nan), epoch_event(0, a=1.0, b=math.nan, c=2.0), epoch_event(0, a=3.0),
         epoch_event(1, a=3.0), epoch_event(1, a=math.nan), epoch_event(1, a=math.nan),
@@ -317,7 +317,7 @@ def test_a_metric_of_an_epoch_comes_once_unless_it_changes() -> None:
           {"a": pytest.approx(math.nan, nan_ok=True)}, {}]  # fmt: skip
 
 
-def test_what_a_tracker_has_of_an_epoch_survives_as_json() -> None:
+def test_the_metrics_that_a_tracker_has_are_the_same_after_a_round_trip_through_json() -> None:
     metrics, restored = EpochMetrics(), EpochMetrics()
     metrics.fresh(epoch_event(3, a=1.0, b=math.nan, c=-math.inf))
     restored.restore(json.loads(json.dumps(metrics.state(), allow_nan=False)))
@@ -326,7 +326,7 @@ def test_what_a_tracker_has_of_an_epoch_survives_as_json() -> None:
     assert restored.fresh(epoch_event(3, a=1.0)) == {"a": 1.0}
 
 
-def test_a_tracker_gets_an_epochs_metrics_once_though_it_calls_no_super() -> None:
+def test_a_tracker_gets_the_metrics_of_an_epoch_once_even_without_calling_super() -> None:
     made = Verbs()
     made.handle(Event("on_train_epoch_end", 0, 0.0, 0, 0, metrics={"train/loss": 1.0}))
     made.handle(Event("on_val_end", 0, 0.0, 0, 0, metrics={"val/loss": 2.0}))
@@ -403,7 +403,7 @@ def test_an_unknown_tracker_is_an_error_with_the_nearest(tmp_path: Path, name: s
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_is_no_tracker_is_refused(tmp_path: Path) -> None:
+def test_an_object_that_is_not_a_tracker_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match=r"not a subclass of trackhooks\.Tracker"):
         registry.load("tests_of_tracker:No")
     for wrong, message in ((Verbs, r"Pass an object of it: Verbs\(\)"), (3, "3 is no tracker")):
@@ -470,7 +470,7 @@ def bare(tmp_path: Path) -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize("name", ["mlflow", "wandb", "tensorboard"])
-def test_a_backend_that_is_not_installed_is_named_with_its_install_line(
+def test_a_backend_that_is_not_installed_is_reported_with_the_command_that_installs_it(
     bare: Callable[[str], str], name: str
 ) -> None:
     shown = bare(f"tracker.load({name!r})")
@@ -480,7 +480,7 @@ def test_a_backend_that_is_not_installed_is_named_with_its_install_line(
 
 @pytest.mark.parametrize("imported", [False, True])
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
-def test_a_folder_that_is_called_as_the_package_is_not_mistaken_for_it(
+def test_a_folder_with_the_name_of_a_package_is_not_mistaken_for_it(
     bare: Callable[[str], str], tmp_path: Path, name: str, imported: bool
 ) -> None:
     """W&B writes its runs into `wandb/`, which Python imports as an empty package."""
@@ -491,7 +491,7 @@ def test_a_folder_that_is_called_as_the_package_is_not_mistaken_for_it(
     assert f"Run: pip install 'trackhooks[{name}]'" in bare(source)
 
 
-def test_a_package_that_is_installed_is_found_beside_a_folder_of_its_name(
+def test_an_installed_package_is_found_next_to_a_folder_with_its_name(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:
     for name in ("mlflow", "wandb", "tensorboard"):

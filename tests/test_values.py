@@ -117,7 +117,7 @@ def test_nan_and_the_infinities_are_numbers(make: Callable[[float], Any], value:
     assert repr(numbers.number(make(value))) == repr(value)
 
 
-def test_what_a_keras_optimizer_holds_becomes_a_float() -> None:
+def test_variables_of_a_keras_optimizer_become_floats() -> None:
     assert numbers.number(keras.optimizers.Adam(0.5).learning_rate) == 0.5
 
 
@@ -193,11 +193,11 @@ def refusal(value: Any) -> str:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_number_is_refused_with_the_reason(value: Any, why: str) -> None:
+def test_a_value_that_is_not_a_number_is_refused_with_the_reason(value: Any, why: str) -> None:
     assert refusal(value).startswith(why)
 
 
-def test_a_value_that_is_not_there_yet_is_refused() -> None:
+def test_a_value_that_does_not_exist_yet_is_refused() -> None:
     assert "Tracer" in traced()
     gone = jnp.ones(())
     gone.delete()
@@ -221,7 +221,7 @@ def test_nested_values_are_named_by_their_path() -> None:
     assert refused == {}
 
 
-def test_what_contains_itself_is_refused_where_it_does() -> None:
+def test_a_mapping_that_contains_itself_is_refused_there() -> None:
     metrics: dict[str, Any] = {"loss": 1.0}
     metrics["again"] = {"loss": 2.0, "all": metrics}
     accepted, refused = numbers.split_numbers(metrics)
@@ -295,7 +295,7 @@ def test_values_on_an_accelerator_come_in_one_transfer_whatever_their_dtypes(don
     assert not any("_local_scalar_dense" in operation for operation in done)
 
 
-def test_what_is_no_number_is_refused_on_an_accelerator_too_without_waiting(done: list[str]) -> None:
+def test_values_on_an_accelerator_that_are_not_numbers_are_refused_without_waiting(done: list[str]) -> None:
     assert refusal(OnAccelerator(torch.ones(2))) == "of shape (2,), not one number"
     assert "complex64" in refusal(OnAccelerator(torch.ones((), dtype=torch.complex64)))
     assert done == []
@@ -312,7 +312,7 @@ def test_values_of_several_devices_come_back_in_order() -> None:
     assert numbers.to_host(map(numbers.Snapshot, given)) == [1.0, 2.0, 3.0, 4.0, 1.0]
 
 
-def test_a_value_that_its_device_does_not_give_is_nan_and_costs_no_other() -> None:
+def test_a_value_that_cannot_be_read_from_its_device_is_nan_and_the_others_are_kept() -> None:
     gone = jnp.ones(())
     gone.delete()
     with pytest.warns(TrackhooksWarning, match=r"could not be read: RuntimeError: .* It is recorded as NaN"):
@@ -426,17 +426,17 @@ def test_a_parameter_is_recorded_as_what_people_compare_by(value: Any, recorded:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_has_fields_gives_parameters(given_as: Any) -> None:
+def test_mappings_dataclasses_and_namespaces_become_parameters(given_as: Any) -> None:
     assert params.flat_params(given_as) == {"lr": 0.1, "layers/hidden": 8}
 
 
 @pytest.mark.parametrize("given_as", ["lr=0.1", [("lr", 0.1)], None, Config])
-def test_what_has_no_fields_is_refused_with_what_is_needed(given_as: Any) -> None:
+def test_values_without_fields_are_refused_with_what_is_accepted(given_as: Any) -> None:
     with pytest.raises(InvalidValueError, match=r"must be a mapping, a dataclass, a namespace"):
         params.flat_params(given_as)
 
 
-def test_secrets_are_redacted_wherever_they_stand() -> None:
+def test_secrets_are_redacted_at_any_level() -> None:
     key = "hf_" + "a" * 30
     found = params.flat_params(
         {
@@ -457,7 +457,7 @@ def test_secrets_are_redacted_wherever_they_stand() -> None:
     assert found["stores"] == "[{'api_key': '<redacted>', 'retries': 3}, {'secrets': '<redacted>'}]"
 
 
-def test_what_contains_itself_or_grows_without_bounds_is_cut_off() -> None:
+def test_values_that_contain_themselves_or_never_end_are_cut_off() -> None:
     itself: list[Any] = [1]
     itself.append(itself)
     mapping: dict[str, Any] = {"a": 1}
@@ -518,7 +518,7 @@ def test_anything_becomes_a_number_or_is_refused(value: Any) -> None:
     assert all(type(found) is float for found in accepted.values())
 
 
-def test_frameworks_that_are_not_there_are_not_imported(program: Callable[..., str]) -> None:
+def test_frameworks_that_the_program_does_not_use_are_not_imported(program: Callable[..., str]) -> None:
     loaded = program(
         """
         import sys

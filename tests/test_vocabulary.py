@@ -100,12 +100,12 @@ def test_the_names_of_both_vocabularies_map_to_each_other() -> None:
     }
 
 
-def test_four_names_stand_in_both_vocabularies_for_the_same_moment() -> None:
+def test_four_names_are_in_both_vocabularies_for_the_same_moment() -> None:
     assert {"on_train_batch_end", "on_train_end", "on_predict_batch_end", "on_predict_end"} == COLLIDING
     assert all(FROM_KERAS[name] == name for name in COLLIDING)
 
 
-def test_only_what_carries_data_is_journaled_unasked() -> None:
+def test_only_hooks_with_data_are_always_journaled() -> None:
     assert {hook.name for hook in HOOKS if not hook.journaled} == {
         "on_train_batch_start", "optimizer_step", "on_before_zero_grad", "on_val_batch_start", "on_val_batch_end",
         "on_predict_batch_start", "on_predict_postprocess_end", "on_predict_batch_end",
@@ -152,7 +152,7 @@ def test_the_pseudocode_has_the_order_of_a_real_keras_loop() -> None:
     assert heard.names == [name for name, _ in lines() if BY_NAME[name].keras]
 
 
-def test_the_trainer_hooks_of_the_pseudocode_stand_in_the_order_of_the_table() -> None:
+def test_the_hooks_of_the_pseudocode_are_in_the_order_of_the_table() -> None:
     placed = [name for name, _ in lines()]
     for source in ("validator", "predictor", "exporter"):
         in_table = [hook.name for hook in HOOKS if hook.source == source]
@@ -172,11 +172,11 @@ def test_the_trainer_hooks_of_the_pseudocode_stand_in_the_order_of_the_table() -
         ("on_train_begin", "on_train_"),
     ],
 )
-def test_an_unknown_hook_is_named_with_the_nearest(name: str, nearest: str) -> None:
+def test_an_unknown_hook_is_reported_with_the_nearest_one(name: str, nearest: str) -> None:
     message = str(unknown("hook", name, BY_NAME))
     assert message.startswith(f"unknown hook {name!r}. Did you mean '{nearest}")
 
 
-def test_a_hook_that_is_like_none_is_named_with_all() -> None:
+def test_an_unknown_hook_without_a_near_one_is_reported_with_all_hooks() -> None:
     message = str(unknown("hook", "xyz", BY_NAME))
     assert all(name in message for name in BY_NAME)
