@@ -161,7 +161,10 @@ class Dispatcher:
         besides: Mapping[str, Any] | None = None,
     ) -> None:
         metrics = self._recorded(hook, logs, besides)
-        self.note(hook, metrics, epoch, batch)
+        if batch is None:
+            self.note(hook, metrics, epoch, None)
+        else:
+            self.state.note_batch(hook, metrics, batch)
         try:
             if self._calls[hook]:
                 view = self._views[_SOURCES[hook]]
