@@ -1,0 +1,11 @@
+"""Helpers for authors of trackers, so that a backend and the run's folder follow the same rules."""
+
+from __future__ import annotations
+
+from .storage.checkpoints import Policy as CheckpointPolicy
+from .storage.locks import locked
+from .storage.processes import alive
+from .storage.run_folder import as_file_name
+from .values.secrets import redact_text
+
+__all__ = ["CheckpointPolicy", "alive", "as_file_name", "locked", "redact_text"]
