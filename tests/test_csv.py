@@ -559,7 +559,7 @@ def test_a_file_that_a_spreadsheet_saved_meanwhile_is_found_out_and_continued_af
     path = tmp_path / "batches.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     delivery.give(batch(2, loss=3.0))
-    with pytest.raises(OSError, match="changed by someone else"):
+    with pytest.raises(OSError, match="changed by another program"):
         delivery.flush()
     delivery.crash()
     delivery.give(batch(2, loss=3.0, late=1.0)).finish()
@@ -578,7 +578,7 @@ def test_a_file_with_fewer_rows_than_were_delivered_is_not_continued(tmp_path: P
 
 @pytest.mark.parametrize("value", [3, "", ["logs"]])
 def test_a_dir_that_is_no_path_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidValueError, match="dir="):
+    with pytest.raises(InvalidValueError, match="dir must be"):
         CSV(dir=value)
 
 
@@ -597,7 +597,7 @@ def test_a_million_rows_and_a_late_column_need_no_more_memory_than_a_thousand(tm
     program = """
 import resource, sys
 from trackhooks.event import Event, RunInfo
-from trackhooks_integrations.csv import CSV
+from trackhooks_integrations.trackers.csv import CSV
 tracker = CSV()
 tracker.run = RunInfo("1", "a", sys.argv[1])
 tracker.start(tracker.run, {})

@@ -639,7 +639,7 @@ def test_a_dead_server_raises_soon_and_nothing_is_lost_or_doubled_when_it_is_bac
         sys.path[:0] = sys.argv[3:4]
         from pathlib import Path
         from feeding import Feeding, batch, run_info
-        from trackhooks_integrations.mlflow import MLflow
+        from trackhooks_integrations.trackers.mlflow import MLflow
 
         feed = Feeding(lambda: MLflow(sys.argv[1]), run_info(Path(sys.argv[2])))
         print("up", flush=True)
@@ -699,7 +699,7 @@ def test_a_server_may_take_its_time_to_store_a_file(
         sys.path[:0] = sys.argv[3:4]
         from pathlib import Path
         from feeding import Feeding, at_epoch, kept, run_info
-        from trackhooks_integrations.mlflow import MLflow
+        from trackhooks_integrations.trackers.mlflow import MLflow
 
         feed = Feeding(lambda: MLflow(sys.argv[1]), run_info(Path(sys.argv[2]), project="slow"))
         feed.give(at_epoch("on_model_save", 0, 0, files=[kept(feed.run, 0, "last.pt", b"x")])).finish()
@@ -730,7 +730,7 @@ def test_processes_that_open_a_new_store_at_the_same_time_all_get_their_run(tmp_
         sys.path[:0] = sys.argv[3:4]
         from pathlib import Path
         from feeding import Feeding, batch, run_info
-        from trackhooks_integrations.mlflow import MLflow
+        from trackhooks_integrations.trackers.mlflow import MLflow
 
         run = run_info(Path(sys.argv[2]), group="g")
         Feeding(lambda: MLflow(sys.argv[1]), run).give(batch(0, 0, loss=1.0)).finish()
@@ -753,7 +753,7 @@ def test_processes_that_open_a_new_store_at_the_same_time_all_get_their_run(tmp_
 MAKING = """
     import sys
     from trackhooks.event import RunInfo
-    from trackhooks_integrations.mlflow_store import Store
+    from trackhooks_integrations.trackers.mlflow.store import Store
     Store(sys.argv[1]).open(RunInfo("a", "a", path=sys.argv[2]), None)
 """
 
@@ -794,7 +794,7 @@ def test_the_default_is_a_store_in_the_working_directory_with_nothing_else_besid
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         from pathlib import Path
         from feeding import Feeding, batch, kept, run_info, at_epoch
-        from trackhooks_integrations.mlflow import MLflow
+        from trackhooks_integrations.trackers.mlflow import MLflow
 
         made = MLflow()
         assert "mlflow" not in sys.modules
@@ -826,9 +826,9 @@ def test_the_environment_names_the_server_and_its_password_is_nobodys_business(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tracking_uri": 5}, "tracking_uri=5: a text is needed"),
-        ({"run_id": ""}, "run_id='': a text is needed"),
-        ({"register": "a/b"}, "register='a/b'"),
+        ({"tracking_uri": 5}, "tracking_uri must be a non-empty string, got 5"),
+        ({"run_id": ""}, "run_id must be a non-empty string, got ''"),
+        ({"register": "a/b"}, "register must not contain .*, got 'a/b'"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused_at_once(options: dict[str, Any], message: str) -> None:

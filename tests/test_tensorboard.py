@@ -603,7 +603,7 @@ def test_neither_torch_nor_tensorflow_nor_the_backend_is_imported_before_its_tim
     program = """
 import sys
 from trackhooks.event import Event, Graph, Histogram, Node, RunInfo, Text
-from trackhooks_integrations.tensorboard import TensorBoard
+from trackhooks_integrations.trackers.tensorboard import TensorBoard
 tracker = TensorBoard()
 assert "tensorboard" not in sys.modules
 tracker.run = RunInfo("1", "a", sys.argv[1])
@@ -662,7 +662,7 @@ def test_a_full_disk_raises_leaves_no_half_record_and_loses_nothing(tmp_path: Pa
 def test_a_file_that_someone_cut_is_not_continued(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path / "a").give(batch(0, loss=1.0)).flush()
     os.truncate(delivery.folder / delivery.state["file"], 30)
-    with pytest.raises(OSError, match="someone else cut it"):
+    with pytest.raises(OSError, match="another program has shortened it"):
         delivery.crash()
 
 

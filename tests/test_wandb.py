@@ -136,7 +136,7 @@ def test_what_comes_again_after_a_crash_of_the_delivery_is_there_once(
         sys.path[:0] = sys.argv[2:3]
         from pathlib import Path
         from feeding import Feeding, batch, run_info
-        from trackhooks_integrations.wandb import WandB
+        from trackhooks_integrations.trackers.wandb import WandB
 
         feed = Feeding(lambda: WandB(mode="offline"), run_info(Path(sys.argv[1])))
         feed.give(*(batch(index, index, loss=index) for index in range(300))).flush()
@@ -172,7 +172,7 @@ def test_what_a_flush_returned_from_survives_a_kill(run: RunInfo) -> None:
         sys.path[:0] = sys.argv[2:3]
         from pathlib import Path
         from feeding import Feeding, batch, run_info
-        from trackhooks_integrations.wandb import WandB
+        from trackhooks_integrations.trackers.wandb import WandB
 
         feed = Feeding(lambda: WandB(mode="offline"), run_info(Path(sys.argv[1])))
         feed.give(*(batch(index, index, loss=index) for index in range(1000))).flush()
@@ -291,7 +291,7 @@ def test_without_an_account_the_run_is_offline_and_the_log_says_so_once(
     caplog.set_level(logging.WARNING, "trackhooks")
     feed = Feeding(WandB, run).give(batch(0, 0, loss=1.0)).finish()
     assert feed.tracker.destination.startswith("offline/")
-    assert [record.getMessage()[:23] for record in caplog.records] == ["wandb: no account here,"]
+    assert [record.getMessage()[:24] for record in caplog.records] == ["wandb: no account found,"]
     assert feed.tracker.url == f"wandb leet {files(run)[0].parents[1]}"
 
 
@@ -302,7 +302,7 @@ def test_w_and_bs_own_variables_are_obeyed(run: RunInfo, tmp_path: Path, program
         os.environ.update(WANDB_MODE="offline", WANDB_DIR=sys.argv[3], WANDB_PROJECT="theirs", WANDB_ENTITY="lab")
         from pathlib import Path
         from feeding import Feeding, batch, run_info
-        from trackhooks_integrations.wandb import WandB
+        from trackhooks_integrations.trackers.wandb import WandB
 
         made = WandB()
         assert "wandb" not in sys.modules
@@ -325,7 +325,7 @@ def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Ca
         os.environ.update(WANDB_API_KEY="a" * 40, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_INIT_TIMEOUT="5")
         from pathlib import Path
         from feeding import Feeding, run_info
-        from trackhooks_integrations.wandb import WandB
+        from trackhooks_integrations.trackers.wandb import WandB
 
         for attempt in range(2):
             try:
@@ -362,7 +362,7 @@ def test_a_key_that_the_server_does_not_know_is_said_at_every_attempt(
         os.environ.update(WANDB_API_KEY="a" * 40, WANDB_BASE_URL=f"http://127.0.0.1:{server.server_port}")
         from feeding import Feeding, run_info
         from wandb.errors import AuthenticationError
-        from trackhooks_integrations.wandb import WandB
+        from trackhooks_integrations.trackers.wandb import WandB
 
         for attempt in range(2):
             try:
@@ -398,7 +398,7 @@ def test_an_active_run_is_joined_and_left_open(tmp_path: Path, program: Callable
         from pathlib import Path
         import wandb
         from feeding import Feeding, batch, run_info
-        from trackhooks_integrations.wandb import WandB
+        from trackhooks_integrations.trackers.wandb import WandB
 
         theirs = wandb.init(mode="offline", dir=sys.argv[1], id="theirs")
         theirs.log({"own": 1.0})
@@ -553,9 +553,9 @@ def test_a_copy_of_the_folder_is_taken_by_wandb_sync(feed: Feeding, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"project": 5}, InvalidValueError, "project=5: a text is needed"),
+        ({"project": 5}, InvalidValueError, "project must be a non-empty string, got 5"),
         ({"mode": "ofline"}, UnknownNameError, "Did you mean 'offline'"),
-        ({"dir": ""}, InvalidValueError, "dir=''"),
+        ({"dir": ""}, InvalidValueError, "dir must be the path of a folder, got ''"),
         ({"entitiy": "x"}, UnknownNameError, "Did you mean 'entity'"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What several bundled integrations share."""
+"""Code that several bundled integrations share."""

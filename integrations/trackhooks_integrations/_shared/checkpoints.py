@@ -4,67 +4,87 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from trackhooks.event import File, RunInfo
-from trackhooks.storage.checkpoints import Policy
+from trackhooks.tracker_tools import CheckpointPolicy
 
 
 class Checkpoint(msgspec.Struct, omit_defaults=True):
-    """One version of a checkpoint: a loop that overwrites `last.pt` makes many."""
+    """One version of a checkpoint. A loop that overwrites `last.pt` creates many."""
 
     file: File
     event: int
-    """The record that noted it."""
+    """The index of the record that holds it."""
     number: int = 0
-    """Counted over the run's checkpoints, from 0."""
+    """Counts the run's checkpoints, from 0."""
     aliases: list[str] = []
-    """Those that no newer version has taken."""
+    """The aliases that have not moved to a newer version."""
     id: str = ""
-    """What the backend calls it."""
+    """The backend's name for it."""
 
     def source(self, run: RunInfo) -> Path:
-        """Where its bytes are."""
+        """Return the path of its bytes."""
         return Path(run.path, self.file.kept) if self.file.kept else Path(self.file.path)
 
 
+class Added(NamedTuple):
+    """The effect of a new version on the older ones."""
+
+    new: Checkpoint
+    lost_alias: list[Checkpoint]
+    """Older versions that lost an alias and are kept."""
+    dropped: list[Checkpoint]
+    """Older versions that are not kept any more."""
+
+
 class Checkpoints:
-    """The checkpoints that stay, oldest first.
+    """The checkpoints that are kept, oldest first.
 
     Args:
         keep: the policy, as in `RunInfo.keep`.
-        state: what `state` returned.
+        state: the return value of `state`, to continue from it.
     """
 
     def __init__(self, keep: str, state: Any = None) -> None:
-        self.policy = Policy(keep)
+        self.policy = CheckpointPolicy(keep)
         saved = state or {"count": 0, "held": []}
         self._count: int = saved["count"]
         self.held = msgspec.convert(saved["held"], list[Checkpoint])
 
-    def add(self, file: File, event: int) -> tuple[Checkpoint, list[Checkpoint], list[Checkpoint]]:
-        """Takes a new version, to which its aliases move; the newest stays in any case.
-
-        Returns:
-            It, the older ones that have lost an alias and stay, and those that stay no longer.
-        """
-        poorer = [older for older in self.held if set(file.aliases) & set(older.aliases)]
-        for older in poorer:
-            older.aliases = [alias for alias in older.aliases if alias not in file.aliases]
-        gone = [older for older in self.held if not self.policy.stays(frozenset(older.aliases), older.number)]
-        finite = {name: value for name, value in file.metrics.items() if math.isfinite(value)}
-        new = Checkpoint(replace(file, metrics=finite), event, self._count, list(file.aliases))
+    def add(self, file: File, event: int) -> Added:
+        """Add a new version and move its aliases to it. The newest version is always kept."""
+        changed = self._move_aliases(file.aliases)
+        dropped = [older for older in self.held if not self._is_kept(older)]
+        new = Checkpoint(_with_finite_metrics(file), event, self._count, list(file.aliases))
         self._count += 1
-        self.held = [*(older for older in self.held if older not in gone), new]
-        return new, [older for older in poorer if older not in gone], gone
+        self.held = [*(older for older in self.held if older not in dropped), new]
+        return Added(new, [older for older in changed if older not in dropped], dropped)
+
+    def _move_aliases(self, aliases: tuple[str, ...]) -> list[Checkpoint]:
+        """Remove these aliases from the versions that have them; return these versions."""
+        changed = [older for older in self.held if set(aliases) & set(older.aliases)]
+        for older in changed:
+            older.aliases = [alias for alias in older.aliases if alias not in aliases]
+        return changed
+
+    def _is_kept(self, checkpoint: Checkpoint) -> bool:
+        return self.policy.stays(frozenset(checkpoint.aliases), checkpoint.number)
 
     def of(self, path: str | None) -> Checkpoint | None:
-        """The newest that the loop wrote to this path, where one of them is held."""
+        """Return the newest version that the loop wrote to this path, or None."""
         return next((held for held in reversed(self.held) if held.file.path == path), None)
 
     def state(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the state as plain JSON values."""
         return {"count": self._count, "held": msgspec.to_builtins(self.held)}
+
+
+def _with_finite_metrics(file: File) -> File:
+    """Copy the file's description without NaN and infinities, which JSON cannot hold."""
+    return replace(
+        file, metrics={name: value for name, value in file.metrics.items() if math.isfinite(value)}
+    )

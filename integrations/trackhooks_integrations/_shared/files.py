@@ -1,25 +1,27 @@
-"""What the trackers that write files share: appending and replacing without a half-written moment, and their option."""
+"""Helpers of the trackers that write files: append and replace as a whole, and options that name a folder."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from trackhooks.errors import InvalidValueError
 
+from .short_names import checksum
+
 
 def append(path: Path, end: int, data: bytes) -> int:
-    """Writes at the end of a file that is `end` bytes long, all or nothing; returns its new length.
+    """Append to a file that is `end` bytes long, all or nothing; return its new length.
 
     Raises:
-        OSError: it could not be written whole (a full disk), it was deleted, or someone else wrote to it.
+        OSError: the data could not be written completely (a full disk), or the file was deleted or changed by another
+            program.
     """
     with path.open("r+b", buffering=0) as file:
         if file.seek(0, os.SEEK_END) != end:
-            raise OSError(f"{path} was changed by someone else; it is cut back and continued.")
+            raise OSError(f"{path} was changed by another program; it is cut back and continued.")
         try:
             unwritten = memoryview(data)
             while unwritten:
@@ -31,17 +33,17 @@ def append(path: Path, end: int, data: bytes) -> int:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Gives the file this content in one moment: readers see the old one or the new one."""
+    """Replace the content of a file at once: a reader sees the old content or the new."""
     beside(path).write_bytes(data)
     beside(path).replace(path)
 
 
 def beside(path: Path) -> Path:
-    """Where a file is prepared before it takes the place of `path`.
+    """Return the path, in the same folder, of the file that is prepared to replace `path`.
 
-    The name holds nothing of the other one: TensorBoard reads whatever has `tfevents` in its name.
+    Its name contains nothing of the original name: TensorBoard reads every file with `tfevents` in its name.
     """
-    return path.with_name(f".{zlib.crc32(path.name.encode()):08x}.new")
+    return path.with_name(f".{checksum(path.name)}.new")
 
 
 def own_folder(parent: Path, name: str, is_ours: Callable[[Path], bool]) -> Path:
@@ -65,16 +67,29 @@ def own_folder(parent: Path, name: str, is_ours: Callable[[Path], bool]) -> Path
 
 
 def folder_option(tracker: str, option: str, value: object) -> Path | None:
-    """The folder that an option names, absolute, or None where it is not given.
+    """Return the absolute path of the folder that an option names, or None if the option is not set.
 
     Raises:
-        InvalidValueError: the value is no path, or the path of a file.
+        InvalidValueError: the value is not a path, or is the path of a file.
     """
     if value is None:
         return None
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise InvalidValueError(f"tracker {tracker!r}: {option}={value!r} is no path of a folder.")
+        raise InvalidValueError(f"tracker {tracker!r}: {option} must be the path of a folder, got {value!r}.")
     folder = Path(value).absolute()
     if folder.exists() and not folder.is_dir():
-        raise InvalidValueError(f"tracker {tracker!r}: {option}={str(value)!r} is a file. Name a folder.")
+        raise InvalidValueError(
+            f"tracker {tracker!r}: {option} must be a folder, but {str(value)!r} is a file."
+        )
     return folder
+
+
+def text_options(tracker: str, **options: object) -> None:
+    """Check options that are strings.
+
+    Raises:
+        InvalidValueError: a value is set, but is not a non-empty string.
+    """
+    for name, value in options.items():
+        if value is not None and not (isinstance(value, str) and value):
+            raise InvalidValueError(f"tracker {tracker!r}: {name} must be a non-empty string, got {value!r}.")

@@ -1,4 +1,4 @@
-"""The tracker `csv`: CSV files."""
+"""The tracker `csv`, which writes CSV files."""
 
 from .tracker import CSV
 

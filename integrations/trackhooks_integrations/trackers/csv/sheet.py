@@ -1,9 +1,9 @@
-"""`Sheet`: a CSV file that grows in two directions, and that can be cut back to what it was.
+"""`Sheet`: a CSV file that grows by rows and by columns, and that can be cut back to an earlier state.
 
-Rows are added at its end and columns at its right. A column that comes late gives every earlier row an empty cell:
-the file is written anew beside the old one and put in its place, at most once a `write`, streamed. Between two
-writes it holds whole lines only. A state counts rows, since their number does not depend on the columns; the offset
-beside it saves the counting where no column was added since.
+Rows are added at the end and columns on the right. A column that is added later gives every earlier row an empty cell:
+the file is rewritten under another name and moved into place, at most once per `write`, without loading it into memory.
+Between two writes the file contains complete lines only. A state counts rows, because their number does not depend on
+the columns. It also has the offset in bytes, which makes counting unnecessary if no column was added since.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from trackhooks.tracker import State
 from ..._shared.files import append, beside
 
 _MOST_PENDING = 200_000
-"""Cells that wait in memory for a `write`; with more, it happens by itself."""
+"""The most cells that wait in memory; with more, the sheet writes them without waiting for a `write`."""
 
 _BELOW_ALL = -2
-"""Below every step and epoch."""
+"""Less than every step and epoch."""
 
 
 class Sheet:
-    """One CSV file that grows: rows at its end, columns at its right. It is open only while it is written.
+    """One CSV file. It is open only while it is being written.
 
-    In a `rising` sheet the numbers of the first column rise: a row that does not rise replaces the rows from its
-    number on, since a training then goes on from an earlier checkpoint.
+    Args:
+        path: the file.
+        columns: the fixed columns, on the left.
+        rising: whether the numbers in the first column only increase. A row with a lower number then replaces the rows
+            from that number on, because the training has resumed from an earlier checkpoint.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], rising: bool) -> None:
@@ -48,7 +51,7 @@ class Sheet:
         self._writerow = csv.writer(_Lines(self._pending)).writerow
 
     def append(self, fixed: Sequence[Any], values: Mapping[str, Any]) -> None:
-        """Adds a row: the cells of the fixed columns, and the others by their names."""
+        """Add a row: the cells of the fixed columns in order, and the other cells by name."""
         names = self._names
         if not names.keys() >= values.keys():
             self._widen(values)
@@ -69,7 +72,7 @@ class Sheet:
         self._most_pending = max(_MOST_PENDING // (len(self._fixed) + len(self._names)), 1)
 
     def write(self) -> State:
-        """Writes the pending rows, and returns what `restore` needs."""
+        """Write the pending rows; return the state for `restore`."""
         if self._pending:
             if self._written_names < len(self._names):
                 self._rewrite()
@@ -80,7 +83,7 @@ class Sheet:
         return {"rows": self._rows, "end": self._end, "names": self._written_names, "last": self._last}
 
     def _padded(self) -> Iterator[str]:
-        """The pending rows; those from before a column was added get its empty cell."""
+        """Yield the pending rows; those from before a column was added get an empty cell for it."""
         start, all_names = 0, len(self._names)
         for stop, names in [*self._widened, (len(self._pending), all_names)]:
             padding = "," * (all_names - names) + "\n"
@@ -88,7 +91,7 @@ class Sheet:
             start = stop
 
     def _rewrite(self) -> None:
-        """The header with all columns and the rows there are, beside the file and then in its place."""
+        """Rewrite the file with all columns, under another name, and move it into place."""
         self._make_folder()
         padding = b"," * (len(self._names) - self._written_names) + b"\n"
         with beside(self._path).open("wb") as new:
@@ -108,12 +111,12 @@ class Sheet:
         return line([*self._fixed, *names]).encode()
 
     def _records(self) -> Iterator[bytes]:
-        """The rows in the file, at most `_rows` of them."""
+        """Yield the rows of the file, at most `_rows`."""
         with self._path.open("rb") as file:
             yield from islice(_split(file), 1, self._rows + 1)
 
     def restore(self, state: State) -> None:
-        """Cuts the file back to the rows that it had when `write` returned `state`; columns added since stay.
+        """Cut the file back to the rows it had when `write` returned `state`; columns added since then remain.
 
         Raises:
             OSError: the file has fewer rows than that.
@@ -121,30 +124,35 @@ class Sheet:
         if not state["rows"]:
             return
         self._rows, self._end, self._last = state["rows"], state["end"], state["last"]
-        header = self._read_header()
-        names = [name.removeprefix("logged/") if name[7:] in self._fixed else name for name in header]
-        self._add(names[len(self._fixed) :])
+        self._add(self._read_names())
         self._written_names = len(self._names)
         if self._written_names != state["names"] or not self._is_line_end(self._end):
             self._measure(self._records())
-        if self._rows < state["rows"] and not self._rising:
-            raise OSError(
-                f"{self._path} holds {self._rows} of {state['rows']} rows: someone else cut it."
-                " Put it back, or delete the run's folder delivery/ to have every table written anew."
-            )
+        if not self._rising:
+            self._require(state["rows"])
         os.truncate(self._path, self._end)
 
-    def _read_header(self) -> list[str]:
+    def _read_names(self) -> list[str]:
+        """Return the names of the columns that are not fixed, from the file's header."""
         with self._path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [])
+            header = next(csv.reader(file), [])
+        names = [name.removeprefix("logged/") if name[7:] in self._fixed else name for name in header]
+        return names[len(self._fixed) :]
 
     def _is_line_end(self, offset: int) -> bool:
         with self._path.open("rb") as file:
             file.seek(offset - 1)
             return file.read(1) == b"\n"
 
+    def _require(self, rows: int) -> None:
+        if self._rows < rows:
+            raise OSError(
+                f"{self._path} has {self._rows} of {rows} rows: another program has shortened it."
+                " Restore the file, or delete the run's folder delivery/ to write every table again."
+            )
+
     def _measure(self, rows: Iterable[bytes]) -> None:
-        """Takes these rows, with which the file starts, for all that it holds."""
+        """Take these rows, with which the file starts, as all rows of the file."""
         with self._path.open("rb") as file:
             count, end = 0, len(next(_split(file), b""))
         for row in rows:
@@ -152,10 +160,10 @@ class Sheet:
         self._rows, self._end = count, end
 
     def _rewind(self, number: int) -> None:
-        """Drops the rows from that number on.
+        """Remove the rows from that number on.
 
-        Should the delivery die before the next state is saved, `restore` finds fewer rows than it asks for; the
-        events that led here then come again.
+        If the delivery process dies before the next state is saved, `restore` finds fewer rows than the state records;
+        the events after that state are then delivered again.
         """
         self.write()
         self._measure(takewhile(lambda row: int(row.split(b",", 1)[0]) < number, self._records()))
@@ -163,9 +171,10 @@ class Sheet:
 
 
 class _Lines:
-    """What `csv.writer` writes to: each row becomes one string of the list, with CR LF at its end.
+    """The output of a `csv.writer`: each row becomes one string of the list, which ends in CR LF.
 
-    Told to end them in LF alone, it does not quote a CR within a cell, at which readers end a line.
+    With LF alone as its line terminator, `csv.writer` would not quote a CR in a cell, and readers would end the line
+    there.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -173,7 +182,7 @@ class _Lines:
 
 
 def _split(file: BinaryIO) -> Iterator[bytes]:
-    """The whole records from the start of the file; quoted line ends within one are part of it."""
+    """Yield the complete records of the file; a quoted line break is part of its record."""
     file.seek(0)
     record = b""
     for piece in file:
@@ -184,7 +193,7 @@ def _split(file: BinaryIO) -> Iterator[bytes]:
 
 
 def line(cells: Iterable[Any]) -> str:
-    """One line of a CSV file."""
+    """Return the cells as one line of a CSV file."""
     lines: list[str] = []
     csv.writer(_Lines(lines)).writerow(cells)
     return lines[0][:-2] + "\n"

@@ -1,26 +1,30 @@
-"""`csv`: a run as tables that every spreadsheet, pandas and `tail -F` can read. Nothing to install, no server.
+"""Store a run as CSV files, which every spreadsheet, pandas and `tail -F` can read. No package or server is required.
 
-The files lie in the run's own folder; each appears with its first row:
+The files are in the run's own folder. Each is created with its first row:
 
-| file | a row is | columns |
+| file | one row per | columns |
 |---|---|---|
-| `epochs.csv` | an epoch | epoch, step, time, then every metric over epochs |
-| `batches.csv` | a training batch | step, epoch, batch, time, then its metrics |
+| `epochs.csv` | epoch | epoch, step, time, then every metric over epochs |
+| `batches.csv` | training batch | step, epoch, batch, time, then its metrics |
 | `metrics.csv` | any other record: `test/…`, `predict/…`, outside of a loop | time, step, epoch, batch, hook, … |
-| `system.csv` | a measurement of the process and the machine | step (its number), time, then `system/…` |
-| `params.csv`, `run.csv` | a hyper-parameter; a fact of the run: its status, tags, environment | name, value |
-| `files.csv` | a checkpoint, an export, a picture or another file | time, step, epoch, kind, name, path, kept, … |
-| `texts.csv` | a text | time, step, epoch, name, text |
-| `tables/<name>.csv` | a row of a table that was logged | time, step, epoch, then the table's own |
-| `histograms.csv` | a bin of a histogram | time, step, epoch, name, left, right, count |
-| `graph.csv` | an operation of the model's graph | time, step, epoch, graph, node, op, inputs, attributes |
+| `system.csv` | measurement of the process and the machine | step (its number), time, then `system/…` |
+| `params.csv`, `run.csv` | hyper-parameter; property of the run: its status, tags, environment | name, value |
+| `files.csv` | checkpoint, export, picture or other file | time, step, epoch, kind, name, path, kept, … |
+| `texts.csv` | text | time, step, epoch, name, text |
+| `tables/<name>.csv` | row of a logged table | time, step, epoch, then the table's columns |
+| `histograms.csv` | bin of a histogram | time, step, epoch, name, left, right, count |
+| `graph.csv` | operation of the model's graph | time, step, epoch, graph, node, op, inputs, attributes |
 
-Rules. Numbers are Python's `repr`: `float()` and pandas read the same number back, `nan`, `inf` and `-inf` included; an
-empty cell is a metric that was not logged. The quoting is RFC 4180's, in UTF-8, lines ending in LF; names are written
-as they are. A metric called like a column in front of it (`step`) stands as `logged/step`. A metric that appears late
-gets a column at the right, and the rows before it an empty cell: the file is then written anew beside the old one and
-put in its place, as `tail -F` expects it. Between two flushes a file holds whole lines only. A training that resumes
-at an earlier step replaces the rows from there on.
+Rules:
+
+- Numbers are written as Python's `repr`: `float()` and pandas read back the same number, including `nan`, `inf` and
+  `-inf`. An empty cell means that the metric was not logged.
+- The files are UTF-8, with the quoting of RFC 4180 and LF at the end of each line. Between two flushes a file contains
+  complete lines only.
+- Names are written unchanged. A metric with the name of a fixed column, such as `step`, becomes `logged/step`.
+- A metric that first appears later adds a column on the right; earlier rows get an empty cell. The file is then
+  rewritten under another name and moved into place, as `tail -F` expects.
+- A training that resumes from an earlier step replaces the rows from that step on.
 """
 
 from __future__ import annotations
@@ -28,9 +32,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -38,11 +41,11 @@ from typing import Any
 import msgspec
 
 from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
-from trackhooks.storage.run_folder import as_file_name
 from trackhooks.tracker import Axis, State, Tracker
-from trackhooks.values.fields import flatten
+from trackhooks.tracker_tools import as_file_name
 
 from ..._shared.files import folder_option, own_folder, replace
+from ..._shared.short_names import NameRule
 from .sheet import Sheet, line
 
 _PLACE = ("time", "step", "epoch")
@@ -60,20 +63,21 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "graph.csv": (*_PLACE, "graph", "node", "op", "inputs", "attributes"),
 }  # fmt: skip
 _RISING = frozenset({"epochs.csv", "batches.csv"})
-"""The tables whose first column rises."""
+"""The tables whose first column only increases."""
+_TABLE_FILE = NameRule(longest=129, in_bytes=True, mark_changes=True)
 _NONE: Mapping[str, Any] = {}
 
 
 class CSV(Tracker):
-    """Writes a run's tables.
+    """Write the tables of a run.
 
     Args:
-        dir: where to write instead of the run's own folder: `<dir>/<name of the run's folder>/`. If that name is
-            taken by anything else, it gets a number; nothing is replaced.
+        dir: write to `<dir>/<name of the run's folder>/` instead of the run's own folder. If that name is taken by
+            anything else, a number is added; nothing is replaced.
 
     Raises:
-        InvalidValueError: `dir` is no path, or a file.
-        OSError: from the verbs, where a file cannot be written or was changed by someone else.
+        InvalidValueError: `dir` is not a path, or is the path of a file.
+        OSError: from the verbs, if a file cannot be written or was changed by another program.
     """
 
     def __init__(self, dir: str | os.PathLike[str] | None = None) -> None:  # noqa: A002 - the option's name
@@ -82,7 +86,7 @@ class CSV(Tracker):
 
     @property
     def destination(self) -> str:
-        """The folder of the option `dir`."""
+        """The folder given as `dir`."""
         return str(self._dir or "")
 
     @property
@@ -96,7 +100,7 @@ class CSV(Tracker):
         return self._dir / (self._folder or folder.name) if self._dir else folder
 
     def _is_ours(self, folder: Path) -> bool:
-        """Whether an earlier delivery of this run wrote its tables there."""
+        """Return whether an earlier delivery of this run wrote its tables there."""
         try:
             with (folder / "run.csv").open(encoding="utf-8", newline="") as file:
                 return ["id", self.run.id] in csv.reader(file)
@@ -104,7 +108,7 @@ class CSV(Tracker):
             return False
 
     def start(self, run: RunInfo, state: State) -> None:
-        """Cuts every table back to the rows that `state` names; without a state, each begins anew."""
+        """Cut every table back to the rows that `state` records; without a state, start every table again."""
         if self._dir:
             name = state.get("folder") or Path(run.path).name
             self._folder = own_folder(self._dir, name, self._is_ours).name
@@ -126,17 +130,17 @@ class CSV(Tracker):
     def _describe(self, status: str, reason: str) -> None:
         facts = msgspec.to_builtins(self.run) | {"status": status, "reason": reason}
         facts.pop("path", None)  # a run may be moved
-        _write_pairs(self._home / "run.csv", dict(flatten(facts)))
+        _write_pairs(self._home / "run.csv", dict(_flat(facts)))
 
     # The verbs
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Rows of `params.csv`, written at the next `flush`."""
+        """Add rows to `params.csv`, which is written at the next `flush`."""
         self._params.update(params)
         self._new_params = True
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """A row of `batches.csv`, `system.csv` or `metrics.csv`, or a part of the epoch's row."""
+        """Add a row to `batches.csv`, `system.csv` or `metrics.csv`, or cells to the row of the epoch."""
         if axis == "epoch":
             self._add_to_epoch(metrics, event)
         elif event.hook == "on_train_batch_end":
@@ -153,7 +157,7 @@ class CSV(Tracker):
         self._epoch.add(metrics, event)
 
     def on_fit_epoch_end(self, event: Event) -> None:
-        """Completes the epoch's row; what still comes of this epoch is added to it."""
+        """Complete the row of the epoch. Metrics of this epoch that come later are still added to it."""
         self.record(event)
         self._epoch.whole = True
 
@@ -164,7 +168,7 @@ class CSV(Tracker):
             row.changed = False
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
-        """A row of `files.csv`."""
+        """Add a row to `files.csv`."""
         self._append(
             "files.csv", event, file.kind, file.name, file.path, file.kept, file.format, file.size, file.sha256,
             " ".join(file.aliases), file.parent, file.duration, file.superseded, _json(file.metrics),
@@ -173,22 +177,22 @@ class CSV(Tracker):
     log_image = log_file
 
     def log_text(self, text: Text, event: Event) -> None:
-        """A row of `texts.csv`."""
+        """Add a row to `texts.csv`."""
         self._append("texts.csv", event, text.name, text.text)
 
     def log_table(self, table: Table, event: Event) -> None:
-        """The rows, in a file of the table's own; a table of the same name is added below."""
-        file, columns = f"tables/{_file_name(table.name)}.csv", _distinct(table.columns)
+        """Add the rows to the file of this table; tables of the same name share one file."""
+        file, columns = f"tables/{_table_file(table.name)}.csv", _distinct(table.columns)
         for row in table.rows:
             self._append(file, event, others=dict(zip(columns, row, strict=False)))
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
-        """A row for each bin."""
+        """Add a row to `histograms.csv` for each bin."""
         for left, right, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False):
             self._append("histograms.csv", event, histogram.name, left, right, count)
 
     def log_graph(self, graph: Graph, event: Event) -> None:
-        """A row for each operation."""
+        """Add a row to `graph.csv` for each operation."""
         for node in graph.nodes:
             inputs, attributes = " ".join(node.inputs), _json(node.attributes)
             self._append("graph.csv", event, graph.name, node.name, node.op, inputs, attributes)
@@ -197,7 +201,7 @@ class CSV(Tracker):
         self._sheet(file).append((event.time, event.step, event.epoch, *cells), others)
 
     def flush(self) -> State:
-        """Writes what is pending, and returns how many rows each table has."""
+        """Write all pending rows; return how many rows each table has."""
         if self._epoch.whole:
             self._write_epoch()
         if self._new_params:
@@ -207,14 +211,14 @@ class CSV(Tracker):
         return {"sheets": sheets, "epoch": self._epoch.state(), "folder": self._folder}
 
     def finish(self, status: str, reason: str) -> None:
-        """Writes the row of an epoch that was left early, and the status."""
+        """Write the row of an unfinished epoch, and the status."""
         self._write_epoch()
         self._sheet("epochs.csv").write()
         self._describe(status, reason)
 
 
 class _EpochRow:
-    """The row of the present epoch, which several hooks fill."""
+    """The row of the current epoch, which several hooks fill."""
 
     def __init__(self, epoch: int = -1) -> None:
         self.epoch, self.step, self.time = epoch, -1, 0.0
@@ -222,18 +226,18 @@ class _EpochRow:
         self.whole = False
         """Whether the epoch has ended."""
         self.changed = False
-        """Whether the row is not in the file as it is here."""
+        """Whether the row has changed since it was written."""
 
     def add(self, metrics: Mapping[str, float], event: Event) -> None:
         if event.hook == "on_train_epoch_end":
-            self.whole = False  # maybe trained again, by a resumed training
+            self.whole = False  # a resumed training may train it again
         if not self.whole:
             self.step, self.time = event.step, event.time
         self.metrics.update(metrics)
         self.changed = True
 
     def state(self) -> State:
-        """As JSON holds it: NaN and infinities as text."""
+        """Return the state as plain JSON values, with numbers as strings: JSON has neither NaN nor infinities."""
         return vars(self) | {"metrics": {name: repr(value) for name, value in self.metrics.items()}}
 
     @classmethod
@@ -244,12 +248,20 @@ class _EpochRow:
         return row
 
 
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}/")
+        else:
+            yield prefix + name, value
+
+
 def _json(values: Mapping[str, Any]) -> str:
     return json.dumps(values) if values else ""
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """The names; one that was there before gets a number, as pandas does it."""
+    """Number repeated names, as pandas does: `a`, `a.1`, `a.2`."""
     seen: Counter[str] = Counter()
     distinct = []
     for name in names:
@@ -270,7 +282,6 @@ def _read_pairs(path: Path) -> dict[str, Any]:
         return dict(islice(csv.reader(file), 1, None))
 
 
-def _file_name(name: str) -> str:
-    """The name where it can be a file's; else what is left of it, with a checksum that keeps two names apart."""
-    safe = as_file_name(name)
-    return safe if safe == name else f"{safe}-{zlib.crc32(name.encode()):08x}"
+def _table_file(name: str) -> str:
+    """Return the name of a table's file. A checksum keeps names apart that differ only in replaced characters."""
+    return _TABLE_FILE.shorten(as_file_name(name), name)

@@ -1,4 +1,4 @@
-"""The tracker `mlflow`: MLflow."""
+"""The tracker `mlflow`, which delivers to MLflow."""
 
 from .tracker import MLflow
 

@@ -1,4 +1,4 @@
-"""`connect`: an `MlflowClient` whose requests end soon, and `upload_time` for those that take long."""
+"""Connect to MLflow with short timeouts, and allow more time for uploads."""
 
 from __future__ import annotations
 
@@ -11,48 +11,51 @@ from pathlib import Path
 from typing import Any
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-_SOON_S = 20
+_TIMEOUT_S = 20
 _STORING_S = 120
-"""What a server may take for a small file, MLflow's own default."""
+"""How long a server may take to store a small file; MLflow's own default."""
 _BYTES_PER_S = 10e6
-"""How slowly a server may pass on a large one, to S3 perhaps, before it answers."""
+"""How slowly a server may store a large file, such as in S3, before it answers."""
 _ENVIRONMENT = {
-    _TIMEOUT: str(_SOON_S),
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # delivery tries again itself; MLflow's own 7 take four minutes
+    _TIMEOUT: str(_TIMEOUT_S),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # delivery retries by itself; MLflow's 7 retries take four minutes
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 _mutex = threading.Lock()
 _chosen: list[bool] = []
-"""Holds a value where the timeout is ours."""
+"""Not empty if the timeout was set here."""
 _uploads: list[int] = []
-"""The seconds that each upload which is under way may take."""
+"""How many seconds each running upload may take."""
 
 
 def connect(uri: str) -> Any:
-    """An `MlflowClient`.
+    """Return an `MlflowClient`.
 
-    MLflow takes its timeouts from the environment only. They are set where nothing else of this process has imported
-    MLflow, which is so in the delivery process, and where the user has not set them.
+    MLflow reads its timeouts from environment variables only. They are set here unless the user has set them, or other
+    code of this process has imported MLflow. In the delivery process, no other code does.
     """
     if "mlflow" not in sys.modules:
-        if (
-            os.environ.get(_TIMEOUT, _ENVIRONMENT[_TIMEOUT]) == _ENVIRONMENT[_TIMEOUT]
-        ):  # a parent's may be ours, too
-            _chosen.append(True)
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        _set_environment()
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
 
 
+def _set_environment() -> None:
+    ours = _ENVIRONMENT[_TIMEOUT]
+    if os.environ.get(_TIMEOUT, ours) == ours:  # a parent process may have set it here as well
+        _chosen.append(True)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def upload_time(path: Path) -> Iterator[None]:
-    """Gives requests the time that a server may need to store this file or folder before it answers.
+    """Allow requests as much time as a server may need to store this file or folder.
 
-    Every request asks the environment how long it may take, in whichever thread: meanwhile others may take as long.
+    The timeout is an environment variable, so requests of other threads may take as long in the meantime.
     """
     if not _chosen:
         yield
@@ -71,7 +74,7 @@ def _set(seconds: int, begins: bool) -> None:
             _uploads.append(seconds)
         else:
             _uploads.remove(seconds)
-        os.environ[_TIMEOUT] = str(max(_uploads, default=_SOON_S))
+        os.environ[_TIMEOUT] = str(max(_uploads, default=_TIMEOUT_S))
 
 
 def _size(path: Path) -> int:

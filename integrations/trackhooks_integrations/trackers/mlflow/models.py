@@ -1,8 +1,7 @@
-"""`Models`: a run's checkpoints and exports as MLflow's LoggedModels and registered models."""
+"""`Models`: the checkpoints and exports of a run as LoggedModels and registered models of MLflow."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,17 @@ from trackhooks.event import Event, File
 
 from ..._shared.checkpoints import Checkpoint, Checkpoints
 from .client import upload_time
-from .names import legal_file
+from .names import legal_file, model_name
 
 
 class Models:
-    """The LoggedModels of one run. What is done again after a failure finds what it has made already.
+    """The LoggedModels of one run. An upload that is repeated after a failure reuses the model that it has created.
 
     Args:
         client: the `MlflowClient`.
         run: the MLflow run.
-        id_: the run's id in trackhooks: several runs may have joined one of MLflow.
-        checkpoints: those that it has.
+        id_: the run's id in trackhooks; several runs may have joined one run of MLflow.
+        checkpoints: the run's checkpoints so far.
     """
 
     def __init__(self, client: Any, run: Any, id_: str, checkpoints: Checkpoints) -> None:
@@ -35,20 +34,20 @@ class Models:
         self._outputs = {model.model_id for model in run.outputs.model_outputs} if run.outputs else set()
 
     def log_checkpoint(self, file: File, path: Path, event: Event) -> str:
-        """Uploads a checkpoint in the place of one that stays no longer; returns its id."""
-        new, poorer, gone = self.checkpoints.add(file, event.index)
-        replaceable = self._unregistered(gone)
+        """Upload a checkpoint, and reuse the LoggedModel of one that is not kept any more; return its id."""
+        new, lost_alias, dropped = self.checkpoints.add(file, event.index)
+        replaceable = self._unregistered(dropped)
         new.id = next((older.id for older in replaceable if older.file.path == file.path), "")
         self._log(new, path, event)
         for older in replaceable:
             if older.id != new.id:
                 self._client.delete_logged_model(older.id)
-        for older in [*poorer, *(older for older in gone if older not in replaceable)]:
+        for older in [*lost_alias, *(older for older in dropped if older not in replaceable)]:
             self._client.set_logged_model_tags(older.id, {"aliases": ", ".join(older.aliases)})
         return new.id
 
     def _unregistered(self, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-        """Those of which no registered model has a version, whoever made it: a version does not change."""
+        """Return those that are not a version of any registered model; such a version must not change."""
         if not checkpoints:
             return []
         versions = self._client.search_model_versions(f"run_id = '{self._run}'")
@@ -56,13 +55,13 @@ class Models:
         return [checkpoint for checkpoint in checkpoints if checkpoint.id not in sources]
 
     def log_export(self, file: File, path: Path, event: Event) -> str:
-        """Uploads an export; returns its id."""
+        """Upload an export; return its id."""
         export = Checkpoint(file, event.index)
         self._log(export, path, event)
         return export.id
 
     def _log(self, version: Checkpoint, path: Path, event: Event) -> None:
-        version.id = self._find(event, version.file) or version.id or self._make(version.file)
+        version.id = self._find(event, version.file) or version.id or self._create(version.file)
         self._client.set_logged_model_tags(version.id, self._about(version, event))
         name = legal_file(Path(version.file.path).name)
         with uploading(path, name) as local:
@@ -78,11 +77,10 @@ class Models:
         found = self._client.search_logged_models([self._experiment], query)
         return next((model.model_id for model in found if model.tags.get("path") == file.path), None)
 
-    def _make(self, file: File) -> str:
-        name = re.sub(r"[/:.%\"']", "-", Path(file.path).name)
-        return str(
-            self._client.create_logged_model(self._experiment, name, self._run, model_type=file.kind).model_id
-        )
+    def _create(self, file: File) -> str:
+        name = model_name(Path(file.path).name)
+        made = self._client.create_logged_model(self._experiment, name, self._run, model_type=file.kind)
+        return str(made.model_id)
 
     def _about(self, version: Checkpoint, event: Event) -> dict[str, str]:
         file = version.file
@@ -103,22 +101,22 @@ class Models:
             self._outputs.add(model)
 
     def register(self, name: str) -> None:
-        """Makes the checkpoints that have aliases versions of a registered model, with these aliases."""
-        self._make_registered(name)
+        """Register the checkpoints that have aliases as versions of a model, with the same aliases."""
+        self._create_registered(name)
         known = self._client.search_model_versions(f"name = '{name}' AND run_id = '{self._run}'")
         for checkpoint in self.checkpoints.held:
             tags = {"sha256": checkpoint.file.sha256}
             version = next((version for version in known if version.tags == tags), None)
             for alias in checkpoint.aliases:
-                version = version or self._make_version(name, checkpoint.id, tags)
+                version = version or self._create_version(name, checkpoint.id, tags)
                 self._client.set_registered_model_alias(name, alias, version.version)
 
-    def _make_version(self, name: str, model: str, tags: dict[str, str]) -> Any:
-        # By `models:/<id>` a SQLite registry would look for the model in the process-wide store.
+    def _create_version(self, name: str, model: str, tags: dict[str, str]) -> Any:
+        # Given `models:/<id>`, a SQLite registry would look for the model in the process-wide store.
         source = self._client.get_logged_model(model).artifact_location
         return self._client.create_model_version(name, source, self._run, tags, model_id=model)
 
-    def _make_registered(self, name: str) -> None:
+    def _create_registered(self, name: str) -> None:
         from mlflow import MlflowException
 
         try:
@@ -130,7 +128,7 @@ class Models:
 
 @contextmanager
 def uploading(path: Path, name: str) -> Iterator[str]:
-    """The file or folder by the name that it shall have in MLflow, whatever the kept copy is called."""
+    """Yield a path that ends in `name` and links to this file or folder: MLflow uses the name of the path."""
     with upload_time(path), tempfile.TemporaryDirectory() as folder:
         link = Path(folder, name)
         link.symlink_to(path.absolute())

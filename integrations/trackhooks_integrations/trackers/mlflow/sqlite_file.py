@@ -19,14 +19,14 @@ from .client import connect
 
 SQLITE = "sqlite:///"
 _SIDE_FILES = ("-journal", "-wal", "-shm")
-"""What SQLite keeps next to a database while it is open."""
+"""The endings of the files that SQLite keeps next to an open database."""
 _PATIENCE_S = 20.0
-"""How long an unfinished database may stay unchanged until its client is taken for dead."""
+"""How long an unfinished database may stay unchanged before its client is considered dead."""
 _POLL_S = 0.1
 
 
 def prepare(path: Path) -> None:
-    """Create the database if there is none; wait for another client that is creating it.
+    """Create the database if it does not exist; wait for another client that is creating it.
 
     Raises:
         FileExistsError: the database is gone, but SQLite's files next to it are not.
@@ -42,17 +42,17 @@ def prepare(path: Path) -> None:
 
 
 def _refuse_side_files(path: Path) -> None:
-    """SQLite would apply a left journal to the new database, or delete it."""
+    """Refuse files that an earlier database left: SQLite would apply a journal to the new database, or delete it."""
     for side_file in (Path(f"{path}{ending}") for ending in _SIDE_FILES):
         if side_file.exists() and not path.exists():
             raise FileExistsError(
-                f"{side_file} belongs to a database that no longer exists. Move it to another folder, and the run is"
-                " delivered."
+                f"{side_file} belongs to a database that no longer exists. To deliver the run, move the file"
+                " to another folder."
             )
 
 
 def _build(path: Path) -> Path:
-    """Build a database with MLflow's tables next to `path`; remove what a killed process left of an earlier one."""
+    """Build a database with MLflow's tables next to `path`; remove the remains of one that a killed process left."""
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}\.new({'|'.join(_SIDE_FILES)})?")
     for found in path.parent.iterdir():
         if ours.fullmatch(found.name):
@@ -63,9 +63,9 @@ def _build(path: Path) -> Path:
 
 
 def _place(new: Path, path: Path) -> None:
-    """Move `new` to `path`, unless there is a file now: then it belongs to another client and is used as it is."""
+    """Move `new` to `path`, unless a file exists there by now: that belongs to another client and is used as it is."""
     try:
-        os.link(new, path)  # unlike a rename, it fails if there is a file
+        os.link(new, path)  # unlike a rename, it fails if the file exists
     except FileExistsError:
         pass
     except OSError:  # a file system without hard links
@@ -86,7 +86,7 @@ def _place_without_links(new: Path, path: Path) -> None:
 def _fill(new: Path, path: Path) -> None:
     """Copy the tables of `new` into an empty database, in one transaction, and remove `new`.
 
-    A database that another client has started to fill meanwhile stays as it is.
+    A database that another client has started to fill in the meantime is not changed.
     """
     with closing(sqlite3.connect(new)) as source, closing(_opened(path)) as target:
         target.execute("BEGIN EXCLUSIVE")
@@ -99,7 +99,7 @@ def _fill(new: Path, path: Path) -> None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    """A connection that never creates the file."""
+    """Connect to the database, without creating the file."""
     return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=20)
 
 
@@ -118,9 +118,9 @@ def _wait_until_complete(path: Path) -> None:
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether nothing is left to be created: an MLflow client adds the first experiment after all tables.
+    """Return whether the database is complete: an MLflow client adds the first experiment after all tables.
 
-    A file that is not a database is left for MLflow to report.
+    A file that is not a database counts as complete, and MLflow reports it.
     """
     try:
         with closing(_opened(path)) as database:
@@ -140,7 +140,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _traces(path: Path) -> list[tuple[int, int] | None]:
-    """The size and time of the database and of SQLite's files next to it."""
+    """Return the size and time of the database and of SQLite's files next to it."""
     return [_trace(Path(f"{path}{ending}")) for ending in ("", *_SIDE_FILES)]
 
 

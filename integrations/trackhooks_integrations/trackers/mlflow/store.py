@@ -1,4 +1,4 @@
-"""`Store`: where MLflow keeps runs, a SQLite file or a server, and finding a run there by the id of trackhooks."""
+"""`Store`: connect to an MLflow store, a SQLite file or a server, and find or create a run there."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from trackhooks.event import RunInfo
-from trackhooks.storage.locks import locked
-from trackhooks.values.secrets import redact_text
+from trackhooks.tracker_tools import locked, redact_text
 
 from .client import connect
-from .names import shortened, storable
+from .names import experiment_name, storable
 from .sqlite_file import SQLITE, prepare
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class Store:
-    """A store or a server.
+    """An MLflow store: a database or a server.
 
     Args:
-        uri: its address; None for `MLFLOW_TRACKING_URI`, else `mlflow.db` in the working directory.
+        uri: its address. None means `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory.
     """
 
     client: Any
@@ -36,10 +35,10 @@ class Store:
         self.database = Path(uri[len(SQLITE) :]).absolute() if _is_file(uri) else None
         self.uri = f"{SQLITE}{self.database}{mark}{query}" if self.database else f"{uri}{mark}{query}"
         self.address = redact_text(self.uri)
-        """Without a password."""
+        """The URI without a password."""
 
     def page(self, experiment: str, run_id: str) -> str | None:
-        """The run's page; of a SQLite file, the command that shows it; None for another store without a server."""
+        """Return the run's page; for a SQLite file, the command that shows it; for other databases, None."""
         if self.database:
             return shlex.join(["mlflow", "server", "--backend-store-uri", self.uri])
         if self.uri.startswith("http"):
@@ -47,36 +46,42 @@ class Store:
         return None
 
     def open(self, run: RunInfo, run_id: str | None) -> Any:
-        """Connects, and returns the MLflow run: the one with that id, or the one of `run`, made where there is none.
+        """Connect, and return the MLflow run with this id, or that of `run`, created if needed.
 
-        Processes of trackhooks do so one after the other: each would build a new SQLite file, and only one is used.
+        Processes of trackhooks do this one after the other: each would build a new SQLite file, and only one is used.
         """
-        beside = self.database or Path(run.path)
-        if self.database:
-            self.database.parent.mkdir(parents=True, exist_ok=True)
-        with locked(beside.with_name(f".{beside.name if self.database else 'mlflow'}.lock")):
+        with locked(self._lock(run)):
             if self.database:
                 prepare(self.database)
             self.client = connect(self.uri)
-            return self.client.get_run(run_id or self._find_or_make(run))
+            return self.client.get_run(run_id or self._find_or_create(run))
 
-    def _find_or_make(self, run: RunInfo) -> str:
+    def _lock(self, run: RunInfo) -> Path:
+        if self.database is None:
+            return Path(run.path).with_name(".mlflow.lock")
+        self.database.parent.mkdir(parents=True, exist_ok=True)
+        return self.database.with_name(f".{self.database.name}.lock")
+
+    def _find_or_create(self, run: RunInfo) -> str:
         experiment = self._experiment(run.project)
         tags = {"mlflow.user": str(run.environment.get("user"))}
         name = run.parent or run.group
         if name is not None:
             tags["mlflow.parentRunId"] = self._parent(experiment, run, storable(name))
-        return self._find(experiment, run.id) or self._make(experiment, run.id, run.name, run.created, tags)
+        return self._find(experiment, run.id) or self._create(experiment, run.id, run.name, run.created, tags)
 
     def _experiment(self, project: str | None) -> str:
-        """Its id: that of the project, else the one that `mlflow.set_experiment` or a scheduler names, in its store."""
+        """Return the id of the experiment: that of the project, or the one that the environment names.
+
+        `mlflow.set_experiment` and schedulers set the environment variables. The id counts only in their own store.
+        """
         named = os.environ.get("MLFLOW_EXPERIMENT_ID") if self._is_ambient and not project else None
         if named:
             return self._checked(self.client.get_experiment(named))
         name = storable(project or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "trackhooks")
-        return self._find_or_make_experiment(shortened(name))
+        return self._find_or_create_experiment(experiment_name(name))
 
-    def _find_or_make_experiment(self, name: str) -> str:
+    def _find_or_create_experiment(self, name: str) -> str:
         from mlflow import MlflowException
 
         found = self.client.get_experiment_by_name(name)
@@ -85,15 +90,15 @@ class Store:
         try:
             return str(self.client.create_experiment(name, self._artifacts()))
         except MlflowException:
-            found = self.client.get_experiment_by_name(name)  # another machine has just made it
+            found = self.client.get_experiment_by_name(name)  # another machine has just created it
             if found is None:
                 raise
             return self._checked(found)
 
     def _artifacts(self) -> str | None:
-        """Where an experiment that is made keeps its artifacts; None for where the server says.
+        """Return the folder for the artifacts of a new experiment; None lets the server choose.
 
-        MLflow itself would put those of any database into ./mlruns.
+        By default, MLflow would store the artifacts of every database in ./mlruns.
         """
         if self.uri.split(":")[0].split("+")[0] not in _DATABASES:
             return None
@@ -106,17 +111,17 @@ class Store:
 
         if experiment.lifecycle_stage != "active":
             raise MlflowException(
-                f"the experiment {experiment.name!r} was deleted in MLflow. Restore it, and what is recorded follows:"
+                f"the experiment {experiment.name!r} was deleted in MLflow. To deliver the run, restore it:"
                 f" mlflow experiments restore --experiment-id {experiment.experiment_id}"
             )
         return str(experiment.experiment_id)
 
     def _parent(self, experiment: str, run: RunInfo, name: str) -> str:
-        """The run around this one: made where it is a group's, or has not been delivered itself."""
+        """Return the id of the parent run, which is created if it represents a group or was not delivered yet."""
         id_ = run.parent or f"group-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
         found = self._find(experiment, id_)
         if found is None:
-            found = self._make(experiment, id_, name, run.created, {})
+            found = self._create(experiment, id_, name, run.created, {})
             self.client.set_terminated(found, end_time=int(run.created * 1000))
         return found
 
@@ -124,11 +129,11 @@ class Store:
         found = self.client.search_runs([experiment], f"tags.`trackhooks.id` = '{id_}'", max_results=1)
         return str(found[0].info.run_id) if found else None
 
-    def _make(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
+    def _create(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
         tags = {"trackhooks.id": id_, **tags}
         return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
 
 
 def _is_file(uri: str) -> bool:
-    """Whether this address is a SQLite file by its path: SQLite has `:memory:` and its own addresses, `file:`, too."""
+    """Return whether this URI is the path of a SQLite file, and not `:memory:` or one of SQLite's `file:` URIs."""
     return uri.startswith(SQLITE) and not uri.removeprefix(SQLITE).startswith((":", "file:"))

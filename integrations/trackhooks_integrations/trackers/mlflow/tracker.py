@@ -1,47 +1,49 @@
-"""`mlflow`: a run as an MLflow 3 run, in a SQLite file or on a server.
+"""Deliver a run to MLflow 3, in a SQLite file or on a server.
 
 | what | in MLflow |
 |---|---|
-| the project | the experiment; without one that of the environment, else `trackhooks` |
+| the project | the experiment; without a project, the experiment that the environment names, or `trackhooks` |
 | name, notes, tags, environment | name, description, tags (`baseline` = `true`, `environment.…`), source tags |
-| a group, a parent run | the parent run; a group's is made, and bears its name |
-| metrics, `system/…` among them | metrics over `event.step` or `event.epoch`, with the time of the event |
-| hyper-parameters | parameters; `data` or `dataset` is a dataset input, too |
+| a group, a parent run | the parent run; for a group, one is created with the group's name |
+| metrics, including `system/…` | metrics over `event.step` or `event.epoch`, with the time of the event |
+| hyper-parameters | parameters; `data` or `dataset` is also a dataset input |
 | checkpoints, exports | LoggedModels with metrics, outputs of the run; an export names its checkpoint (`parent`) |
 | pictures | the image grid, in `images/` |
 | tables, texts, histograms, graphs, other files | artifacts: `<what>/<name>/epoch-3.…`, `…/step-7.…` |
-| the same in a run that was joined | the same below `trackhooks/<id of the run>/` |
+| the artifacts of a run that was joined | the same, below `trackhooks/<id of the run>/` |
 
-Rules, and where they come from.
+Rules:
 
-- What MLflow takes in no name becomes `_`: `metrics/mAP50(B)` is `metrics/mAP50_B_`. A checksum ends a name that is
-  above 250 characters, or that would be the same as another of the run. The log says so once a name.
-- In the name of a file, `#`, `?`, `%` and control characters become `_`, since artifacts have addresses.
-- A metric that is logged over steps and over epochs is two: the later use of the name is `<name> epoch` or `step`.
-- A parameter cannot change in MLflow: its later value is the tag `changed/<name>`. Of a value above 6000 characters
-  the start is the parameter, and the whole an artifact, `params/<name>.txt`; of such notes, `notes.md`.
-- A metric's row is its name, step, time and value: delivered twice, it is the same row (`sqlalchemy_store.py`). Rows
-  cannot be removed: a step that a resumed training does again has two, of which the later one counts.
-- NaN is kept. A SQL store holds ±Inf as ±1.797e308, the largest number that it has.
-- Checkpoints stay as the run's `keep` says. One that stays no longer gives its LoggedModel to the next at the same
-  path; without one it is deleted, and `mlflow gc` frees its space. Aliases are the tag `aliases`. One that is a version
-  of a registered model stays as it is.
-- A project counts more than `MLFLOW_EXPERIMENT_ID`, which `mlflow.set_experiment` sets, too, and that more than
-  `MLFLOW_EXPERIMENT_NAME`. An active run is joined, else that of `MLFLOW_RUN_ID` (`mlflow run` sets it); who made it
-  ends it. Neither counts where the option `tracking_uri` names another store.
-- What MLflow refuses for good is left out and reported, and the rest arrives. A deleted run or experiment gets what is
-  recorded once it is restored.
+- Characters that MLflow does not allow in names become `_`: `metrics/mAP50(B)` is `metrics/mAP50_B_`. A name ends in a
+  checksum if it has more than 250 characters, or would be equal to another name of the run. Each changed name is logged
+  once.
+- In file names, `#`, `?`, `%` and control characters become `_`, because MLflow reads them as parts of an address.
+- A metric that is logged over both steps and epochs becomes two metrics: the later one is `<name> epoch` or
+  `<name> step`.
+- MLflow does not allow a parameter to change: its later value is the tag `changed/<name>`. If a value has more than
+  6000 characters, the parameter has the start and the artifact `params/<name>.txt` has the whole value. The same
+  applies to notes (`notes.md`).
+- A metric is stored as a row of name, step, time and value. A row that is delivered twice is stored once
+  (`sqlalchemy_store.py`). Rows cannot be removed: if a resumed training repeats a step, that step has two rows, and the
+  later one counts.
+- NaN is kept. A SQL store replaces ±Inf with ±1.797e308, the largest number that it supports.
+- Checkpoints are kept as the run's `keep` says. The LoggedModel of a checkpoint that is not kept any more is reused for
+  the next one at the same path; if there is none, it is deleted, and `mlflow gc` frees its space. Aliases are stored in
+  the tag `aliases`. A checkpoint that is a version of a registered model is never changed.
+- A project takes precedence over `MLFLOW_EXPERIMENT_ID`, which `mlflow.set_experiment` also sets, and that over
+  `MLFLOW_EXPERIMENT_NAME`. If a run is active, or else if `MLFLOW_RUN_ID` is set (as by `mlflow run`), that run is
+  joined, and left open for its owner to close. These do not apply if the option `tracking_uri` names another store.
+- What MLflow rejects permanently is reported and skipped, and the rest is delivered. If a run or an experiment was
+  deleted, delivery waits until it is restored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,33 +56,35 @@ from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scal
 from trackhooks.tracker import Axis, State, Tracker, axis_of
 
 from ..._shared.checkpoints import Checkpoints
+from ..._shared.files import text_options
+from ..._shared.short_names import checksum
+from .metrics import Metrics
 from .models import Models, uploading
 from .names import LONGEST, Names, legal, legal_file, storable
 from .store import Store
 
 _LONGEST_VALUE = 6000
-_ROWS = 1000
-"""Metrics in one request, at most (`MAX_METRICS_PER_BATCH`)."""
-_PAIRS = 25
-"""Parameters or tags in one request: of the longest values, escaped, more would be above its limit of 1 MB."""
+_MOST_PAIRS = 25
+"""The most parameters or tags in one request: with the longest values, escaped, more would exceed its limit of 1 MB."""
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", 400, 413)
-"""The codes of MLflow, and those of HTTP: 413 is a file that a server in front of MLflow finds too large."""
+"""Codes of MLflow and of HTTP. A server in front of MLflow answers 413 if a file is too large."""
 _STATUSES = {"finished": "FINISHED", "failed": "FAILED"}
 
 
 class MLflow(Tracker):
-    """Delivers to an MLflow store or server.
+    """Deliver to an MLflow store or server.
 
     Args:
-        tracking_uri: where: `sqlite:///path/of.db`, or the address of a server. Without it `MLFLOW_TRACKING_URI`, else
-            `mlflow.db` in the working directory. A database has its artifacts beside it in `mlartifacts`: a file beside
-            the file, another one in the working directory.
-        run_id: an MLflow run to log to, such as an active one; it keeps its name and status, and is left open.
-        register: a registered model, of which a run that finishes makes its checkpoints with aliases versions.
+        tracking_uri: `sqlite:///path/of.db`, the URI of another database, or the address of a server. By default,
+            `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory. The artifacts of a database are stored in a
+            folder `mlartifacts`: next to a SQLite file, or else in the working directory.
+        run_id: the MLflow run to log to, such as an active one. It keeps its name and status, and is left open.
+        register: the name of a registered model. When the run finishes, its checkpoints with aliases become versions
+            of this model.
 
     Raises:
-        InvalidValueError: an option is no text, or `register` is no name of a model.
-        mlflow.MlflowException: from the verbs, where the server cannot be reached or refuses.
+        InvalidValueError: an option is not a non-empty string, or `register` is not a valid name of a model.
+        mlflow.MlflowException: from the verbs, if the server cannot be reached or rejects a request.
     """
 
     requires = {"mlflow": "trackhooks[mlflow]"}  # noqa: RUF012 - a ClassVar of the base
@@ -89,11 +93,11 @@ class MLflow(Tracker):
     def __init__(
         self, tracking_uri: str | None = None, run_id: str | None = None, register: str | None = None
     ) -> None:
-        for name, value in (("tracking_uri", tracking_uri), ("run_id", run_id), ("register", register)):
-            if value is not None and not (isinstance(value, str) and value):
-                raise InvalidValueError(f"tracker 'mlflow': {name}={value!r}: a text is needed.")
+        text_options("mlflow", tracking_uri=tracking_uri, run_id=run_id, register=register)
         if register is not None and re.search(r"[/:'\"]", register):
-            raise InvalidValueError(f"tracker 'mlflow': register={register!r} holds one of / : ' \".")
+            raise InvalidValueError(
+                f"tracker 'mlflow': register must not contain any of / : ' \", got {register!r}."
+            )
         self._store = Store(tracking_uri)
         self._joined = run_id
         self._register = register
@@ -101,7 +105,7 @@ class MLflow(Tracker):
 
     @classmethod
     def active(cls) -> Mapping[str, Any]:
-        """The run of `mlflow.start_run()`, or the one that `mlflow run` or a scheduler has made for the program."""
+        """Return the run of `mlflow.start_run()`, or the one that `mlflow run` or a scheduler has created."""
         mlflow: Any = sys.modules.get("mlflow")
         run = mlflow.active_run() if mlflow is not None and hasattr(mlflow, "active_run") else None
         if run is not None:
@@ -114,29 +118,29 @@ class MLflow(Tracker):
 
     @property
     def destination(self) -> str:
-        """The address of the store, without a password."""
+        """The address of the store, without its password."""
         return self._store.address
 
     @property
     def url(self) -> str | None:
-        """The run's page; of a SQLite file, the command that shows it."""
+        """The run's page; for a SQLite file, the command that shows it."""
         return self._store.page(self._experiment, self._id) if self._id else None
 
     def start(self, run: RunInfo, state: State) -> None:
-        """Finds the run by the id of trackhooks, or makes it."""
-        self._rows: list[Any] = []
-        self._metric_names = Names(state.get("metrics", ()))
+        """Find the run by the id of trackhooks, or create it."""
         self._param_names = Names(state.get("params", ()))
         self._media_names = Names(state.get("media", ()))
-        self._last: dict[str, dict[str, list[Any]]] = state.get("last", {})
-        """Name → axis → place, value and time of the last row; the first axis has the plain name."""
         self._time = run.created
         found = self._store.open(run, self._joined or state.get("id"))
         self._client = self._store.client
         self._id, self._experiment = found.info.run_id, found.info.experiment_id
+        self._metrics = Metrics(self._client, self._id, state)
         self._params: dict[str, str] = dict(found.data.params)
         self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))
         self._models = Models(self._client, found, run.id, Checkpoints(run.keep, state.get("checkpoints")))
+        self._describe(run)
+
+    def _describe(self, run: RunInfo) -> None:
         if self._joined is None and run.status not in FINAL:
             self._client.update_run(self._id, "RUNNING", run.name)
         self._tag(_about(run) if self._joined else _about(run) | _source(run))
@@ -147,20 +151,20 @@ class MLflow(Tracker):
         from mlflow.entities import RunTag
 
         made = [RunTag(name, storable(value)[:_LONGEST_VALUE]) for name, value in tags.items()]
-        for batch in _batches(made, _PAIRS):
+        for batch in _batches(made):
             self._client.log_batch(self._id, tags=batch)
 
     def handle(self, event: Event) -> None:
-        """Calls the method of the event's hook."""
+        """Call the method of the event's hook."""
         self._time = event.time
         with self._refusals():
             super().handle(event)
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
-        """What MLflow refuses for good is an error of the event's own, which delivery leaves out in the end.
+        """Raise what MLflow rejects permanently as a `ValueError`: delivery retries the event, and then skips it.
 
-        MLflow gives the same code where somebody has deleted the run: that is an outage, until it is restored.
+        MLflow answers with the same codes if the run was deleted. That counts as an outage until the run is restored.
         """
         from mlflow import MlflowException
         from requests import HTTPError
@@ -168,34 +172,39 @@ class MLflow(Tracker):
         try:
             yield
         except (MlflowException, HTTPError) as error:
-            if _is_refusal(error) and self._is_there():
+            if _is_refusal(error) and self._is_active():
                 raise ValueError(str(error)) from error
             raise
 
-    def _is_there(self) -> bool:
+    def _is_active(self) -> bool:
         return bool(self._client.get_run(self._id).info.lifecycle_stage == "active")
 
     # The verbs
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Parameters; of one that has another value already, a tag."""
-        from mlflow.entities import Param
-
+        """Log parameters; those that already have another value become tags."""
         named = {self._param_names[name]: storable(str(value)) for name, value in params.items()}
         fresh = {
             name: value for name, value in named.items() if self._params.get(name) != value[:_LONGEST_VALUE]
         }
-        for name, value in fresh.items():
+        self._log_long_values(fresh)
+        changed = {legal(f"changed/{name}"): fresh[name] for name in fresh if name in self._params}
+        self._log_new_params({name: value for name, value in fresh.items() if name not in self._params})
+        self._tag(changed)
+        self._log_dataset(params)
+
+    def _log_long_values(self, params: Mapping[str, str]) -> None:
+        for name, value in params.items():
             if len(value) > _LONGEST_VALUE:
                 self._client.log_text(self._id, value, self._artifact(f"params/{name}.txt"))
-        new = [
-            Param(name, value[:_LONGEST_VALUE]) for name, value in fresh.items() if name not in self._params
-        ]
-        for batch in _batches(new, _PAIRS):
+
+    def _log_new_params(self, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        made = [Param(name, value[:_LONGEST_VALUE]) for name, value in params.items()]
+        for batch in _batches(made):
             self._client.log_batch(self._id, params=batch)
-        self._tag({legal(f"changed/{name}"): fresh[name] for name in fresh if name in self._params})
-        self._params.update((param.key, param.value) for param in new)
-        self._log_dataset(params)
+        self._params.update((param.key, param.value) for param in made)
 
     def _log_dataset(self, params: Mapping[str, Scalar]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -209,61 +218,27 @@ class MLflow(Tracker):
             self._client.log_inputs(self._id, [given])
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """Rows, sent a thousand at a time."""
-        self._rows += [self._row(name, value, axis, event) for name, value in metrics.items()]
-        while len(self._rows) >= _ROWS:
-            self._send()
-
-    def _row(
-        self, name: str, value: float, axis: str, event: Event, model: str | None = None, again: bool = False
-    ) -> Any:
-        """A metric at its place; what is told `again`, and what several hooks tell of an epoch, is the same row."""
-        from mlflow.entities import Metric
-
-        of_name = self._last.setdefault(name, {})
-        place = max(event.step, 0) if axis == "step" else event.epoch
-        row, known = [place, repr(value), int(event.time * 1000)], of_name.get(axis)
-        if known is not None and (again or (axis == "epoch" and known[:2] == row[:2])):
-            row = known
-        of_name[axis] = row
-        first = next(iter(of_name))
-        column = self._metric_names[name if axis == first else f"{name} {axis}"]
-        return Metric(column, value, row[2], row[0], model_id=model)
-
-    def _rows_of(self, file: File, event: Event, model: str) -> Iterator[Any]:
-        """The metrics of a checkpoint: those rows of the run that have these values, linked to the model."""
-        for name, value in file.metrics.items():
-            if math.isfinite(value):
-                known = self._last.get(name, {})
-                axis = next((axis for axis, row in known.items() if row[1] == repr(value)), None)
-                place = axis or next(iter(known), axis_of(event))
-                yield self._row(name, value, place, event, model, again=axis is not None)
-
-    def _send(self) -> None:
-        self._client.log_batch(self._id, metrics=self._rows[:_ROWS])
-        del self._rows[:_ROWS]
+        """Log metrics as rows."""
+        self._metrics.add(metrics, axis, event)
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
-        """A checkpoint or an export as a LoggedModel, with the metrics of that moment; another file as an artifact."""
+        """Log a checkpoint or an export as a LoggedModel with its metrics, and any other file as an artifact."""
         if path is None:
             return
         if file.kind in ("model", "export"):
             log = self._models.log_checkpoint if file.kind == "model" else self._models.log_export
-            self._rows += self._rows_of(file, event, log(file, path, event))
+            self._metrics.add_of_model(file, event, log(file, path, event))
         else:
             with uploading(path, legal_file(Path(file.path).name)) as local:
                 self._client.log_artifact(self._id, local, self._artifact("files"))
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
-        """A picture of the image grid, which knows series, step and time from the file's name, and a thumbnail."""
+        """Log a picture and its thumbnail for the image grid."""
         from PIL import Image
 
         if path is None:
             return
-        series = legal(file.name).replace(":", "_").replace("/", "~")
-        step = event.epoch if axis_of(event) == "epoch" else max(event.step, 0)
-        mark = f"{event.index}-{zlib.crc32(file.path.encode()):08x}"
-        name = f"{series}+step+{step}+timestamp+{int(event.time * 1000)}+{mark}"
+        name = _picture_name(file, event)
         with tempfile.TemporaryDirectory() as folder, Image.open(path) as picture:
             picture.save(Path(folder, f"{name}.png"))
             picture.thumbnail((256, 256))
@@ -272,61 +247,56 @@ class MLflow(Tracker):
         self._client.set_tag(self._id, "mlflow.loggedImages", True)
 
     def log_text(self, text: Text, event: Event) -> None:
-        """A text file."""
+        """Log the text as a file."""
         self._client.log_text(self._id, text.text, self._place("texts", text.name, event, "txt"))
 
     def log_table(self, table: Table, event: Event) -> None:
-        """A table as `MlflowClient.load_table` and the dashboard read it."""
+        """Log a table in the format of `MlflowClient.load_table` and the dashboard."""
         place = self._place("tables", table.name, event, "json")
-        data = msgspec.json.encode({"columns": table.columns, "data": table.rows})
-        self._client.log_text(self._id, data.decode(), place)
+        self._log_json({"columns": table.columns, "data": table.rows}, place)
         entry = {"path": place, "type": "table"}
         if entry not in self._tables:
             self._tables.append(entry)
-            listed = msgspec.json.encode(self._tables).decode()
-            if len(listed) <= _LONGEST_VALUE:  # the tables beyond are artifacts only
+            listed = _as_json(self._tables)
+            if len(listed) <= _LONGEST_VALUE:  # further tables are only artifacts
                 self._client.set_tag(self._id, "mlflow.loggedArtifacts", listed)
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
-        """Edges and counts, as JSON."""
-        self._log_json("histograms", histogram.name, histogram, event)
+        """Log a histogram as JSON."""
+        self._log_json(histogram, self._place("histograms", histogram.name, event, "json"))
 
     def log_graph(self, graph: Graph, event: Event) -> None:
-        """The nodes, as JSON."""
-        self._log_json("graphs", graph.name, graph, event)
+        """Log the graph as JSON."""
+        self._log_json(graph, self._place("graphs", graph.name, event, "json"))
 
-    def _log_json(self, what: str, name: str, value: Any, event: Event) -> None:
-        self._client.log_text(
-            self._id, msgspec.json.encode(value).decode(), self._place(what, name, event, "json")
-        )
+    def _log_json(self, value: Any, place: str) -> None:
+        self._client.log_text(self._id, _as_json(value), place)
 
     def _place(self, what: str, name: str, event: Event, ending: str) -> str:
-        """Where an artifact lies: by its place on its axis, or by its name alone where it has none."""
+        """Return the path of an artifact: by epoch or step, or by its name alone before the first step."""
         name = self._artifact(f"{what}/{self._media_names[name]}")
         if axis_of(event) == "epoch":
             return f"{name}/epoch-{event.epoch}.{ending}"
         return f"{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{name}.{ending}"
 
     def _artifact(self, path: str) -> str:
-        """The path of an artifact. A joined run has artifacts of its own, which must not be replaced."""
+        """Return the path of an artifact. In a joined run, the artifacts of its owner must not be replaced."""
         return path if self._joined is None else f"trackhooks/{self.run.id}/{path}"
 
     def flush(self) -> State:
-        """Sends what is pending."""
+        """Send all pending rows."""
         with self._refusals():
-            while self._rows:
-                self._send()
+            self._metrics.send()
         return {
+            **self._metrics.state(),
             "id": self._id,
-            "metrics": list(self._metric_names),
             "params": list(self._param_names),
             "media": list(self._media_names),
-            "last": self._last,
             "checkpoints": self._models.checkpoints.state(),
         }
 
     def finish(self, status: str, reason: str) -> None:
-        """Sets the status, and registers the checkpoints; a run that was joined is left open."""
+        """Set the status and register the checkpoints. A run that was joined is left open for its owner to close."""
         if self._register is not None and status == "finished":
             self._models.register(self._register)
         if reason or status not in _STATUSES:
@@ -342,7 +312,7 @@ def _about(run: RunInfo) -> dict[str, str]:
 
 
 def _source(run: RunInfo) -> dict[str, str]:
-    """What MLflow's own tags say of the process that logs, of the training instead; and its environment."""
+    """Return MLflow's source tags and the environment, for the training instead of the process that delivers."""
     known = run.environment
     source = {
         "mlflow.source.type": "LOCAL",
@@ -361,5 +331,17 @@ def _is_refusal(error: Any) -> bool:
     return code in _REFUSALS
 
 
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _picture_name(file: File, event: Event) -> str:
+    """Return a name from which the image grid reads the series, the step and the time."""
+    series = legal(file.name).replace(":", "_").replace("/", "~")
+    step = event.epoch if axis_of(event) == "epoch" else max(event.step, 0)
+    mark = f"{event.index}-{checksum(file.path)}"
+    return f"{series}+step+{step}+timestamp+{int(event.time * 1000)}+{mark}"
+
+
+def _as_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _batches(items: list[Any]) -> Iterator[list[Any]]:
+    return (items[start : start + _MOST_PAIRS] for start in range(0, len(items), _MOST_PAIRS))

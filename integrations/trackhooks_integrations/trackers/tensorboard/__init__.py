@@ -1,4 +1,4 @@
-"""The tracker `tensorboard`: TensorBoard event files."""
+"""The tracker `tensorboard`, which writes TensorBoard event files."""
 
 from .tracker import TensorBoard
 

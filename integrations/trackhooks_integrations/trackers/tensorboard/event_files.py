@@ -1,7 +1,8 @@
-"""TensorBoard's event files, made of its own protos. Imported by the first run only, since it imports TensorBoard.
+"""Write TensorBoard event files, with TensorBoard's protobuf messages.
 
-The records are framed as TensorBoard's `RecordWriter` does it, byte for byte (`tests/test_tensorboard.py`); its
-checksum alone would take half of the time that a row of metrics takes here.
+This module imports TensorBoard, so it is imported only when a run starts. The records are framed exactly as by
+TensorBoard's `RecordWriter`, which is not used because its checksum alone takes half as long as a whole row of metrics
+takes here.
 """
 
 from __future__ import annotations
@@ -34,22 +35,22 @@ from trackhooks.event import Node, Scalar
 from ..._shared.files import append
 
 VERSION = "brain.Event:1"
-"""Of the file format: in version 1, readers let a record replace those of its tags that are not before it."""
+"""The version of the file format. In version 1, a record replaces those of its tags that are not at a lower step."""
 
 _MOST_PENDING = 1 << 20
-"""Bytes that wait in memory for a `flush`; with more, it happens by itself."""
+"""The most bytes that wait in memory; with more, the file is written without waiting for a `flush`."""
 
 
 class EventFile:
-    """An event file that grows. It is open only while it is written.
+    """An event file that grows. It is open only while it is being written.
 
     Args:
         path: the file.
-        created: the time of the record that it starts with.
-        end: its length in bytes, to which it is cut; with 0 it begins anew.
+        created: the time of its first record.
+        end: the length in bytes to which the file is cut; 0 to start it again.
 
     Raises:
-        OSError: the file is shorter.
+        OSError: the file is shorter than `end`.
     """
 
     def __init__(self, path: Path, created: float, end: int = 0) -> None:
@@ -66,18 +67,18 @@ class EventFile:
         size = self._path.stat().st_size
         if size < self._end:
             raise OSError(
-                f"{self._path} has {size} of {self._end} bytes: someone else cut it. Put it back, or delete the run's"
-                " folder delivery/ to have it written anew."
+                f"{self._path} has {size} of {self._end} bytes: another program has shortened it. Restore the file, or"
+                " delete the run's folder delivery/ to write it again."
             )
         os.truncate(self._path, self._end)
 
     @property
     def name(self) -> str:
-        """The file's name within its folder."""
+        """The name of the file within its folder."""
         return self._path.name
 
     def flush(self) -> int:
-        """Writes what was added, and returns the length of the file in bytes."""
+        """Write all pending records; return the length of the file in bytes."""
         if self._buffer:
             if not self._end:
                 self._path.touch()
@@ -91,7 +92,7 @@ class EventFile:
             self.flush()
 
     def scalars(self, values: Iterable[tuple[str, float]], step: int, time: float, again: bool) -> None:
-        """Adds one record with all the values; `again` where one of the tags has been at this step or behind it."""
+        """Add one record with all values. `again`: one of the tags already has a record at this step or a later one."""
         if again:  # readers compare the next record's step with this one's
             self._add(Event(step=step + 1, wall_time=time, summary=Summary()))
         record = Event(step=step, wall_time=time)
@@ -101,7 +102,7 @@ class EventFile:
         self._add(record)
 
     def image(self, tag: str, data: bytes, step: int, time: float) -> None:
-        """Adds a picture as it lies on the disk; its size is only known of a PNG."""
+        """Add a picture, as the bytes of its file. The size is recorded only if it is a PNG."""
         is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24
         width, height = struct.unpack(">II", data[16:24]) if is_png else (0, 0)
         picture = Summary.Image(width=width, height=height, encoded_image_string=data)
@@ -110,26 +111,26 @@ class EventFile:
         )
 
     def text(self, tag: str, markdown: str, step: int, time: float) -> None:
-        """Adds a text."""
+        """Add text, which TensorBoard renders as Markdown."""
         self._add(Event(step=step, wall_time=time, summary=_text(tag, markdown)))
 
     def histogram(
         self, tag: str, edges: Sequence[float], counts: Sequence[float], step: int, time: float
     ) -> None:
-        """Adds a histogram: rows of left edge, right edge and count, as the plugin's `summary_v2.py` has it."""
+        """Add a histogram: rows of left edge, right edge and count, as in the plugin's `summary_v2.py`."""
         cells = [cell for row in zip(edges, edges[1:], counts, strict=False) for cell in row]
         tensor = TensorProto(dtype=DT_DOUBLE, double_val=cells, tensor_shape=_shape(len(cells) // 3, 3))
         metadata = histogram_metadata(display_name=None, description=None)
         self._add(Event(step=step, wall_time=time, summary=_summary(tag, tensor, metadata)))
 
     def graph(self, nodes: Iterable[Node], step: int, time: float) -> None:
-        """Adds the graph of a model."""
+        """Add the graph of a model."""
         graph = GraphDef(node=map(_node, nodes), versions=VersionDef(producer=22))
         self._add(Event(step=step, wall_time=time, graph_def=graph.SerializeToString()))
 
 
 def framed(data: bytes) -> bytes:
-    """A record of an event file: length, its checksum, the data, its checksum; little-endian."""
+    """Frame a record: the length, the checksum of the length, the data, the checksum of the data; little-endian."""
     return _frame_start(len(data)) + data + _masked_crc32c(data)
 
 
@@ -176,7 +177,7 @@ def _attribute(value: Scalar) -> AttrValue:
 
 
 def session_start(time: float, params: Mapping[str, Scalar]) -> bytes:
-    """A file with the hyper-parameters of a run: booleans, 64-bit floats and strings are what the plugin knows."""
+    """Return a file with the hyper-parameters of a run. The plugin supports booleans, 64-bit floats and strings."""
     values = {name: _hyperparameter(value) for name, value in params.items()}
     info = SessionStartInfo(hparams=values, start_time_secs=time)
     data = HParamsPluginData(session_start_info=info)
@@ -188,11 +189,11 @@ def _hyperparameter(value: Scalar) -> Value:
         return Value(bool_value=value)
     if isinstance(value, (int, float)) and value == float(value):
         return Value(number_value=value)
-    return Value(string_value=str(value))  # integers that a float cannot hold, too
+    return Value(string_value=str(value))  # including integers that a float cannot represent
 
 
 def session_end(time: float, succeeded: bool, status: str) -> bytes:
-    """A file that says how a run ended; `status` is a text."""
+    """Return a file with the status of the HParams session and, in the Text dashboard, the status of the run."""
     code = Status.Value("STATUS_SUCCESS" if succeeded else "STATUS_FAILURE")
     data = HParamsPluginData(session_end_info=SessionEndInfo(status=code, end_time_secs=time))
     return _file(time, _hparams(hparams.SESSION_END_INFO_TAG, data), _text("run/status", status))

@@ -1,13 +1,13 @@
-"""`tensorboard`: a run as TensorBoard's event files, made of its own protos, for its own plugins.
+"""Store a run as TensorBoard event files, for the dashboards that come with TensorBoard.
 
-Neither torch nor TensorFlow is needed. The files lie in the run's own folder, so that `tensorboard --logdir runs` shows
-each run under its own name.
+Neither torch nor TensorFlow is required. The files are in the run's own folder, so `tensorboard --logdir runs` shows
+each run under its name.
 
 | what | dashboard | tag | over |
 |---|---|---|---|
 | metrics of training batches, evaluations, predictions | Scalars | the metric's name | `event.step` |
 | metrics of epochs | Scalars | the metric's name | `event.epoch` |
-| hyper-parameters, with every scalar as a metric, and the status | HParams | | |
+| hyper-parameters, with every scalar as a metric; the status | HParams | | |
 | pictures | Images | the series | `event.step` |
 | histograms | Histograms, Distributions | the histogram's name | `event.step` |
 | texts; tables, as Markdown | Text | the name | `event.step` |
@@ -15,23 +15,26 @@ each run under its own name.
 | the run: notes, tags, environment; how it ended | Text | `run/about`, `run/status` | |
 | the model's graph | Graphs | | |
 
-Rules, and where they come from.
+Rules, with the files of TensorBoard that they come from:
 
-- Scalars are `simple_value`s, 32-bit floats: TensorBoard's data server (`data_compat.rs`) holds no others.
-- A tag is one curve, over one axis, of one dashboard, and keeps the metadata that it came with first
-  (`event_accumulator.py`, `run.rs`). The first to use a name gets it; another use of it is called `<name> (epoch)`,
+- Scalars are stored as `simple_value`, which is a 32-bit float: TensorBoard's data server supports nothing else
+  (`data_compat.rs`).
+- A tag is one curve, over one axis, in one dashboard, and keeps the metadata of its first record
+  (`event_accumulator.py`, `run.rs`). The first use of a name gets the name itself. Another use gets `<name> (epoch)`,
   `(step)`, `(text)`, `(table)`, `(image)` or `(histogram)`.
-- A record whose step is not above that of its tag's last one replaces what stood from there on, since a training goes
-  on from a checkpoint. The data server does so by itself, tag by tag (`reservoir.rs`). TensorBoard's Python readers do
-  it only for files of version 1 (`_CheckForOutOfOrderStepAndMaybePurge`), and only where the step falls below that of
-  the record before: an empty record goes before it where needed. `SessionLog.START`, which version 2 has for this,
-  would cut all tags at one step, which cannot be right for steps and epochs at once, and the data server ignores it.
-- HParams: one session a run, in the run's own folder, as `plugin_data.proto` has it. No experiment summary is written,
-  since of several the plugin takes one: without any it collects the parameters and metrics of all runs. Neither is a
-  group name, since the runs of a group become one row. The session start has a small file of its own, which is
-  replaced when parameters come late, and so has the session end, which goes away when the run goes on.
-- Files of a run are read in the order of their names (`directory_watcher.py`), so those two come first. A TensorBoard
-  that is already running keeps the first session start and end that it reads; started again, it shows the last.
+- A training that resumes from a checkpoint replaces the records from that step on. The data server does this by itself,
+  for each tag, when a step does not increase (`reservoir.rs`). TensorBoard's Python readers do it only for files of
+  version 1, and only if the step is lower than that of the previous record
+  (`_CheckForOutOfOrderStepAndMaybePurge`), so an empty record with a higher step is inserted if necessary.
+  `SessionLog.START` of version 2 is not used: it removes all tags from one step on, which cannot be right for steps
+  and epochs at the same time, and the data server ignores it.
+- HParams gets one session per run, in the run's own folder, as `plugin_data.proto` describes. No experiment summary is
+  written, because the plugin uses only one of several; without any, it collects the parameters and metrics of all runs.
+  No group name is written, because the plugin shows the runs of a group as one row. The session start is a separate
+  small file, which is replaced when parameters are added later. So is the session end, which is removed when the run
+  is resumed.
+- The files of a run are read in alphabetical order (`directory_watcher.py`), and these two come first. A TensorBoard
+  that is already running keeps the first session start and end that it reads; after a restart it shows the last.
 """
 
 from __future__ import annotations
@@ -52,20 +55,20 @@ if TYPE_CHECKING:
     from .event_files import EventFile
 
 _BELOW_ALL = -2
-"""Below every step and epoch."""
+"""Less than every step and epoch."""
 _MOST_TABLE_ROWS = 1000
-"""More than that, a browser does not show in one text."""
+"""The most rows of a table that are written: a browser cannot show more in one text."""
 
 
 class TensorBoard(Tracker):
-    """Writes a run's event files.
+    """Write the event files of a run.
 
     Args:
-        log_dir: where to write instead of the run's own folder: `<log_dir>/<name of the run's folder>/`.
+        log_dir: write to `<log_dir>/<name of the run's folder>/` instead of the run's own folder.
 
     Raises:
-        InvalidValueError: `log_dir` is no path, or a file.
-        OSError: from the verbs, where a file cannot be written or was changed by someone else.
+        InvalidValueError: `log_dir` is not a path, or is the path of a file.
+        OSError: from the verbs, if a file cannot be written or was changed by another program.
     """
 
     requires = {"tensorboard": "trackhooks[tensorboard]"}  # noqa: RUF012 - a ClassVar of the base
@@ -75,12 +78,12 @@ class TensorBoard(Tracker):
 
     @property
     def destination(self) -> str:
-        """The folder of the option `log_dir`."""
+        """The folder given as `log_dir`."""
         return str(self._log_dir or "")
 
     @property
     def url(self) -> str | None:
-        """The command that shows the run beside its neighbours."""
+        """The command that shows the run together with the other runs in its directory."""
         return shlex.join(["tensorboard", "--logdir", str(self._home.parent)])
 
     @property
@@ -92,32 +95,35 @@ class TensorBoard(Tracker):
         return self._home / f"events.out.tfevents.{self.run.created:010.0f}.{self.run.id}.{part}"
 
     def start(self, run: RunInfo, state: State) -> None:
-        """Cuts the event file back to the length that `state` names; without a state, it begins anew."""
-        from .event_files import EventFile
-
-        if self._log_dir:
-            self._home.mkdir(parents=True, exist_ok=True)
+        """Cut the event file back to the length that `state` records; without a state, start it again."""
         self._uses: dict[str, str] = dict(state.get("uses", {}))
         self._last: dict[str, int] = dict(state.get("last", {}))
         self._params: dict[str, Scalar] = dict(state.get("params", {}))
         self._new_params = bool(self._params)
         self._time = run.created
-        self._file("1.end").unlink(missing_ok=True)
-        name = state.get("file", self._file("2").name)
-        self._events: EventFile = EventFile(self._home / name, run.created, state.get("offset", 0))
+        self._open(run, state)
         if not state:
             self._file("0.start").unlink(missing_ok=True)
             self._add_text("run/about", _described(run), -1, run.created)
 
+    def _open(self, run: RunInfo, state: State) -> None:
+        from .event_files import EventFile
+
+        if self._log_dir:
+            self._home.mkdir(parents=True, exist_ok=True)
+        self._file("1.end").unlink(missing_ok=True)
+        name = state.get("file", self._file("2").name)
+        self._events: EventFile = EventFile(self._home / name, run.created, state.get("offset", 0))
+
     # The verbs
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Hyper-parameters of the HParams session; it is written when a metric has come, since they are whole then."""
+        """Add parameters to the HParams session, which is written after the first metric: they are complete then."""
         self._params.update({name: _as_json(value) for name, value in params.items()})
         self._new_params = True
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """One record with all the values."""
+        """Add one record with all values."""
         step = event.step if axis == "step" else event.epoch
         tags = [self._tag(name, axis) for name in metrics]
         values = zip(tags, metrics.values(), strict=True)
@@ -128,7 +134,7 @@ class TensorBoard(Tracker):
         return name if self._uses.setdefault(name, use) == use else f"{name} ({use})"
 
     def _goes_back(self, tags: Iterable[str], step: int) -> bool:
-        """Whether one of the tags has a value at this step already, or at a later one."""
+        """Return whether one of the tags already has a value at this step or a later one."""
         last = self._last
         back = False
         for tag in tags:
@@ -137,7 +143,7 @@ class TensorBoard(Tracker):
         return back
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
-        """A text that describes the file; TensorBoard keeps no files."""
+        """Add a description of the file to the Text dashboard; TensorBoard does not store files."""
         facts = {
             "path": file.path, "kept": file.kept, "kind": file.kind, "format": file.format, "bytes": file.size,
             "sha256": file.sha256, "aliases": ", ".join(file.aliases), "made from": file.parent,
@@ -146,39 +152,37 @@ class TensorBoard(Tracker):
         self._add_text(f"files/{file.name}", _facts("file", file.name, facts), event.step, event.time)
 
     def log_image(self, file: File, path: Path | None, event: Event) -> None:
-        """A picture; where it is not on the disk any more, its description."""
+        """Add a picture, or its description if its file no longer exists."""
         if path is None or not path.exists():
             self.log_file(file, path, event)
         else:
             self._events.image(self._tag(file.name, "image"), path.read_bytes(), event.step, event.time)
 
     def log_text(self, text: Text, event: Event) -> None:
-        """A text, as Markdown."""
+        """Add the text, as Markdown."""
         self._add_text(text.name, text.text, event.step, event.time)
 
     def log_table(self, table: Table, event: Event) -> None:
-        """A table, as Markdown; of a long one, the first rows."""
+        """Add a table, as Markdown; only the first rows of a long table."""
         markdown = _table(table.columns, table.rows[:_MOST_TABLE_ROWS])
         if len(table.rows) > _MOST_TABLE_ROWS:
-            markdown += (
-                f"\n\n… and {len(table.rows) - _MOST_TABLE_ROWS} more rows, which are in the run's journal."
-            )
+            markdown += f"\n\n… and {len(table.rows) - _MOST_TABLE_ROWS} more rows; the run's journal has all of them."
         self._add_text(table.name, markdown, event.step, event.time, "table")
 
     def _add_text(self, name: str, markdown: str, step: int, time: float, use: str = "text") -> None:
         self._events.text(self._tag(name, use), markdown, step, time)
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
-        """A histogram."""
+        """Add a histogram."""
         tag = self._tag(histogram.name, "histogram")
         self._events.histogram(tag, histogram.edges, histogram.counts, event.step, event.time)
 
     def log_graph(self, graph: Graph, event: Event) -> None:
-        """The model's graph; the dashboard shows the newest one of a run."""
+        """Add the model's graph; the dashboard shows the newest graph of a run."""
         self._events.graph(graph.nodes, event.step, event.time)
 
     def flush(self) -> State:
-        """Writes what is pending, and returns the length of the file."""
+        """Write all pending records; return the length of the file."""
         offset = self._events.flush()
         if self._new_params and self._last:
             self._write_session()
@@ -197,7 +201,7 @@ class TensorBoard(Tracker):
         self._new_params = False
 
     def finish(self, status: str, reason: str) -> None:
-        """Closes the HParams session with the status; the reason is a text."""
+        """Close the HParams session with the status; the reason is shown in the Text dashboard."""
         from . import event_files
 
         self._write_session()

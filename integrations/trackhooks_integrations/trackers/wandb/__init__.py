@@ -1,4 +1,4 @@
-"""The tracker `wandb`: Weights & Biases."""
+"""The tracker `wandb`, which delivers to Weights & Biases."""
 
 from .tracker import WandB
 

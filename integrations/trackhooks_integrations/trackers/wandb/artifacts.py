@@ -1,4 +1,4 @@
-"""`Artifacts`: a run's files as artifacts of W&B, and which was made of which."""
+"""`Artifacts`: the files of a run as artifacts of W&B, and their lineage."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ from .names import as_artifact, as_json
 class Artifacts:
     """The files of one run.
 
-    An export comes behind its checkpoint, which is logged for that, and is marked as used by the run: so W&B draws its
-    lineage. Online that is said of the artifact that the server has; offline it is a part of the record that
-    `wandb sync` uploads.
+    Before an export, its checkpoint is logged and marked as used by the run, from which W&B draws the lineage. Online,
+    the mark is set on the artifact that the server has; offline, it is part of the record that `wandb sync` uploads.
 
     Args:
-        run: whose files.
+        run: the run that the files belong to.
         logged_to: the W&B run.
-        state: what `state` returned.
+        state: the return value of `state`, to continue from it.
     """
 
     def __init__(self, run: RunInfo, logged_to: Any, state: Any = None) -> None:
         self._run, self._to = run, logged_to
         self._checkpoints = Checkpoints(run.keep, state)
         self._logged: dict[str, Any] = {}
-        """By name and version, the artifacts that this process has logged."""
+        """Name and version → artifact, of those that this process has logged."""
         self._used: set[int] = set()
-        """The numbers of the checkpoints that W&B has been told the use of."""
+        """The numbers of the checkpoints that are marked as used."""
 
     def add(self, file: File, path: Path, event: Event) -> None:
-        """Logs a file; a checkpoint when the run ends, or at once where all are kept."""
+        """Log a file; a checkpoint is logged when the run ends, unless all checkpoints are kept."""
         if file.kind == "model":
             self._checkpoints.add(file, event.index)
             if self._checkpoints.policy.everything:
@@ -47,13 +46,13 @@ class Artifacts:
         self._log(file, path)
 
     def log_checkpoints(self) -> None:
-        """Logs the checkpoints that stay, as far as W&B has not got them yet."""
+        """Log the checkpoints that are kept and not logged yet."""
         for checkpoint in self._checkpoints.held:
             if not checkpoint.id:
                 self._log_checkpoint(checkpoint)
 
     def state(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """Return the state as plain JSON values."""
         return self._checkpoints.state()
 
     def _log_checkpoint(self, checkpoint: Checkpoint, used: bool = False) -> None:
@@ -62,7 +61,7 @@ class Artifacts:
             checkpoint.id = self._log(checkpoint.file, source, checkpoint.aliases, used)
 
     def _use(self, checkpoint: Checkpoint) -> None:
-        """Says that the run uses this checkpoint, once, and as soon as W&B has it."""
+        """Mark the checkpoint as used by the run, once; log it first if W&B does not have it."""
         if checkpoint.number in self._used:
             return
         if self._to.offline or not checkpoint.id:
@@ -72,32 +71,21 @@ class Artifacts:
         self._used.add(checkpoint.number)
 
     def _link(self, name: str) -> None:
-        """What W&B does not take costs no more than the link."""
+        """Mark an artifact as used by the run. If W&B rejects the link, log a warning: everything else is kept."""
         import wandb
 
         try:
             self._to.use_artifact(self._logged.get(name, name))
         except (wandb.Error, _failed_request(), ValueError) as error:
-            log.warning(
-                "wandb: %s is not linked to what was made of it: %s",
-                name,
-                error,
-                extra={"run": self._run.path},
-            )
+            self._warn("wandb: %s cannot be linked to its exports: %s", name, error)
+
+    def _warn(self, message: str, name: str, error: Exception) -> None:
+        log.warning(message, name, error, extra={"run": self._run.path})
 
     def _log(self, file: File, path: Path, aliases: Sequence[str] = (), used: bool = False) -> str:
-        """Logs a file, waits until it is uploaded, and returns what W&B calls it."""
-        import wandb
-
-        artifact = wandb.Artifact(
-            as_artifact(self._to.id, file.path, file.kind), file.kind, metadata=_about(file)
-        )
-        policy = "immutable" if file.kept else "mutable"
-        if path.is_dir():
-            artifact.add_dir(str(path), policy=policy)
-        else:
-            artifact.add_file(str(path), Path(file.path).name, policy=policy)
-        if used:  # what `use_artifact` does with one that is not logged yet, but for its refusal offline
+        """Log a file and wait until it is uploaded; return its name in W&B."""
+        artifact = self._artifact(file, path)
+        if used:  # as `use_artifact` does with an artifact that is not logged yet, but it refuses to offline
             self._to._log_artifact(
                 artifact, aliases=list(aliases), is_user_created=True, use_after_commit=True
             )
@@ -105,18 +93,29 @@ class Artifacts:
             self._to.log_artifact(artifact, aliases=list(aliases))
         return artifact.name if self._to.offline else self._uploaded(artifact)
 
+    def _artifact(self, file: File, path: Path) -> Any:
+        import wandb
+
+        name = as_artifact(self._to.id, file.path, file.kind)
+        artifact = wandb.Artifact(name, file.kind, metadata=_about(file))
+        policy = "immutable" if file.kept else "mutable"
+        if path.is_dir():
+            artifact.add_dir(str(path), policy=policy)
+        else:
+            artifact.add_file(str(path), Path(file.path).name, policy=policy)
+        return artifact
+
     def _uploaded(self, artifact: Any) -> str:
-        """Waits until the server has it.
+        """Wait until the artifact is uploaded; return its full name.
 
         Raises:
-            ValueError: the server did not take it.
+            ValueError: the server rejected it.
         """
         name: str = artifact.name
         try:
             artifact.wait()
-        except _failed_request() as error:  # it is there; what the server has made of it is not known
-            where = {"run": self._run.path}
-            log.warning("wandb: %s is uploaded, and cannot be linked: %s", name, error, extra=where)
+        except _failed_request() as error:  # it is uploaded, but its version is unknown
+            self._warn("wandb: %s is uploaded, but cannot be linked to its exports: %s", name, error)
             return name
         self._logged[artifact.qualified_name] = artifact
         qualified: str = artifact.qualified_name
@@ -124,7 +123,7 @@ class Artifacts:
 
 
 def _failed_request() -> type[Exception]:
-    """What W&B raises where a request to the server fails; it is no `wandb.Error`."""
+    """Return the exception that W&B raises if a request fails; it is not a `wandb.Error`."""
     from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
     found: type[Exception] = WandbApiFailedError

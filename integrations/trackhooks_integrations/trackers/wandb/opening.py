@@ -1,11 +1,10 @@
-"""`Opening`: how runs are opened in W&B: offline or online, once in a process, as the training's and not as ours."""
+"""`Opening`: open runs in W&B, offline or online, with the program and host of the training."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-import re
 import shlex
 import sys
 import threading
@@ -14,24 +13,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from trackhooks.errors import log
 from trackhooks.event import RunInfo
+from trackhooks.tracker_tools import alive
+
+from .names import as_project, as_tag
 
 _FLUSH_S = 0.1
-"""How often W&B writes what it was given; its own 15 seconds would be a long wait for a `flush`."""
+"""How often W&B writes to its file. With its default of 15 seconds, `flush` would have to wait that long."""
 _TIMEOUT_S = 5
-_LONGEST_TAG = 64
 _ONLINE = ("online", "shared")
 _one_at_a_time = threading.Lock()
 
 _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
-"""By its folder, what this process has open in W&B, which takes a run only once: a new attempt goes on with it."""
+"""Folder of a run → its W&B run, for the runs that this process has open. W&B opens a run only once per process."""
 
 
 def import_wandb() -> Any:
-    """W&B, with a service of its own: that of a training which uses W&B itself would end with the training."""
+    """Import W&B, with a separate service process: the one of the training would end with the training."""
     if "wandb" not in sys.modules:
         os.environ.pop("WANDB_SERVICE", None)
     import wandb
@@ -40,14 +39,14 @@ def import_wandb() -> Any:
 
 
 class Opening:
-    """Opens runs.
+    """Open runs. For every argument, None means W&B's own setting.
 
     Args:
-        entity: None for W&B's own settings, as everywhere here.
-        project: instead of the run's.
-        job_type: such as `"train"`.
+        entity: the user or team.
+        project: the project, instead of the run's.
+        job_type: the type of the run, such as `"train"`.
         mode: `"online"`, `"offline"`, `"shared"` or `"disabled"`.
-        folder: where W&B makes its `wandb`, instead of in the run's own folder.
+        folder: the folder in which W&B creates its `wandb`, instead of the run's own folder.
     """
 
     def __init__(
@@ -63,29 +62,30 @@ class Opening:
 
     @functools.cached_property
     def mode(self) -> str:
-        """As W&B's settings have it; offline where W&B would ask for an account."""
+        """The mode from the option or W&B's settings, but offline if there is no account."""
         wandb = import_wandb()
         mode: str = self._given_mode or wandb.setup().settings.mode
         if mode == "online" and wandb.run is None and not _has_account():
             log.warning(
-                "wandb: no account here, so runs are kept offline. Later: wandb login; wandb sync <folder>"
+                "wandb: no account found, so runs are kept offline."
+                " To upload them later: wandb login; wandb sync <folder>"
             )
             return "offline"
         return mode
 
     @property
     def destination(self) -> str:
-        """What it opens runs in: offline and online are two things, and so are projects."""
+        """The server or mode, the entity and the project."""
         online = self.mode in _ONLINE
-        where = import_wandb().setup().settings.base_url if online else self.mode
-        return f"{where}/{self._entity or ''}/{self._project or ''}"
+        server = import_wandb().setup().settings.base_url if online else self.mode
+        return f"{server}/{self._entity or ''}/{self._project or ''}"
 
     def open(self, run: RunInfo) -> Any:
-        """The W&B run with the id of this one, new or resumed, or left open by an attempt that failed.
+        """Return the W&B run with the id of this run: new, resumed, or still open after an attempt that failed.
 
         Raises:
             OSError: the server does not answer.
-            wandb.Error: it does not know the account, or W&B cannot open the run.
+            wandb.Error: the server rejects the account, or W&B cannot open the run.
         """
         found = _open.get(run.path)
         if found is None:
@@ -95,17 +95,16 @@ class Opening:
 
     def _init(self, run: RunInfo) -> Any:
         wandb = import_wandb()
-        project = self._project or run.project
-        with _one_at_a_time, _arguments_of(run), _starting_over(run):
+        with _one_at_a_time, _arguments_of(run), _free_id_on_failure(run):
             opened = _open[run.path] = wandb.init(
                 id=run.id,
                 resume="allow",
                 reinit="create_new",  # any number of runs at once, none of them `wandb.run`
                 entity=self._entity,
-                project=re.sub(r"[/\\#?%:]", "-", project)[:128] if project else None,
+                project=as_project(self._project or run.project),
                 name=run.name,
                 notes=run.notes,
-                tags=[tag[:_LONGEST_TAG] for tag in run.tags if tag] or None,
+                tags=[as_tag(tag) for tag in run.tags if tag] or None,
                 group=run.group or run.parent,
                 job_type=self._job_type,
                 mode=self.mode,
@@ -115,18 +114,18 @@ class Opening:
         return opened
 
     def _reach_server(self) -> None:
-        """Asks the server who we are: W&B itself would ask for a minute and a half.
+        """Check that the server answers and accepts the account. W&B itself would try for a minute and a half.
 
         Raises:
-            OSError: it does not answer.
-            wandb.errors.AuthenticationError: it does not know the account.
+            OSError: the server does not answer.
+            wandb.errors.AuthenticationError: the server rejects the account.
         """
-        import requests  # W&B's own means
+        import requests  # W&B depends on it
 
         if self.mode not in _ONLINE:
             return
         wandb = import_wandb()
-        with contextlib.suppress(requests.exceptions.SSLError):  # it answers, and W&B may be told to trust it
+        with contextlib.suppress(requests.exceptions.SSLError):  # it answers, and W&B may be set to trust it
             requests.head(wandb.setup().settings.base_url, timeout=_TIMEOUT_S)
         try:
             wandb.Api(timeout=_TIMEOUT_S)
@@ -135,7 +134,7 @@ class Opening:
             raise wandb.errors.AuthenticationError(f"{error}. {hint}") from error
 
     def close(self, run: RunInfo, opened: Any, exit_code: int) -> None:
-        """Ends the W&B run; online, W&B returns when the server has everything."""
+        """Close the W&B run. Online, this returns when the server has received everything."""
         _open.pop(run.path, None)
         opened.finish(exit_code)
         if self.mode in _ONLINE:
@@ -143,9 +142,9 @@ class Opening:
                 _synced(log).touch()
 
     def is_behind(self, run: RunInfo) -> bool:
-        """Whether a process that was killed may have given W&B what the server has not got.
+        """Return whether the server may be missing rows that a killed process has logged.
 
-        W&B uploads some seconds behind, and not at all once the process is gone.
+        W&B uploads with a delay of some seconds, and not at all after the process has died.
         """
         if self.mode not in _ONLINE or run.path in _open:
             return False
@@ -158,7 +157,7 @@ class Opening:
 
 
 def _has_account() -> bool:
-    """Whether W&B has been told an account, as `wandb.login` finds it: that one asks the server for the user's name."""
+    """Return whether W&B has an account, like `wandb.login`, which would also ask the server for the user's name."""
     from wandb.sdk.wandb_login import _login
 
     found: bool = _login(prompt=False, verify=False, _silent=True)[0]
@@ -166,13 +165,13 @@ def _has_account() -> bool:
 
 
 def _synced(log: Path) -> Path:
-    """The mark of `wandb sync`: the server has all of this."""
+    """Return the path of the mark by which `wandb sync` recognises that the server has the whole file."""
     return log.with_name(f"{log.name}.synced")
 
 
 @contextlib.contextmanager
 def _arguments_of(run: RunInfo) -> Iterator[None]:
-    """`sys.argv` as the training's: W&B takes the arguments from there, and from nowhere else."""
+    """Set `sys.argv` to that of the training: W&B has no other way to get the arguments."""
     own = sys.argv
     if run.pid != os.getpid():
         sys.argv = [*own[:1], *shlex.split(str(run.environment.get("arguments", "")))]
@@ -183,8 +182,8 @@ def _arguments_of(run: RunInfo) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _starting_over(run: RunInfo) -> Iterator[None]:
-    """An `init` that failed leaves the run's id taken while W&B's service lives: it ends, if nobody else needs it."""
+def _free_id_on_failure(run: RunInfo) -> Iterator[None]:
+    """Stop W&B's service if `init` fails and no other run is open: the service would keep the run's id reserved."""
     try:
         yield
     except BaseException:
@@ -194,7 +193,7 @@ def _starting_over(run: RunInfo) -> Iterator[None]:
 
 
 def _settings(run: RunInfo) -> Any:
-    """The training's program, host, commit and process, instead of this one's."""
+    """Return settings with the program, host, commit and process of the training, instead of this process."""
     known = {
         "program": run.environment.get("program"),
         "program_relpath": run.environment.get("program"),
@@ -204,20 +203,12 @@ def _settings(run: RunInfo) -> Any:
     }
     return import_wandb().Settings(
         **{name: value for name, value in known.items() if value},
-        disable_git=True,  # what is checked out now may be another commit
+        disable_git=True,  # another commit may be checked out by now
         console="off",
         quiet=True,
         symlink=False,
         x_stats_pid=run.pid,
         x_stats_track_process_tree=True,
-        x_disable_stats=not _is_alive(run),
+        x_disable_stats=not alive(run.pid, run.pid_created),
         x_transaction_log_flush_interval=_FLUSH_S,
     )
-
-
-def _is_alive(run: RunInfo) -> bool:
-    """Whether the training's process is there to be measured."""
-    try:
-        return abs(psutil.Process(run.pid).create_time() - run.pid_created) < 1
-    except psutil.Error:
-        return False

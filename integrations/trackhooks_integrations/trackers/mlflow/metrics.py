@@ -1,0 +1,82 @@
+"""`Metrics`: the metrics of a run as rows of MLflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trackhooks.event import Event, File
+from trackhooks.tracker import Axis, State, axis_of
+
+from .names import Names
+
+_MOST_ROWS = 1000
+"""The most metrics that one request may have (`MAX_METRICS_PER_BATCH`)."""
+
+
+class Metrics:
+    """The metrics of one run. They are sent a thousand at a time, and the rest by `send`.
+
+    Args:
+        client: the `MlflowClient`.
+        run: the id of the run in MLflow.
+        state: the return value of `state`, to continue from it.
+    """
+
+    def __init__(self, client: Any, run: str, state: State) -> None:
+        self._client = client
+        self._run = run
+        self._names = Names(state.get("metrics", ()))
+        self._last: dict[str, dict[Axis, list[Any]]] = state.get("last", {})
+        """Name → axis → step, value and time of the last row. The first axis gets the plain name."""
+        self._rows: list[Any] = []
+
+    def add(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
+        """Add the metrics of an event."""
+        self._rows += [self._row(name, value, axis, event) for name, value in metrics.items()]
+        while len(self._rows) >= _MOST_ROWS:
+            self._send_some()
+
+    def add_of_model(self, file: File, event: Event, model: str) -> None:
+        """Link the metrics of a checkpoint to its LoggedModel: the rows of the run that have these values."""
+        self._rows += self._rows_of(file, event, model)
+
+    def _rows_of(self, file: File, event: Event, model: str) -> Iterator[Any]:
+        for name, value in file.metrics.items():
+            if math.isfinite(value):
+                known = self._last.get(name, {})
+                same = next((axis for axis, row in known.items() if row[1] == repr(value)), None)
+                axis = next(iter(known), axis_of(event)) if same is None else same
+                yield self._row(name, value, axis, event, model, again=same is not None)
+
+    def _row(
+        self, name: str, value: float, axis: Axis, event: Event, model: str | None = None, again: bool = False
+    ) -> Any:
+        """Return the row of a metric. A metric that comes `again`, or twice in one epoch, gets the same row."""
+        from mlflow.entities import Metric
+
+        of_name = self._last.setdefault(name, {})
+        step = max(event.step, 0) if axis == "step" else event.epoch
+        row, known = [step, repr(value), int(event.time * 1000)], of_name.get(axis)
+        if known is not None and (again or (axis == "epoch" and known[:2] == row[:2])):
+            row = known
+        of_name[axis] = row
+        return Metric(self._column(name, axis), value, row[2], row[0], model_id=model)
+
+    def _column(self, name: str, axis: Axis) -> str:
+        first = next(iter(self._last[name]))
+        return self._names[name if axis == first else f"{name} {axis}"]
+
+    def send(self) -> None:
+        """Send all pending rows."""
+        while self._rows:
+            self._send_some()
+
+    def _send_some(self) -> None:
+        self._client.log_batch(self._run, metrics=self._rows[:_MOST_ROWS])
+        del self._rows[:_MOST_ROWS]
+
+    def state(self) -> State:
+        """Return the state as plain JSON values."""
+        return {"metrics": list(self._names), "last": self._last}
