@@ -28,11 +28,11 @@ from trackhooks_integrations.trackers.csv.tracker import CSV
 CREATED = 1_700_000_000.0
 
 
-# What drives the tracker, as the delivery does
+# Feeds the tracker, as the delivery does
 
 
 class Delivery:
-    """Hands events to a tracker of one run; `crash` forgets the tracker and goes on with the last saved state."""
+    """Give events to a tracker of one run. `crash` drops the tracker and continues from the last saved state."""
 
     def __init__(self, folder: Path, id: str = "1", **options: Any) -> None:  # noqa: A002
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def logged(*media: Any, **fields: Any) -> Event:
 
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes: writes come back short, and then fail, as on a full disk."""
+    """Limit the size of files: writes become incomplete and then fail, as on a full disk."""
     resource = pytest.importorskip("resource", reason="this platform has no limits on files")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
@@ -94,7 +94,7 @@ def files_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-# Where things stand
+# Files and rows
 
 
 def test_batches_are_rows_over_the_step_and_epochs_are_rows_over_the_epoch(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_batches_are_rows_over_the_step_and_epochs_are_rows_over_the_epoch(tmp_p
     ]
 
 
-def test_what_is_known_after_the_end_of_an_epoch_is_added_to_its_row(tmp_path: Path) -> None:
+def test_a_metric_logged_after_the_end_of_its_epoch_is_added_to_the_row_of_the_epoch(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(
         at_epoch("on_fit_epoch_end", 0, loss=2.0), at_epoch("on_fit_epoch_end", 1, loss=1.0)
     )
@@ -130,14 +130,14 @@ def test_what_is_known_after_the_end_of_an_epoch_is_added_to_its_row(tmp_path: P
     ]  # fmt: skip
 
 
-def test_an_epoch_that_was_left_early_has_its_row(tmp_path: Path) -> None:
+def test_an_epoch_that_ends_early_has_a_row(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(at_epoch("on_train_epoch_end", 0, loss=2.0)).flush()
     assert not (tmp_path / "epochs.csv").exists()
     delivery.tracker.finish("failed", "")
     assert [row["loss"] for row in delivery.rows("epochs.csv")] == ["2.0"]
 
 
-def test_an_epoch_without_an_end_has_its_row_when_the_next_begins(tmp_path: Path) -> None:
+def test_the_row_of_an_epoch_without_an_end_is_written_when_the_next_epoch_begins(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path)
     delivery.give(
         at_epoch("on_train_epoch_end", 0, loss=2.0), at_epoch("on_train_epoch_end", 1, loss=1.0)
@@ -145,7 +145,7 @@ def test_an_epoch_without_an_end_has_its_row_when_the_next_begins(tmp_path: Path
     assert [row["loss"] for row in delivery.rows("epochs.csv")] == ["2.0"]
 
 
-def test_evaluations_predictions_and_what_is_logged_outside_of_a_loop_stand_in_metrics_csv(
+def test_metrics_of_evaluations_predictions_and_outside_of_a_loop_are_in_metrics_csv(
     tmp_path: Path,
 ) -> None:
     delivery = Delivery(tmp_path)
@@ -162,7 +162,7 @@ def test_evaluations_predictions_and_what_is_logged_outside_of_a_loop_stand_in_m
     assert list(delivery.frame("metrics.csv"))[-2:] == ["logged/step", "x"]
 
 
-def test_parameters_are_name_and_value_and_the_newest_value_counts(tmp_path: Path) -> None:
+def test_each_parameter_is_a_row_of_name_and_newest_value(tmp_path: Path) -> None:
     delivery = (
         Delivery(tmp_path)
         .give(logged(params={"lr": 0.1, "a,b\n": None, "=x": 'say "no"', "on": True}))
@@ -176,7 +176,7 @@ def test_parameters_are_name_and_value_and_the_newest_value_counts(tmp_path: Pat
 
 
 @pytest.mark.parametrize("status", ["finished", "failed", "killed", "lost"])
-def test_the_status_stands_in_run_csv_with_the_tags_and_the_environment(tmp_path: Path, status: str) -> None:
+def test_run_csv_has_the_status_the_tags_and_the_environment(tmp_path: Path, status: str) -> None:
     delivery = Delivery(tmp_path)
     assert delivery.pairs("run.csv")["status"] == "running"
     delivery.finish(status, "why")
@@ -185,7 +185,7 @@ def test_the_status_stands_in_run_csv_with_the_tags_and_the_environment(tmp_path
     assert "x" in facts["tags"]
 
 
-def test_files_and_pictures_are_rows_with_all_that_is_known_of_them(tmp_path: Path) -> None:
+def test_files_and_pictures_are_rows_with_all_their_properties(tmp_path: Path) -> None:
     file = File("/w/last, 1.pt", "model", "last.pt", "pt", ("last", "best"), "/w/p.pt", 123, duration=1.5)
     file.sha256, file.kept, file.metrics = "ab" * 32, "files/last.pt", {"val/loss": 0.25}
     lost = File("/w/x.png", "image", "samples", "png", superseded=True)
@@ -198,7 +198,7 @@ def test_files_and_pictures_are_rows_with_all_that_is_known_of_them(tmp_path: Pa
     assert (other["kind"], other["superseded"]) == ("image", "True")
 
 
-def test_texts_tables_histograms_and_graphs_have_tables_of_their_own(tmp_path: Path) -> None:
+def test_texts_tables_histograms_and_graphs_have_separate_files(tmp_path: Path) -> None:
     nodes = [Node("input", "Input"), Node("net/fc", "Linear", ["input"], {"out": 3})]
     table = Table("confusion", ["step", "b", "b"], [[1, None, "x"], [2, True, "y"]])
     delivery = Delivery(tmp_path).give(
@@ -234,12 +234,12 @@ def test_texts_tables_histograms_and_graphs_have_tables_of_their_own(tmp_path: P
     assert sorted(path.parent for path in tmp_path.rglob("*odd*")) == [tmp_path / "tables"]
 
 
-def test_a_file_that_got_nothing_is_not_there(tmp_path: Path) -> None:
+def test_a_file_without_rows_is_not_created(tmp_path: Path) -> None:
     Delivery(tmp_path).give(batch(0, loss=1.0)).finish()
     assert {path.name for path in tmp_path.iterdir()} == {"batches.csv", "run.csv"}
 
 
-def test_with_dir_the_tables_lie_there_in_a_folder_of_the_runs_name(tmp_path: Path) -> None:
+def test_dir_contains_the_tables_in_a_folder_with_the_name_of_the_run(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path / "runs" / "a", dir=tmp_path / "tables").give(batch(0, loss=1.0)).finish()
     assert (tmp_path / "tables" / "a" / "batches.csv").exists()
     assert list(delivery.folder.iterdir()) == []
@@ -289,7 +289,7 @@ def everything_in(folder: Path) -> dict[str, bytes]:
         taken_by_another_run,
     ],
 )  # fmt: skip
-def test_with_dir_nothing_that_is_there_is_replaced(tmp_path: Path, take: Callable[[Path], None]) -> None:
+def test_nothing_in_dir_is_replaced(tmp_path: Path, take: Callable[[Path], None]) -> None:
     take(tmp_path / "tables" / "a")
     before = everything_in(tmp_path)
     delivery = Delivery(tmp_path / "runs" / "a", dir=tmp_path / "tables").give(batch(0, loss=1.0)).finish()
@@ -302,7 +302,7 @@ def test_with_dir_nothing_that_is_there_is_replaced(tmp_path: Path, take: Callab
     assert {path.name for path in (tmp_path / "tables").iterdir()} == {"a", "a-2"}
 
 
-def test_with_dir_a_run_that_is_delivered_again_is_in_the_same_folder(tmp_path: Path) -> None:
+def test_a_run_that_is_delivered_again_is_in_the_same_folder_of_dir(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path / "runs" / "a", dir=tmp_path / "tables").give(batch(0, loss=1.0)).finish()
     delivery.state.clear()
     delivery.crash()
@@ -318,7 +318,7 @@ def test_with_dir_a_run_that_is_delivered_again_is_in_the_same_folder(tmp_path: 
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, -math.inf, 0.1 + 0.2, -0.0, 5e-324, 1.7976931348623157e308]
 )
-def test_a_number_is_read_back_as_it_was_by_float_and_by_pandas(tmp_path: Path, value: float) -> None:
+def test_float_and_pandas_read_back_the_same_number(tmp_path: Path, value: float) -> None:
     delivery = Delivery(tmp_path).give(batch(0, x=value), batch(1, y=1.0)).finish()
     assert repr(float(delivery.rows("batches.csv")[0]["x"])) == repr(value)
     assert float(delivery.frame("batches.csv")["x"][0]) == pytest.approx(value, rel=1e-15, abs=0, nan_ok=True)
@@ -339,7 +339,7 @@ ODD_NAMES = [
 ]
 
 
-def test_odd_names_are_columns_as_they_are(tmp_path: Path) -> None:
+def test_odd_names_are_columns_without_changes(tmp_path: Path) -> None:
     metrics = {name: float(number) for number, name in enumerate(ODD_NAMES)}
     delivery = Delivery(tmp_path).give(batch(0, **metrics)).flush()
     delivery.crash()
@@ -351,7 +351,7 @@ def test_odd_names_are_columns_as_they_are(tmp_path: Path) -> None:
     assert list(delivery.frame("batches.csv"))[4:] == names
 
 
-def test_five_thousand_columns(tmp_path: Path) -> None:
+def test_a_table_can_have_five_thousand_columns(tmp_path: Path) -> None:
     metrics = {f"layer{i}/norm": i / 2 for i in range(5000)}
     delivery = Delivery(tmp_path).give(*(batch(step, **metrics) for step in range(20))).finish()
     rows = delivery.rows("batches.csv")
@@ -361,7 +361,7 @@ def test_five_thousand_columns(tmp_path: Path) -> None:
 # Late columns
 
 
-def test_a_late_metric_gets_its_column_without_losing_or_shifting_a_row(tmp_path: Path) -> None:
+def test_a_late_metric_gets_a_column_without_losing_or_shifting_a_row(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(batch(0, a=1.0), batch(1, a=2.0, b=3.0)).flush()
     delivery.give(batch(2, b=4.0)).flush()
     delivery.give(batch(3, c=5.0), batch(4, a=6.0), batch(5, d=7.0)).finish()
@@ -373,7 +373,7 @@ def test_a_late_metric_gets_its_column_without_losing_or_shifting_a_row(tmp_path
     assert {line.count(",") for line in lines} == {7}
 
 
-def test_a_new_column_puts_a_new_file_in_the_place_of_the_old_one_once_a_flush(tmp_path: Path) -> None:
+def test_new_columns_replace_the_file_once_per_flush(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(batch(0, a=1.0)).flush()
     path = tmp_path / "batches.csv"
     before = path.open()
@@ -386,7 +386,7 @@ def test_a_new_column_puts_a_new_file_in_the_place_of_the_old_one_once_a_flush(t
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
-def test_between_two_flushes_the_file_holds_whole_lines_of_one_width(tmp_path: Path) -> None:
+def test_between_two_flushes_the_file_has_complete_lines_of_the_same_width(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path)
     for step in range(200):
         delivery.give(batch(step, loss=0.5, **{f"m{step // 50}": 1.0}))
@@ -399,7 +399,7 @@ def test_between_two_flushes_the_file_holds_whole_lines_of_one_width(tmp_path: P
             assert [int(row[0]) for row in rows] == list(range(step + 1))
 
 
-def test_tail_follows_it(tmp_path: Path) -> None:
+def test_tail_follows_a_table(tmp_path: Path) -> None:
     if shutil.which("tail") is None:
         pytest.skip("there is no tail here")
     path = tmp_path / "batches.csv"
@@ -420,7 +420,7 @@ def test_tail_follows_it(tmp_path: Path) -> None:
 # Exactly once
 
 
-def test_after_a_crash_every_row_is_there_once_whatever_was_written_since(tmp_path: Path) -> None:
+def test_after_a_crash_every_row_is_present_once_whatever_was_written_since(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(batch(0, a=1.0), logged(Text("t", "one\ntwo"))).flush()
     since = [
         batch(1, a=2.0),
@@ -437,7 +437,7 @@ def test_after_a_crash_every_row_is_there_once_whatever_was_written_since(tmp_pa
 
 
 @pytest.mark.parametrize("torn", [b"3,0,3,17000", b'3,0,3,1.0,"half', b'3,0,3,1.0,1.0\n"'])
-def test_a_torn_last_line_is_cut(tmp_path: Path, torn: bytes) -> None:
+def test_an_incomplete_last_line_is_removed(tmp_path: Path, torn: bytes) -> None:
     delivery = Delivery(tmp_path).give(batch(0, a=1.0)).flush()
     with (tmp_path / "batches.csv").open("ab") as file:
         file.write(torn)
@@ -446,7 +446,7 @@ def test_a_torn_last_line_is_cut(tmp_path: Path, torn: bytes) -> None:
     assert [row["step"] for row in delivery.rows("batches.csv")] == ["0", "1"]
 
 
-def test_a_delivery_from_the_start_replaces_what_was_there(tmp_path: Path) -> None:
+def test_a_delivery_from_the_start_replaces_the_earlier_tables(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(batch(0, a=1.0), batch(1, a=1.0), logged(params={"old": 1})).finish()
     delivery.state = {}
     delivery.crash()
@@ -487,10 +487,10 @@ ACTIONS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(actions=ACTIONS)
-def test_whatever_happens_each_row_is_there_once_as_it_was(
+def test_after_any_sequence_of_failures_each_row_is_present_once_and_unchanged(
     tmp_path_factory: pytest.TempPathFactory, actions: Any
 ) -> None:
-    """Batches, flushes, saved states, crashes and resumes in any order; the journal is the list `events`."""
+    """Run batches, flushes, saved states, crashes and resumes in any order. The list `events` is the journal."""
     delivery = Delivery(tmp_path_factory.mktemp("run"))
     events: list[Event] = []
     saved = step = 0
@@ -518,10 +518,10 @@ def test_whatever_happens_each_row_is_there_once_as_it_was(
         assert found == {name: repr(value) for name, value in event.metrics.items()}
 
 
-# What goes wrong
+# Failures
 
 
-def test_a_full_disk_raises_leaves_no_half_line_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_raises_without_an_incomplete_line_or_loss(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path).give(batch(0, loss=0.0)).flush()
     path = tmp_path / "batches.csv"
     before = path.read_bytes()
@@ -552,7 +552,7 @@ def test_a_deleted_folder_raises(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_a_file_that_a_spreadsheet_saved_meanwhile_is_found_out_and_continued_after_its_rows(
+def test_a_file_that_a_spreadsheet_has_saved_is_detected_and_continued_after_its_rows(
     tmp_path: Path,
 ) -> None:
     delivery = Delivery(tmp_path).give(batch(0, loss=1.0), batch(1, loss=2.0)).flush()
@@ -577,18 +577,18 @@ def test_a_file_with_fewer_rows_than_were_delivered_is_not_continued(tmp_path: P
 
 
 @pytest.mark.parametrize("value", [3, "", ["logs"]])
-def test_a_dir_that_is_no_path_is_refused(value: Any) -> None:
+def test_a_dir_that_is_not_a_path_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidValueError, match="dir must be"):
         CSV(dir=value)
 
 
-def test_a_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_dir_that_is_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(InvalidValueError, match="is a file"):
         CSV(dir=tmp_path / "x")
 
 
-def test_it_is_loaded_by_its_name() -> None:
+def test_csv_is_loaded_by_its_name() -> None:
     assert isinstance(load("csv", dir="tables"), CSV)
 
 

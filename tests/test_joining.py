@@ -1,4 +1,4 @@
-"""A run that the program has open in a backend by itself is joined, not replaced, and left open."""
+"""A run that the program itself has opened in a backend is joined, not replaced, and left open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def program(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program of its own: what is active in a backend is active in a whole process."""
+    """Run a separate program, because a run that is active in a backend is active in the whole process."""
     path = folder / "program.py"
     path.write_text(textwrap.dedent(body))
     done = subprocess.run(
@@ -24,7 +24,7 @@ def program(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_an_active_mlflow_run_gets_the_metrics_and_goes_on(tmp_path: Path) -> None:
+def test_an_active_mlflow_run_gets_the_metrics_and_is_left_open(tmp_path: Path) -> None:
     done = program(
         tmp_path,
         """
@@ -51,7 +51,7 @@ def test_an_active_mlflow_run_gets_the_metrics_and_goes_on(tmp_path: Path) -> No
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_run_that_a_scheduler_has_made_gets_the_metrics_and_is_left_open(tmp_path: Path) -> None:
+def test_a_run_that_a_scheduler_has_created_gets_the_metrics_and_is_left_open(tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{tmp_path / 'own.db'}")
     theirs = client.create_run(client.create_experiment("theirs", tmp_path.as_uri()), run_name="theirs").info
     done = program(
@@ -71,7 +71,7 @@ def test_a_run_that_a_scheduler_has_made_gets_the_metrics_and_is_left_open(tmp_p
     assert "joins what is active in mlflow, and leaves it open" in done.stderr
 
 
-def test_an_active_mlflow_run_of_another_store_than_the_one_that_is_named_is_not_joined(
+def test_an_active_mlflow_run_of_another_store_is_not_joined(
     tmp_path: Path,
 ) -> None:
     done = program(
@@ -92,7 +92,7 @@ def test_an_active_mlflow_run_of_another_store_than_the_one_that_is_named_is_not
     assert "joins" not in done.stderr
 
 
-def test_an_active_wandb_run_is_fed_in_place_and_goes_on(tmp_path: Path) -> None:
+def test_an_active_wandb_run_is_fed_in_place_and_is_left_open(tmp_path: Path) -> None:
     done = program(
         tmp_path,
         """
@@ -112,7 +112,7 @@ def test_an_active_wandb_run_is_fed_in_place_and_goes_on(tmp_path: Path) -> None
         wandb.finish()
         """,
     )
-    for point in ("('by_hand', 1)", "('loss', 0.5)", "('afterwards', 2)"):  # W&B gives them in any order
+    for point in ("('by_hand', 1)", "('loss', 0.5)", "('afterwards', 2)"):  # W&B returns them in any order
         assert point in done.stdout
     assert "joins what is active in wandb, and leaves it open" in done.stderr
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A SQLite store that the tests share: making its tables takes seconds."""
+    """A SQLite store that the tests share, because creating its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
@@ -56,10 +56,10 @@ def uri(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The one that is named, in which the tests make experiments and models."""
+    """The database that the variable names; the tests create experiments and models in it."""
     if DATABASE is None:
         pytest.skip("TRACKHOOKS_TEST_MLFLOW_DB names no database: see CONTRIBUTING.md")
-    monkeypatch.chdir(tmp_path)  # the artifacts go there
+    monkeypatch.chdir(tmp_path)  # for the artifacts
     return DATABASE
 
 
@@ -91,7 +91,7 @@ def reader(feed: Feeding) -> Any:
 
 
 def history(feed: Feeding, name: str) -> list[tuple[int, int, float]]:
-    """The rows of a metric: step, milliseconds since the start of the run, value."""
+    """Return the rows of a metric: step, milliseconds since the start of the run, value."""
     rows = reader(feed).get_metric_history(stored(feed).info.run_id, name)
     return [(row.step, row.timestamp - int(CREATED * 1000), row.value) for row in rows]
 
@@ -129,13 +129,13 @@ def test_nan_is_kept_and_infinity_is_the_largest_number_of_the_store(feed: Feedi
     assert history(feed, "batch/c") == [(0, 0, -LARGEST)]
 
 
-def test_more_metrics_than_a_request_takes_arrive(feed: Feeding) -> None:
+def test_more_metrics_than_fit_in_one_request_are_delivered(feed: Feeding) -> None:
     feed.give(*(batch(index, index, loss=index, accuracy=index) for index in range(1234))).flush()
     assert [row[2] for row in history(feed, "batch/loss")] == list(range(1234))
     assert len(history(feed, "batch/accuracy")) == 1234
 
 
-def test_what_comes_again_after_a_crash_is_the_same_rows(feed: Feeding) -> None:
+def test_events_that_are_delivered_again_after_a_crash_give_the_same_rows(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0), at_epoch("on_val_end", 1, 0, {"val/loss": math.nan})).flush()
     again = [
         batch(2, 1, loss=math.nan),
@@ -164,11 +164,11 @@ def test_what_comes_again_after_a_crash_is_the_same_rows(feed: Feeding) -> None:
         ("x" * 300, "x" * 241 + "-1b432d13"),
     ],
 )
-def test_a_name_that_mlflow_does_not_take_is_mapped_by_the_rule(name: str, called: str) -> None:
+def test_a_name_that_mlflow_does_not_accept_is_changed_by_the_rule(name: str, called: str) -> None:
     assert legal(name) == called
 
 
-def test_two_names_of_which_one_would_be_the_other_stay_two(
+def test_two_names_that_would_become_equal_remain_two(
     feed: Feeding, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "trackhooks")
@@ -180,7 +180,7 @@ def test_two_names_of_which_one_would_be_the_other_stay_two(
     assert caplog.text.count("'a(b)' is called 'a_b_'") == 1
 
 
-def test_names_of_every_kind_are_taken_by_the_store(feed: Feeding) -> None:
+def test_the_store_accepts_names_of_every_kind(feed: Feeding) -> None:
     names = ["a/", "//", "..", "x" * 400, "ä ö", "a:b", "100%", "\n", "日本", "a/./b", "[0]", ""]
     feed.give(
         Event("log", 0, CREATED, 0, metrics=dict.fromkeys(names, 1.0), params=dict.fromkeys(names, "v"))
@@ -201,7 +201,7 @@ def test_parameters_of_any_number_and_length_are_kept(feed: Feeding, tmp_path: P
     assert content(feed, "params/long.txt", tmp_path).decode() == "ü" * 6001
 
 
-def test_a_changed_parameter_is_a_tag(feed: Feeding) -> None:
+def test_a_changed_parameter_becomes_a_tag(feed: Feeding) -> None:
     feed.give(outside(0, params={"lr": 0.1, "epochs": 3})).flush().crash()
     feed.give(outside(1, params={"lr": 0.01, "epochs": 3})).flush()
     assert stored(feed).data.params == {"lr": "0.1", "epochs": "3"}
@@ -209,7 +209,7 @@ def test_a_changed_parameter_is_a_tag(feed: Feeding) -> None:
     assert "changed/epochs" not in stored(feed).data.tags
 
 
-def test_a_zero_character_which_not_every_database_takes_is_replaced(feed: Feeding) -> None:
+def test_a_null_character_is_replaced_because_not_every_database_accepts_it(feed: Feeding) -> None:
     feed.run.notes = "a\0b"
     feed.crash().give(outside(0, params={"text": "a\0b"})).flush()
     assert stored(feed).data.params["text"] == "a\N{REPLACEMENT CHARACTER}b"
@@ -226,7 +226,7 @@ def test_the_data_is_a_dataset_input(feed: Feeding) -> None:
 # The run
 
 
-def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(tmp_path: Path, uri: str) -> None:
+def test_the_run_has_its_identity_and_the_source_of_the_training(tmp_path: Path, uri: str) -> None:
     environment = {"program": "train.py", "user": "ada", "git/commit": "abc123", "package/torch": "2.14"}
     run = run_info(tmp_path / "r1", project="p1", tags=["base", "x@y"], notes="Why.", environment=environment)
     found = stored(feeding(uri, run))
@@ -239,7 +239,7 @@ def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(tmp_path: 
     assert found.data.tags.items() >= expected.items()
 
 
-def test_without_a_project_the_experiment_is_trackhooks_or_the_one_of_the_environment(
+def test_without_a_project_the_experiment_is_trackhooks_or_that_of_the_environment(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiments = []
@@ -250,7 +250,7 @@ def test_without_a_project_the_experiment_is_trackhooks_or_the_one_of_the_enviro
     assert experiments == ["trackhooks", "mine"]
 
 
-def test_the_experiment_of_the_environment_is_that_of_its_own_store_and_less_than_a_project(
+def test_the_experiment_of_the_environment_applies_only_to_its_own_store_and_without_a_project(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = client(store).create_experiment(f"chosen {tmp_path}")
@@ -264,7 +264,7 @@ def test_the_experiment_of_the_environment_is_that_of_its_own_store_and_less_tha
     assert client(store).get_experiment(ours).name == "p1"
 
 
-def test_a_project_with_a_name_that_is_too_long_is_an_experiment_with_its_start(
+def test_a_project_with_a_name_that_is_too_long_is_an_experiment_with_the_start_of_the_name(
     tmp_path: Path, uri: str
 ) -> None:
     feeds = [feeding(uri, run_info(tmp_path / end, project="x" * 600 + end)) for end in ("a", "b", "a")]
@@ -273,7 +273,9 @@ def test_a_project_with_a_name_that_is_too_long_is_an_experiment_with_its_start(
     assert client(uri).get_experiment(ids[0]).name.startswith("x" * 241)
 
 
-def test_a_deleted_experiment_gets_the_run_once_it_is_restored(tmp_path: Path, uri: str) -> None:
+def test_a_run_of_a_deleted_experiment_is_delivered_once_the_experiment_is_restored(
+    tmp_path: Path, uri: str
+) -> None:
     from mlflow import MlflowException
 
     experiment = client(uri).create_experiment(f"deleted {tmp_path}")
@@ -285,10 +287,10 @@ def test_a_deleted_experiment_gets_the_run_once_it_is_restored(tmp_path: Path, u
     assert stored(feeding(uri, run)).info.experiment_id == experiment
 
 
-def test_what_mlflow_refuses_is_an_error_of_the_event_but_not_that_the_run_was_deleted(feed: Feeding) -> None:
+def test_a_rejected_request_is_an_error_of_the_event_but_a_deleted_run_is_not(feed: Feeding) -> None:
     from mlflow import MlflowException
 
-    with pytest.raises(ValueError, match="timestamp"):  # delivery leaves it out after some tries
+    with pytest.raises(ValueError, match="timestamp"):  # delivery skips it after some attempts
         feed.give(Event("log", 0, -5.0, 0, metrics={"a": 1.0})).flush()
     id_ = stored(feed.crash().flush()).info.run_id
     reader(feed).delete_run(id_)
@@ -299,7 +301,7 @@ def test_what_mlflow_refuses_is_an_error_of_the_event_but_not_that_the_run_was_d
     assert history(feed, "batch/loss") == [(1, 1000, 1.0)]
 
 
-def test_long_notes_are_kept_whole(tmp_path: Path, uri: str) -> None:
+def test_long_notes_are_kept_completely(tmp_path: Path, uri: str) -> None:
     feed = feeding(uri, run_info(tmp_path / "run", project=str(tmp_path), notes="ü" * 10_000))
     assert stored(feed).data.tags["mlflow.note.content"] == "ü" * 6000
     assert content(feed, "notes.md", tmp_path).decode() == "ü" * 10_000
@@ -323,7 +325,7 @@ def test_runs_of_a_group_are_nested_in_one_run_with_its_name(tmp_path: Path, uri
     assert client(uri).get_run(parent).info.status == "FINISHED"
 
 
-def test_a_run_inside_another_is_nested_in_it_whichever_comes_first(tmp_path: Path, uri: str) -> None:
+def test_a_run_inside_another_is_nested_in_it_in_either_order_of_delivery(tmp_path: Path, uri: str) -> None:
     inner = stored(
         feeding(uri, run_info(tmp_path / "inner", project=str(tmp_path), parent=f"outer {tmp_path.name}"))
     )
@@ -344,7 +346,7 @@ def test_a_run_whose_state_was_lost_is_found_again(feed: Feeding) -> None:
     ("status", "called"),
     [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED"), ("lost", "KILLED")],
 )
-def test_the_status_is_the_runs(tmp_path: Path, store: str, status: str, called: str) -> None:
+def test_the_status_is_that_of_the_run(tmp_path: Path, store: str, status: str, called: str) -> None:
     feed = feeding(store, run_info(tmp_path / status))
     assert stored(feed).info.status == "RUNNING"
     reason = "" if status == "finished" else "ValueError: x"
@@ -354,7 +356,7 @@ def test_the_status_is_the_runs(tmp_path: Path, store: str, status: str, called:
     assert found.data.tags.get("trackhooks.status") == (f"{status}: ValueError: x" if reason else None)
 
 
-def test_a_run_that_goes_on_is_running_again_and_the_same(feed: Feeding) -> None:
+def test_a_run_that_is_resumed_is_the_same_run_and_running_again(feed: Feeding) -> None:
     first = stored(feed.give(batch(0, 0, loss=1.0)).finish("failed")).info
     feed.crash().give(batch(1, 1, loss=2.0)).flush()
     assert (stored(feed).info.run_id, stored(feed).info.status) == (first.run_id, "RUNNING")
@@ -376,7 +378,7 @@ def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, u
     assert "mlflow.source.name" not in found.data.tags
 
 
-def test_artifacts_of_a_run_that_is_joined_are_kept_next_to_ours(tmp_path: Path, uri: str) -> None:
+def test_the_artifacts_of_a_joined_run_are_kept_next_to_ours(tmp_path: Path, uri: str) -> None:
     theirs = client(uri).create_run(client(uri).create_experiment(f"artifacts {tmp_path}")).info.run_id
     places = ["notes.md", "params/p.txt", "files/a.txt", "texts/t/step-0.txt", "tables/t/step-0.json"]
     for place in places:
@@ -396,7 +398,7 @@ def test_artifacts_of_a_run_that_is_joined_are_kept_next_to_ours(tmp_path: Path,
         assert content(feed, f"trackhooks/{run.id}/texts/t/step-0.txt", tmp_path).decode() == run.name
 
 
-def test_runs_that_join_one_run_keep_their_checkpoints_apart(tmp_path: Path, store: str) -> None:
+def test_runs_that_join_the_same_run_have_separate_checkpoints(tmp_path: Path, store: str) -> None:
     theirs = (
         client(store).create_run(client(store).create_experiment(f"two {tmp_path}", tmp_path.as_uri())).info
     )
@@ -407,7 +409,7 @@ def test_runs_that_join_one_run_keep_their_checkpoints_apart(tmp_path: Path, sto
     assert sorted(model.tags["sha256"] for model in found) == ["sha-of-a", "sha-of-b"]
 
 
-def test_the_address_is_the_runs_page_on_a_server_and_else_the_command_that_shows_the_file(
+def test_the_url_is_the_runs_page_on_a_server_or_the_command_that_shows_the_file(
     tmp_path: Path, server: Server, store: str
 ) -> None:
     feed = feeding(server.uri, run_info(tmp_path / "page"))
@@ -474,7 +476,7 @@ def test_a_checkpoint_that_is_overwritten_is_the_same_model_with_the_metrics_of_
 
 
 def test_a_checkpoints_metrics_are_the_rows_of_the_run_that_have_these_values(feed: Feeding) -> None:
-    """A checkpoint that is saved behind an evaluation names its metrics, too, which stand over steps."""
+    """A checkpoint that is saved after an evaluation also has the metrics of the evaluation, which are over steps."""
     feed.give(at_epoch("on_fit_epoch_end", 0, 4, {"val/loss": 0.5}))
     feed.give(Event("on_val_end", 1, CREATED + 1, 10, -1, metrics={"test/loss": 0.25})).flush()
     metrics = {"val/loss": 0.5, "test/loss": 0.25}
@@ -488,7 +490,7 @@ def test_a_checkpoints_metrics_are_the_rows_of_the_run_that_have_these_values(fe
     assert set(stored(feed).data.metrics) == {"val/loss", "test/loss"}
 
 
-def test_a_checkpoint_that_lost_its_aliases_goes_and_one_that_lost_some_stays(feed: Feeding) -> None:
+def test_a_checkpoint_without_aliases_is_deleted_and_one_that_lost_some_is_kept(feed: Feeding) -> None:
     feed.give(saved(feed, 0, 0, "a.keras", b"a", "last", "best"), saved(feed, 1, 1, "b.keras", b"b", "last"))
     feed.give(saved(feed, 2, 2, "c.keras", b"c", "last")).flush()
     assert {name: model.tags["aliases"] for name, model in models(feed).items()} == {
@@ -497,7 +499,7 @@ def test_a_checkpoint_that_lost_its_aliases_goes_and_one_that_lost_some_stays(fe
     }
 
 
-def test_where_no_checkpoint_is_kept_there_is_no_model_of_one(tmp_path: Path, store: str) -> None:
+def test_no_checkpoint_is_a_model_if_none_is_kept(tmp_path: Path, store: str) -> None:
     feed = feeding(store, run_info(tmp_path / "none", keep="none", project=str(tmp_path)))
     feed.give(saved(feed, 0, 0, "last.pt", b"one", "last"))
     exported = kept(feed.run, 1, "last.onnx", b"exported", kind="export", parent="/x/last.pt")
@@ -505,7 +507,7 @@ def test_where_no_checkpoint_is_kept_there_is_no_model_of_one(tmp_path: Path, st
     assert set(models(feed)) == {"last-onnx"}
 
 
-def test_every_checkpoint_is_a_model_where_all_are_kept(tmp_path: Path, store: str) -> None:
+def test_every_checkpoint_is_a_model_if_all_are_kept(tmp_path: Path, store: str) -> None:
     feed = feeding(store, run_info(tmp_path / "all", keep="all"))
     feed.give(
         saved(feed, 0, 0, "last.pt", b"one", "last"), saved(feed, 1, 1, "last.pt", b"two", "last")
@@ -515,7 +517,7 @@ def test_every_checkpoint_is_a_model_where_all_are_kept(tmp_path: Path, store: s
     assert sorted(model.tags["aliases"] for model in found) == ["", "last"]
 
 
-def test_a_checkpoint_that_comes_again_after_a_crash_is_one_model(feed: Feeding) -> None:
+def test_a_checkpoint_that_is_delivered_again_after_a_crash_is_one_model(feed: Feeding) -> None:
     feed.flush()
     event = saved(feed, 0, 0, "last.pt", b"one", "last", **{"val/loss": 3.0})
     feed.give(event).tracker.flush()
@@ -525,7 +527,9 @@ def test_a_checkpoint_that_comes_again_after_a_crash_is_one_model(feed: Feeding)
     assert history(feed, "val/loss") == [(0, 0, 3.0)]
 
 
-def test_a_checkpoint_that_was_overwritten_before_it_was_copied_leaves_the_older_one(feed: Feeding) -> None:
+def test_a_checkpoint_that_was_overwritten_before_it_was_copied_does_not_replace_the_older_one(
+    feed: Feeding,
+) -> None:
     feed.give(saved(feed, 0, 0, "last.pt", b"one", "last"))
     gone = File("/gone/last.pt", "model", "last.pt", aliases=("last",), superseded=True)
     feed.give(at_epoch("on_model_save", 1, 1, files=[gone])).flush()
@@ -542,7 +546,7 @@ def test_an_export_is_a_model_that_names_its_checkpoint(feed: Feeding) -> None:
     assert model_files(feed, found) == ["best.onnx"]
 
 
-def test_an_exported_folder_is_uploaded_whole(feed: Feeding) -> None:
+def test_an_exported_folder_is_uploaded_completely(feed: Feeding) -> None:
     folder = Path(feed.run.path, "files", "0-0-saved_model")
     (folder / "variables").mkdir(parents=True)
     (folder / "saved_model.pb").write_bytes(b"graph")
@@ -557,7 +561,7 @@ def test_a_run_that_finishes_registers_its_checkpoints_with_their_aliases(tmp_pa
     feed = feeding(uri, run_info(tmp_path / "run"), register=name)
     feed.give(saved(feed, 0, 0, "best.pt", b"one", "best"), saved(feed, 1, 1, "last.pt", b"two", "last"))
     feed.finish()
-    feed.crash().finish()  # an evaluation came later
+    feed.crash().finish()  # an evaluation was added later
     versions = client(uri).search_model_versions(f"name = '{name}'")
     assert len(versions) == 2
     best = client(uri).get_model_version_by_alias(name, "best")
@@ -565,7 +569,7 @@ def test_a_run_that_finishes_registers_its_checkpoints_with_their_aliases(tmp_pa
     assert client(uri).get_model_version_by_alias(name, "last").version != best.version
 
 
-def test_a_version_of_a_registered_model_stays_as_it_is_when_the_training_goes_on(
+def test_a_version_of_a_registered_model_is_not_changed_when_the_training_continues(
     tmp_path: Path, uri: str
 ) -> None:
     name = "-".join(tmp_path.parts[-3:])
@@ -581,7 +585,7 @@ def test_a_version_of_a_registered_model_stays_as_it_is_when_the_training_goes_o
 # Media
 
 
-def test_pictures_stand_in_the_image_grid_at_their_step(feed: Feeding) -> None:
+def test_pictures_are_in_the_image_grid_at_their_step(feed: Feeding) -> None:
     from PIL import Image
 
     files = []
@@ -610,7 +614,7 @@ def test_a_table_is_read_back_by_mlflow(feed: Feeding, monkeypatch: pytest.Monke
     assert frame["score"].isna().tolist() == [False, True, True]
 
 
-def test_texts_histograms_graphs_and_files_are_artifacts_at_their_place(
+def test_texts_histograms_graphs_and_files_are_artifacts_at_their_paths(
     feed: Feeding, tmp_path: Path
 ) -> None:
     graph = Graph("model", [Node("conv", "Conv2d"), Node("relu", "ReLU", ["conv"])])
@@ -626,11 +630,11 @@ def test_texts_histograms_graphs_and_files_are_artifacts_at_their_place(
     assert content(feed, "files/a.txt", tmp_path) == b"a"
 
 
-# Around it
+# Servers and stores
 
 
 @pytest.mark.slow
-def test_a_dead_server_raises_soon_and_nothing_is_lost_or_doubled_when_it_is_back(
+def test_a_server_that_is_down_raises_soon_and_nothing_is_lost_or_repeated_when_it_is_back(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:
     server = Server(tmp_path)
@@ -669,7 +673,7 @@ def test_a_dead_server_raises_soon_and_nothing_is_lost_or_doubled_when_it_is_bac
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     try:
-        time.sleep(2)  # until it waits for the word
+        time.sleep(2)  # until it waits for the signal
         server.stop()
         process.stdin.write("\n")
         process.stdin.flush()
@@ -690,7 +694,7 @@ def test_a_dead_server_raises_soon_and_nothing_is_lost_or_doubled_when_it_is_bac
 
 
 @pytest.mark.slow
-def test_a_server_may_take_its_time_to_store_a_file(
+def test_a_server_may_need_a_long_time_to_store_a_file(
     tmp_path: Path, server: Server, program: Callable[..., str]
 ) -> None:
     relay = SlowRelay(server, seconds=25)  # other requests have 20
@@ -765,8 +769,8 @@ def version(database: Path) -> str:
     return str(number)
 
 
-def test_a_new_store_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
-    """MLflow cannot go on with one that a process has left halfway which was killed."""
+def test_a_new_store_does_not_exist_before_it_is_complete(tmp_path: Path) -> None:
+    """MLflow cannot continue a database that a killed process left unfinished."""
     home = tmp_path / "store"
     home.mkdir()
     database = home / "new.db"
@@ -784,7 +788,7 @@ def test_a_new_store_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in home.iterdir()) == [".new.db.lock", "new.db"]
 
 
-def test_the_default_is_a_store_in_the_working_directory_with_nothing_else_beside_it(
+def test_the_default_is_a_store_in_the_working_directory_with_no_other_files(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:
     script = """
@@ -815,7 +819,7 @@ def test_the_default_is_a_store_in_the_working_directory_with_nothing_else_besid
     ]
 
 
-def test_the_environment_names_the_server_and_its_password_is_nobodys_business(
+def test_the_environment_names_the_server_and_its_password_is_not_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example")
@@ -831,11 +835,11 @@ def test_the_environment_names_the_server_and_its_password_is_nobodys_business(
         ({"register": "a/b"}, "register must not contain .*, got 'a/b'"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_at_once(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_option_is_rejected_at_once(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         load("mlflow", **options)
 
 
-def test_an_option_that_does_not_exist_is_refused_with_the_nearest_that_does() -> None:
+def test_an_option_that_does_not_exist_is_rejected_with_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'tracking_uri'"):
         load("mlflow", tracking_url="http://x")

@@ -1,4 +1,4 @@
-"""The TensorBoard tracker, read back with TensorBoard's own readers: Python's, and the data server that it runs."""
+"""The TensorBoard tracker, read back with TensorBoard's own readers: its Python reader and its data server."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CREATED = 1_700_000_000.0
 CHROMIUM = "/usr/bin/chromium"
 
 
-# What drives the tracker, as the delivery does
+# Feeds the tracker, as the delivery does
 
 
 class Delivery:
-    """Hands events to a tracker of one run; `crash` forgets the tracker and goes on with the last saved state."""
+    """Give events to a tracker of one run. `crash` drops the tracker and continues from the last saved state."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def png(path: Path, width: int, height: int) -> Path:
 
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
-    """Files cannot grow beyond `size` bytes: writes come back short, and then fail, as on a full disk."""
+    """Limit the size of files: writes become incomplete and then fail, as on a full disk."""
     resource = pytest.importorskip("resource", reason="this platform has no limits on files")
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
@@ -108,7 +108,7 @@ def files_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-# What reads back
+# Reading back
 
 
 def accumulated(folder: Path) -> Any:
@@ -127,7 +127,7 @@ def python_provider(logdir: Path) -> Any:
 
 
 class Reader:
-    """What TensorBoard's dashboards ask for, from one of its two data providers."""
+    """Read the data of TensorBoard's dashboards from one of its two data providers."""
 
     def __init__(self, provider: Any) -> None:
         from tensorboard.context import RequestContext
@@ -138,7 +138,7 @@ class Reader:
         return {run.run_name for run in self.provider.list_runs(**self.where)}
 
     def loaded(self, logdir: Path) -> bool:
-        """Whether the description that every run has is there of each."""
+        """Whether every run has its description."""
         described = self.provider.list_tensors(**self.where, plugin_name="text")
         return len(described) == sum(path.is_dir() for path in logdir.iterdir())
 
@@ -167,7 +167,7 @@ class Reader:
         return str(text.decode())
 
     def sessions(self) -> dict[str, Any]:
-        """The rows of the HParams dashboard, by name."""
+        """Return the rows of the HParams dashboard by name."""
         from tensorboard.plugins.base_plugin import TBContext
         from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
@@ -184,7 +184,7 @@ class Reader:
 def reader(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Path], Reader]]:
-    """Reads a log directory as `tensorboard --load_fast=false` does, and as it does by default."""
+    """Read a log directory as `tensorboard --load_fast=false` does, and as it does by default."""
     if request.param == "Python":
         yield lambda logdir: Reader(python_provider(logdir))
         return
@@ -221,7 +221,7 @@ def reader(
 # Scalars
 
 
-def test_metrics_of_batches_stand_over_the_step_and_those_of_epochs_over_the_epoch(
+def test_metrics_of_batches_are_over_the_step_and_those_of_epochs_over_the_epoch(
     tmp_path: Path, reader: Callable[[Path], Reader]
 ) -> None:
     delivery = Delivery(tmp_path / "a")
@@ -246,7 +246,7 @@ def test_a_hook_is_one_record_with_all_its_values(tmp_path: Path) -> None:
     assert [len(record.summary.value) for record in records if record.HasField("summary")] == [1, 3]
 
 
-def test_the_plain_scalars_of_the_event_accumulator_hold_them_too(tmp_path: Path) -> None:
+def test_the_plain_scalars_of_the_event_accumulator_have_the_metrics_too(tmp_path: Path) -> None:
     Delivery(tmp_path / "a").give(batch(0, loss=0.5), batch(1, loss=0.25)).finish()
     assert [(e.step, e.value) for e in accumulated(tmp_path / "a").Scalars("batch/loss")] == [
         (0, 0.5),
@@ -263,7 +263,9 @@ def test_nan_and_infinities_are_kept(tmp_path: Path, reader: Callable[[Path], Re
 
 
 @pytest.mark.parametrize("name", ['a,"b"\nc', "=1+1", "émoji 🎉/x", "metrics/mAP50(B)", "a b%@|`<b>"])
-def test_odd_names_are_tags_as_they_are(tmp_path: Path, reader: Callable[[Path], Reader], name: str) -> None:
+def test_odd_names_are_tags_without_changes(
+    tmp_path: Path, reader: Callable[[Path], Reader], name: str
+) -> None:
     Delivery(tmp_path / "a").give(Event("log", 0, CREATED, 3, metrics={name: 1.5})).finish()
     assert reader(tmp_path).scalars(name) == [(3, 1.5)]
 
@@ -275,7 +277,7 @@ def test_a_metric_that_appears_late_is_a_curve_that_starts_late(
     assert reader(tmp_path).scalars("batch/late") == [(1, 2.0)]
 
 
-def test_a_name_over_both_axes_is_two_curves(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
+def test_a_name_over_both_axes_becomes_two_curves(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
     delivery = Delivery(tmp_path / "a")
     for step in range(4):
         delivery.give(
@@ -306,14 +308,14 @@ def test_each_run_is_shown_under_its_own_name(tmp_path: Path, reader: Callable[[
     assert found.scalars("batch/loss", "lr=0.2") == [(0, 1.0)]
 
 
-def test_with_log_dir_the_run_is_shown_there_under_its_own_name(tmp_path: Path) -> None:
+def test_log_dir_shows_the_run_under_its_own_name(tmp_path: Path) -> None:
     Delivery(tmp_path / "runs" / "a", log_dir=tmp_path / "logs" / "deep").give(batch(0, loss=1.0)).finish()
     assert Reader(python_provider(tmp_path / "logs" / "deep")).runs() == {"a"}
     assert list((tmp_path / "runs" / "a").iterdir()) == []
 
 
 @pytest.mark.parametrize("kept", range(0, 12, 3), ids=lambda kept: f"flushed after {kept}")
-def test_after_a_crash_every_event_is_there_once_and_the_file_is_the_same_to_the_byte(
+def test_after_a_crash_every_event_is_present_once_and_the_file_has_the_same_bytes(
     tmp_path: Path, kept: int
 ) -> None:
     events = [Event("on_pretrain_routine_start", 0, CREATED, params={"lr": 0.1})]
@@ -326,7 +328,7 @@ def test_after_a_crash_every_event_is_there_once_and_the_file_is_the_same_to_the
 
     delivery = Delivery(tmp_path / "crashed" / "a").give(*events[:kept]).flush()
     delivery.give(*events[kept:])
-    delivery.tracker.flush()  # written, and the state of it lost
+    delivery.tracker.flush()  # written, but its state is lost
     delivery.crash()
     delivery.give(*events[kept:]).finish()
 
@@ -336,7 +338,7 @@ def test_after_a_crash_every_event_is_there_once_and_the_file_is_the_same_to_the
     assert files(delivery.folder) == files(whole.folder)
 
 
-def test_a_torn_last_record_is_cut(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
+def test_an_incomplete_last_record_is_removed(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
     delivery = Delivery(tmp_path / "a").give(batch(0, loss=1.0)).flush()
     with (delivery.folder / delivery.state["file"]).open("ab") as file:
         file.write(b"\x20\0\0\0\0\0\0\0torn")
@@ -345,7 +347,7 @@ def test_a_torn_last_record_is_cut(tmp_path: Path, reader: Callable[[Path], Read
     assert reader(tmp_path).scalars("batch/loss") == [(0, 1.0), (1, 2.0)]
 
 
-def test_a_delivery_from_the_start_replaces_what_was_there(tmp_path: Path) -> None:
+def test_a_delivery_from_the_start_replaces_the_earlier_files(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path / "a").give(batch(0, loss=1.0), batch(1, loss=2.0)).finish()
     delivery.state = {}
     delivery.crash()
@@ -427,7 +429,7 @@ def test_a_run_is_one_hparams_session_with_its_parameters_by_type_its_metrics_an
     assert statuses == {"a": "STATUS_SUCCESS", "b": "STATUS_FAILURE", "c": "STATUS_FAILURE"}
 
 
-def test_parameters_that_come_late_are_in_the_session(
+def test_parameters_that_are_logged_late_are_in_the_session(
     tmp_path: Path, reader: Callable[[Path], Reader]
 ) -> None:
     delivery = Delivery(tmp_path / "a").give(
@@ -443,7 +445,7 @@ def test_parameters_that_come_late_are_in_the_session(
     }
 
 
-def test_a_run_that_goes_on_after_its_end_has_the_status_of_its_last_end(
+def test_a_run_that_is_resumed_after_its_end_has_the_status_of_its_last_end(
     tmp_path: Path, reader: Callable[[Path], Reader]
 ) -> None:
     from tensorboard.plugins.hparams.api_pb2 import Status
@@ -479,7 +481,9 @@ def test_two_thousand_parameters_are_kept(tmp_path: Path) -> None:
 # Media, files, graph
 
 
-def test_a_picture_is_shown_as_it_lies_on_the_disk(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
+def test_a_picture_is_shown_with_the_bytes_of_its_file(
+    tmp_path: Path, reader: Callable[[Path], Reader]
+) -> None:
     path = png(tmp_path / "x.png", 30, 20)
     Delivery(tmp_path / "a").give(logged(step=7, files=[File(str(path), "image", "samples", "png")])).finish()
     found = reader(tmp_path)
@@ -528,7 +532,7 @@ def test_a_long_table_says_how_many_rows_are_left_out(tmp_path: Path) -> None:
     assert "500 more rows" in Reader(python_provider(tmp_path)).text("t")
 
 
-def test_one_name_for_things_of_two_dashboards_is_two_tags(
+def test_a_name_that_is_used_in_two_dashboards_becomes_two_tags(
     tmp_path: Path, reader: Callable[[Path], Reader]
 ) -> None:
     Delivery(tmp_path / "a").give(
@@ -588,7 +592,7 @@ def test_the_run_is_described_with_its_notes_tags_and_environment(tmp_path: Path
 # Files and options
 
 
-def test_records_are_framed_as_tensorboards_own_writer_does_it() -> None:
+def test_records_are_framed_as_by_tensorboards_own_writer() -> None:
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     from trackhooks_integrations.trackers.tensorboard.event_files import framed
@@ -599,7 +603,9 @@ def test_records_are_framed_as_tensorboards_own_writer_does_it() -> None:
         assert framed(data) == written.getvalue()
 
 
-def test_neither_torch_nor_tensorflow_nor_the_backend_is_imported_before_its_time(tmp_path: Path) -> None:
+def test_torch_and_tensorflow_are_never_imported_and_tensorboard_only_when_a_run_starts(
+    tmp_path: Path,
+) -> None:
     program = """
 import sys
 from trackhooks.event import Event, Graph, Histogram, Node, RunInfo, Text
@@ -619,18 +625,18 @@ assert not found, found
 
 
 @pytest.mark.parametrize("value", [3, "", b"", ["logs"]])
-def test_a_log_dir_that_is_no_path_is_refused(value: Any) -> None:
+def test_a_log_dir_that_is_not_a_path_is_rejected(value: Any) -> None:
     with pytest.raises(InvalidValueError, match="log_dir"):
         TensorBoard(log_dir=value)
 
 
-def test_a_log_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_log_dir_that_is_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     with pytest.raises(InvalidValueError, match="is a file"):
         TensorBoard(log_dir=tmp_path / "x")
 
 
-def test_it_is_loaded_by_its_name() -> None:
+def test_tensorboard_is_loaded_by_its_name() -> None:
     assert isinstance(load("tensorboard", log_dir="logs"), TensorBoard)
 
 
@@ -645,7 +651,7 @@ def test_a_deleted_folder_raises(tmp_path: Path, flushed: bool) -> None:
         delivery.flush()
 
 
-def test_a_full_disk_raises_leaves_no_half_record_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_raises_without_an_incomplete_record_or_loss(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path / "a").give(batch(0, loss=0.0)).flush()
     path = delivery.folder / delivery.state["file"]
     size = path.stat().st_size
@@ -659,7 +665,7 @@ def test_a_full_disk_raises_leaves_no_half_record_and_loses_nothing(tmp_path: Pa
     assert Reader(python_provider(tmp_path)).scalars("batch/loss") == [(step, step) for step in range(50)]
 
 
-def test_a_file_that_someone_cut_is_not_continued(tmp_path: Path) -> None:
+def test_a_file_that_another_program_has_shortened_is_not_continued(tmp_path: Path) -> None:
     delivery = Delivery(tmp_path / "a").give(batch(0, loss=1.0)).flush()
     os.truncate(delivery.folder / delivery.state["file"], 30)
     with pytest.raises(OSError, match="another program has shortened it"):

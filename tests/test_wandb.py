@@ -57,7 +57,7 @@ def feeding(run: RunInfo, **options: Any) -> Feeding:
 
 
 def files(run: RunInfo) -> list[Path]:
-    """The run's transaction logs, oldest first."""
+    """Return the run's transaction logs, oldest first."""
     found = Path(run.path).glob("wandb/offline-run-*/run-*.wandb")
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
@@ -73,26 +73,26 @@ def inspect(path: Path, *options: str) -> str:
 
 
 def records(run: RunInfo, kind: str) -> list[dict[str, Any]]:
-    """The records of one kind in all of the run's files, as W&B reads them."""
+    """Return the records of one kind in all files of the run, as W&B reads them."""
     lines = [json.loads(line) for path in files(run) for line in inspect(path).splitlines()]
     return [line[kind] for line in lines if line["type"] == kind]
 
 
 def summary(run: RunInfo) -> dict[str, Any]:
-    """What W&B says of the run's newest file: its state, its summary, its config."""
+    """Return what W&B reads from the run's newest file: its state, its summary, its config."""
     found: dict[str, Any] = json.loads(inspect(files(run)[-1], "--summary"))
     return found
 
 
 def rows(run: RunInfo, *names: str) -> list[tuple[Any, ...]]:
-    """The history, row by row: the values of these names, None where a row has none."""
+    """Return the values of these names in each row of the history, or None if a row has none."""
     return [tuple(row["item"].get(name) for name in names) for row in records(run, "history")]
 
 
 # Metrics
 
 
-def test_metrics_are_rows_by_the_journals_index_with_step_epoch_and_time(feed: Feeding) -> None:
+def test_metrics_are_rows_numbered_by_the_journal_with_step_epoch_and_time(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0), batch(3, 1, loss=0.5, accuracy=0.25))
     feed.give(at_epoch("on_fit_epoch_end", 7, 0, {"val/loss": 0.75})).finish()
     names = ("_step", "_timestamp", "step", "epoch", "batch/loss", "batch/accuracy", "val/loss")
@@ -118,7 +118,7 @@ def test_nan_and_infinities_are_kept(feed: Feeding) -> None:
     assert found == ("NaN", "Infinity", "-Infinity")
 
 
-def test_names_that_w_and_b_uses_itself_are_called_as_the_rule_says(feed: Feeding) -> None:
+def test_names_that_w_and_b_uses_itself_are_changed_by_the_rule(feed: Feeding) -> None:
     names = {"step": 8.0, "epoch": 9.0, "_step": 7.0, "": 6.0, "a*b": 5.0}
     feed.give(Event("log", 5, CREATED, 4, 0, metrics=names)).finish()
     columns = ("_step", "step", "epoch", "logged/step", "logged/epoch", "logged/_step", "logged/", "a\u2217b")
@@ -128,7 +128,7 @@ def test_names_that_w_and_b_uses_itself_are_called_as_the_rule_says(feed: Feedin
 # Exactly once
 
 
-def test_what_comes_again_after_a_crash_of_the_delivery_is_there_once(
+def test_rows_that_are_delivered_again_after_a_crash_are_present_once(
     run: RunInfo, program: Callable[..., str]
 ) -> None:
     died = """
@@ -158,7 +158,7 @@ def test_what_comes_again_after_a_crash_of_the_delivery_is_there_once(
     assert rows(run, "_step", "batch/loss") == [(index, index) for index in range(450)]
 
 
-def test_an_attempt_after_a_failure_goes_on_with_the_open_run(feed: Feeding) -> None:
+def test_an_attempt_after_a_failure_continues_the_open_run(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0)).flush()
     feed.give(batch(1, 1, loss=2.0))
     feed.crash().give(batch(1, 1, loss=2.0), batch(2, 2, loss=3.0)).finish()
@@ -166,7 +166,7 @@ def test_an_attempt_after_a_failure_goes_on_with_the_open_run(feed: Feeding) -> 
     assert len(files(feed.run)) == 1
 
 
-def test_what_a_flush_returned_from_survives_a_kill(run: RunInfo) -> None:
+def test_everything_logged_before_a_flush_survives_a_kill(run: RunInfo) -> None:
     script = """
         import os, sys
         sys.path[:0] = sys.argv[2:3]
@@ -185,7 +185,7 @@ def test_what_a_flush_returned_from_survives_a_kill(run: RunInfo) -> None:
     assert len(rows(run)) == 1000
 
 
-def test_the_reader_of_what_was_written_finds_rows_across_blocks(feed: Feeding) -> None:
+def test_the_transaction_log_is_read_across_blocks(feed: Feeding) -> None:
     feed.give(outside(0, params={"long": "x" * 100_000}))
     feed.give(*(batch(index, index, loss=index) for index in range(1, 500))).finish()
     log = TransactionLog(files(feed.run)[0])
@@ -193,7 +193,7 @@ def test_the_reader_of_what_was_written_finds_rows_across_blocks(feed: Feeding) 
     assert (log.step, log.exited) == (499, True)
 
 
-def test_a_run_that_goes_on_is_the_same_run_with_rows_that_rise(feed: Feeding) -> None:
+def test_a_run_that_is_resumed_is_the_same_run_with_increasing_rows(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0)).finish("failed")
     feed.crash().give(batch(1, 1, loss=2.0)).finish()
     assert {record["run_id"] for record in records(feed.run, "run")} == {feed.run.id}
@@ -203,7 +203,7 @@ def test_a_run_that_goes_on_is_the_same_run_with_rows_that_rise(feed: Feeding) -
 # The run
 
 
-def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(tmp_path: Path) -> None:
+def test_the_run_has_its_identity_and_the_source_of_the_training(tmp_path: Path) -> None:
     me = psutil.Process()
     environment = {"program": "train.py", "host": "gpu-7", "git/commit": "abc123", "python": "3.11"}
     run = run_info(
@@ -235,7 +235,7 @@ def test_the_arguments_are_those_of_the_training(tmp_path: Path) -> None:
     assert sys.argv == own
 
 
-def test_the_summary_has_the_best_so_far_of_a_run_that_was_killed(feed: Feeding) -> None:
+def test_the_summary_of_a_killed_run_has_the_best_values_so_far(feed: Feeding) -> None:
     values = [{"val/loss": 2.0, "val/accuracy": 0.5}, {"val/loss": math.nan, "val/accuracy": 0.75}]
     feed.give(*(at_epoch("on_fit_epoch_end", epoch, epoch, found) for epoch, found in enumerate(values)))
     feed.flush().crash()
@@ -248,7 +248,7 @@ def test_the_summary_has_the_best_so_far_of_a_run_that_was_killed(feed: Feeding)
     assert found["val/loss"] == 3.0
 
 
-def test_a_run_that_goes_on_says_again_what_its_metrics_are_drawn_over(feed: Feeding) -> None:
+def test_a_run_that_is_resumed_defines_the_axes_of_its_metrics_again(feed: Feeding) -> None:
     feed.give(at_epoch("on_fit_epoch_end", 0, 0, {"val/loss": 1.0})).finish()
     feed.crash().give(batch(1, 10, loss=1.0)).finish()
     lines = [json.loads(line) for line in inspect(files(feed.run)[-1]).splitlines()]
@@ -257,7 +257,7 @@ def test_a_run_that_goes_on_says_again_what_its_metrics_are_drawn_over(feed: Fee
 
 
 @pytest.mark.parametrize(("status", "code"), [("finished", 0), ("failed", 1), ("killed", 255), ("lost", 255)])
-def test_the_exit_code_and_the_summary_say_how_it_ended(feed: Feeding, status: str, code: int) -> None:
+def test_the_exit_code_and_the_summary_show_how_the_run_ended(feed: Feeding, status: str, code: int) -> None:
     feed.give(at_epoch("on_train_end", 0, 3, {"best/val/loss": 0.5}))
     feed.give(Event("teardown", 1, CREATED + 1, status=status)).finish(status, "KeyboardInterrupt")
     found = summary(feed.run)
@@ -268,7 +268,7 @@ def test_the_exit_code_and_the_summary_say_how_it_ended(feed: Feeding, status: s
     )
 
 
-def test_runs_in_threads_of_one_process_stay_apart(tmp_path: Path) -> None:
+def test_runs_in_threads_of_one_process_remain_separate(tmp_path: Path) -> None:
     def deliver(run: RunInfo, number: int) -> None:
         feed = feeding(run)
         for index in range(200):
@@ -285,7 +285,7 @@ def test_runs_in_threads_of_one_process_stay_apart(tmp_path: Path) -> None:
         assert rows(run, "batch/loss") == [(number,)] * 200
 
 
-def test_without_an_account_the_run_is_offline_and_the_log_says_so_once(
+def test_without_an_account_the_run_is_offline_which_is_logged_once(
     run: RunInfo, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "trackhooks")
@@ -295,7 +295,9 @@ def test_without_an_account_the_run_is_offline_and_the_log_says_so_once(
     assert feed.tracker.url == f"wandb leet {files(run)[0].parents[1]}"
 
 
-def test_w_and_bs_own_variables_are_obeyed(run: RunInfo, tmp_path: Path, program: Callable[..., str]) -> None:
+def test_the_environment_variables_of_w_and_b_apply(
+    run: RunInfo, tmp_path: Path, program: Callable[..., str]
+) -> None:
     script = """
         import os, sys
         sys.path[:0] = sys.argv[2:3]
@@ -338,7 +340,7 @@ def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Ca
     assert printed.count("Connection refused") == 2
 
 
-def test_a_key_that_the_server_does_not_know_is_said_at_every_attempt(
+def test_a_key_that_the_server_rejects_is_an_error_at_every_attempt(
     run: RunInfo, program: Callable[..., str]
 ) -> None:
     script = """
@@ -375,11 +377,11 @@ def test_a_key_that_the_server_does_not_know_is_said_at_every_attempt(
 
 
 @pytest.mark.parametrize("synced", [True, False])
-def test_what_an_earlier_process_gave_counts_online_only_once_the_server_had_everything(
+def test_rows_of_an_earlier_process_count_online_only_if_the_server_has_everything(
     run: RunInfo, monkeypatch: pytest.MonkeyPatch, synced: bool
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody is asked
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no server answers there
     online = Opening(None, None, None, "online", None)
     assert online.is_behind(run)
     log = Path(run.path, "wandb", f"run-20260101_000000-{run.id}", f"run-{run.id}.wandb")
@@ -429,7 +431,7 @@ def saved(run: RunInfo, index: int, name: str, content: bytes, *aliases: str) ->
     return at_epoch("on_model_save", index, index, files=[file])
 
 
-def test_the_checkpoints_that_stayed_are_artifacts_with_aliases_when_the_run_ends(feed: Feeding) -> None:
+def test_the_checkpoints_that_are_kept_become_artifacts_with_aliases_when_the_run_ends(feed: Feeding) -> None:
     feed.give(saved(feed.run, 0, "last.pt", b"one", "last"), saved(feed.run, 1, "best.pt", b"two", "best"))
     feed.flush().crash().give(saved(feed.run, 2, "last.pt", b"six", "last"))
     assert not artifacts(feed.run)
@@ -446,14 +448,14 @@ def test_the_checkpoints_that_stayed_are_artifacts_with_aliases_when_the_run_end
     assert (metadata["sha256"], metadata["metrics"]) == ("sha-of-six", {"val/loss": 0.5})
 
 
-def test_where_no_checkpoint_is_kept_there_is_no_artifact_of_one(tmp_path: Path) -> None:
+def test_no_checkpoint_is_an_artifact_if_none_is_kept(tmp_path: Path) -> None:
     run = run_info(tmp_path / "none", keep="none")
     feed = feeding(run).give(saved(run, 0, "last.pt", b"one", "last"))
     feed.give(Event("teardown", 1, CREATED, status="finished")).finish()
     assert artifacts(run) == {}
 
 
-def test_every_checkpoint_is_a_version_at_once_where_all_are_kept(tmp_path: Path) -> None:
+def test_every_checkpoint_becomes_a_version_at_once_if_all_are_kept(tmp_path: Path) -> None:
     run = run_info(tmp_path / "all", keep="all")
     feed = feeding(run).give(
         saved(run, 0, "last.pt", b"one", "last"), saved(run, 1, "last.pt", b"two", "last")
@@ -482,7 +484,7 @@ def test_exports_folders_and_files_are_artifacts_that_name_their_checkpoint(feed
     assert found[f"run-{feed.run.id}-file-notes.txt"]["type"] == "file"
 
 
-def test_an_export_comes_behind_its_checkpoint_which_the_run_uses(feed: Feeding) -> None:
+def test_an_export_is_logged_after_its_checkpoint_which_the_run_uses(feed: Feeding) -> None:
     parent = str(Path(feed.run.path).parent / "weights" / "last.pt")
     exports = [
         kept(feed.run, index, f"{index}.onnx", b"exported", kind="export", parent=parent) for index in (1, 2)
@@ -498,7 +500,7 @@ def test_an_export_comes_behind_its_checkpoint_which_the_run_uses(feed: Feeding)
     assert found == [("last.pt", True), ("1.onnx", False), ("2.onnx", False), ("3.onnx", False)]
 
 
-def test_an_export_of_a_checkpoint_that_is_gone_is_there_all_the_same(feed: Feeding) -> None:
+def test_an_export_is_logged_even_if_its_checkpoint_no_longer_exists(feed: Feeding) -> None:
     event = saved(feed.run, 0, "last.pt", b"one", "last")
     Path(feed.run.path, event.files[0].kept).unlink()
     export = kept(feed.run, 1, "a.onnx", b"exported", kind="export", parent=event.files[0].path)
@@ -537,7 +539,7 @@ def test_pictures_tables_histograms_texts_and_the_graph_are_media_of_the_row(fee
     assert json.loads((folder / item["model/graph.path"]).read_text())["edges"] == [["conv", "relu"]]
 
 
-def test_a_copy_of_the_folder_is_taken_by_wandb_sync(feed: Feeding, tmp_path: Path) -> None:
+def test_wandb_sync_accepts_a_copy_of_the_folder(feed: Feeding, tmp_path: Path) -> None:
     feed.give(batch(0, 0, loss=1.0)).finish()
     copy = shutil.copytree(feed.run.path, tmp_path / "copy")
     (folder,) = copy.glob("wandb/offline-run-*")
@@ -559,14 +561,14 @@ def test_a_copy_of_the_folder_is_taken_by_wandb_sync(feed: Feeding, tmp_path: Pa
         ({"entitiy": "x"}, UnknownNameError, "Did you mean 'entity'"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_at_once(
+def test_an_invalid_option_is_rejected_at_once(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         load("wandb", **options)
 
 
-def test_disabled_by_w_and_bs_own_setting_nothing_is_written(run: RunInfo) -> None:
+def test_nothing_is_written_if_w_and_bs_own_setting_disables_it(run: RunInfo) -> None:
     feeding(run, mode="disabled").give(batch(0, 0, loss=1.0)).finish()
     assert not files(run)
     assert os.listdir(run.path) == []  # noqa: PTH208

@@ -68,7 +68,7 @@ def trial(tmp_path: Path) -> Trial:
     return Trial("wandb", options, tmp_path / "runs", read_wandb_server, called_in_wandb)
 
 
-def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(trial: Trial) -> None:
+def test_the_run_has_its_identity_and_the_source_of_the_training(trial: Trial) -> None:
     with trial.record(name="r1", tags=["base"], notes="Why.", group="g", params={"lr": 0.1}) as run:
         run.log(loss=1.0)
     trial.deliver(run.path)
@@ -81,7 +81,7 @@ def test_the_run_says_who_it_is_and_what_of_the_training_it_came_from(trial: Tri
         assert (found.more.name, found.more.group, found.more.job_type) == ("r1", "g", "training")
 
 
-def test_the_summary_has_the_best_values_of_a_run_that_is_killed_as_well(trial: Trial) -> None:
+def test_the_summary_of_a_killed_run_has_the_best_values(trial: Trial) -> None:
     run = trial.record()
     for epoch in run.epochs(3):
         for _ in run.train(range(2)):
@@ -93,7 +93,7 @@ def test_the_summary_has_the_best_values_of_a_run_that_is_killed_as_well(trial: 
     assert (summary["train/loss"], summary["status"]) == (2.0, "killed")
 
 
-def test_an_export_comes_behind_its_checkpoint_and_the_run_uses_that(trial: Trial, tmp_path: Path) -> None:
+def test_an_export_is_logged_after_its_checkpoint_which_the_run_uses(trial: Trial, tmp_path: Path) -> None:
     checkpoint, export = tmp_path / "last.pt", tmp_path / "last.onnx"
     checkpoint.write_text("weights")
     export.write_text("exported")
@@ -132,7 +132,7 @@ def test_an_export_after_the_end_uses_the_checkpoint_that_was_uploaded_before(
         assert [used.name for used in found.more.used_artifacts()] == [f"run-{run.id}-last.pt:v0"]
 
 
-def test_a_run_that_goes_on_keeps_what_its_metrics_are_drawn_over(trial: Trial) -> None:
+def test_a_run_that_is_resumed_keeps_the_axes_of_its_metrics(trial: Trial) -> None:
     with trial.record() as run:
         for _ in run.epochs(1):
             for _ in run.train(range(2)):
@@ -146,7 +146,7 @@ def test_a_run_that_goes_on_keeps_what_its_metrics_are_drawn_over(trial: Trial) 
 
 
 @pytest.mark.skipif(bool(URL) and is_openwandb(), reason="openwandb does not tell how far a run is")
-def test_what_a_killed_delivery_had_not_uploaded_is_uploaded_by_the_next(trial: Trial) -> None:
+def test_rows_that_a_killed_delivery_has_not_uploaded_are_uploaded_by_the_next(trial: Trial) -> None:
     with trial.record(params={"lr": 0.1}) as run:
         for step in range(200):
             run.log(loss=float(step))
@@ -155,7 +155,7 @@ def test_what_a_killed_delivery_had_not_uploaded_is_uploaded_by_the_next(trial: 
 
 
 @pytest.mark.skipif(bool(URL) and is_openwandb(), reason="openwandb takes any key")
-def test_a_key_that_the_server_does_not_know_is_said(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_the_server_rejects_is_an_error(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     with trial.record() as run:
         run.log(loss=1.0)
     known = os.environ["WANDB_API_KEY"]
