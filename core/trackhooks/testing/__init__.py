@@ -1,13 +1,13 @@
-"""`TrackerPromises`: the tests that a tracker passes which keeps what trackhooks promises. For pytest.
+"""A test suite for trackers: inherit from `TrackerPromises` to test with pytest that yours keeps every promise.
 
-Inherit it, say which tracker it is, and how to read a run back with the backend's own reader::
+Name the tracker, and read its runs back with the backend's own reader::
 
     from trackhooks.testing import Seen, TrackerPromises
 
 
     class TestMine(TrackerPromises):
         tracker = "mine"                      # or "my_package.trackers:Mine"
-        cannot = {"images": "a table of numbers has no place for pictures"}
+        cannot = {"images": "the backend stores only numbers"}
 
         def read(self, run, options):
             rows = my_package.load(run.id)
@@ -17,13 +17,13 @@ Inherit it, say which tracker it is, and how to read a run back with the backend
                 metrics={name: [(row.x, row.value) for row in rows.of(name)] for name in rows.names},
             )
 
-Each promise is a test: steps and epochs, NaN and infinities, odd names, parameters, files, pictures, every status,
-outages, a delivery that is killed, a run that goes on. They make runs as users do, and deliver them as trackhooks
-does, some in a process of their own. `ABILITIES` lists what a backend may be unable to hold: those tests are expected
-to fail, are shown with the reason (`pytest -rx`), and fail where they pass.
+Each test checks one promise: steps and epochs, NaN and infinities, unusual names, parameters, files, images, every
+status, outages, deliveries that are killed, runs that are resumed. The tests record runs as users do, and deliver them
+as trackhooks does, sometimes in separate processes. `ABILITIES` lists what a backend may be unable to hold. Tests that
+need such an ability are expected to fail (`pytest -rx` shows the reasons); if one passes, it is reported as a failure.
 
 Raises:
-    MissingPackageError: on import, where pytest is not installed.
+    MissingPackageError: on import, if pytest is not installed.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ except ImportError as error:
         name="pytest",
     ) from error
 
-# Before the import: then a promise that fails shows the values on both sides.
-pytest.register_assert_rewrite("trackhooks.testing.promises")
+# This must come before the imports: it makes pytest show both sides of an assertion that fails.
+pytest.register_assert_rewrite("trackhooks.testing.tracker_promises")
 
-from .promises import ABILITIES, TrackerPromises  # noqa: E402
+from .tracker_promises import TrackerPromises  # noqa: E402
+from .tracker_promises.suite import ABILITIES  # noqa: E402
 from .trial import Seen  # noqa: E402
 
 __all__ = ["ABILITIES", "Seen", "TrackerPromises"]

@@ -1,6 +1,6 @@
-"""What the promises of a tracker record, and what a tracker holds of it.
+"""The runs that the tests record, and what a backend should hold of each.
 
-The numbers are such that 32-bit floats hold them, too.
+All values are exact in 32-bit floats.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ from ..session.run import Run
 from .trial import Seen, plain
 
 Points = Sequence[tuple[int, float]]
-"""(step or epoch, value) of a metric."""
+"""The points of a metric: (step or epoch, value)."""
 
 
 def train(run: Run, epochs: int = 2, start: int | None = None, more: float = 0.0) -> None:
-    """A training of three batches an epoch, with a metric that appears in the second; `more` is added to all values."""
+    """Train with three batches per epoch, and a metric that first appears in the second epoch.
+
+    Args:
+        run: the run to log to.
+        epochs: the number of epochs.
+        start: the first epoch; by default the loop decides.
+        more: a number added to every value.
+    """
     for epoch in run.epochs(epochs, start=start):
         for batch in run.train(range(3)):
             value = (3 * epoch + batch + 1) / 8 + more
@@ -31,7 +38,7 @@ def train(run: Run, epochs: int = 2, start: int | None = None, more: float = 0.0
 
 
 def losses(epochs: int) -> dict[str, Points]:
-    """The metrics of `train`."""
+    """Return the metrics that `train` logs."""
     steps = [(step, (step + 1) / 8) for step in range(3 * epochs)]
     means = [(epoch, (3 * epoch + 2) / 8) for epoch in range(epochs)]
     late = {"batch/late": steps[3:], "train/late": means[1:]}
@@ -44,7 +51,7 @@ def losses(epochs: int) -> dict[str, Points]:
 
 
 def log_everything(run: Run, epochs: int = 2) -> None:
-    """A training, and behind it one of each thing that can be logged."""
+    """Train, then log one of everything: parameters, a model, an image, a text and a table."""
     train(run, epochs)
     epoch = run.epoch
     run.log_params(lr=0.5, epochs=epoch + 1)
@@ -55,7 +62,7 @@ def log_everything(run: Run, epochs: int = 2) -> None:
 
 
 def everything(*last_epochs: int) -> Seen:
-    """What a tracker holds of `log_everything`, each time up to one of these epochs."""
+    """Return what a backend should hold after `log_everything` was called once for each of these last epochs."""
     epoch = last_epochs[-1]
     steps = [(3 * last + 2, last) for last in last_epochs]
     return Seen(
@@ -74,18 +81,18 @@ def everything(*last_epochs: int) -> Seen:
 
 
 def written(path: Path, content: str | bytes) -> Path:
-    """The path of a file with this content."""
+    """Write a file and return its path."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
 
 
 def sha256(content: str) -> str:
-    """The hash of a file with this content."""
+    """Return the hash of a file with this content."""
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def png(width: int, height: int) -> bytes:
-    """A grey picture."""
+    """Return a grey PNG image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -93,6 +100,16 @@ def png(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     rows = zlib.compress((b"\0" + b"\x80" * width) * height)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def among(found: Mapping[str, Points], expected: Mapping[str, Points]) -> dict[str, Points | None]:
+    """Select the expected metrics: loops also record others, such as the duration of an epoch."""
+    return {name: found.get(name) for name in expected}
+
+
+def repeated(metrics: Mapping[str, Points]) -> dict[str, Points]:
+    """Select the metrics that have more than one point at the same step or epoch."""
+    return {name: points for name, points in metrics.items() if len({x for x, _ in points}) < len(points)}
 
 
 ODD_NAMES: Final = (

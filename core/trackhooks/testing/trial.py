@@ -1,7 +1,7 @@
-"""`Trial`: runs that are made for one tracker, delivered to it, whole or interrupted, and read back as `Seen`.
+"""`Trial`: record runs for a tracker, deliver them, possibly with interruptions, and read them back as `Seen`.
 
-What `trackhooks.testing` stands on. A delivery is interrupted where it hurts most: behind a call of the tracker that
-has done its work, and before the cursor says so.
+A delivery is interrupted at the worst moment: after a call of the tracker has done its work, and before the cursor is
+saved.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -31,42 +31,42 @@ from ..storage.run_folder import read_info
 from ..tracker import Tracker
 
 _FEW = 6
-"""Events between two flushes of a delivery that is interrupted: its cursor is behind the first of them, which hold
-metrics, and the later flushes are ahead of it."""
+"""Events between two flushes of a delivery that is interrupted: few, so that the cursor is saved after
+the first metrics and before the last."""
 _DEADLINE_S = 300.0
 _POLL_S = 0.05
 
 Value = TypeVar("Value")
 Series = Mapping[str, Sequence[tuple[int, Value]]]
-"""Name → (step or epoch, value), in the order in which the backend holds them."""
+"""The points of each name, in the order of the backend: (step or epoch, value)."""
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What a backend holds of one run, as its own reader tells it; what it holds none of stays empty."""
+    """What a backend holds of one run, read with its own reader. Leave empty what it does not hold."""
 
     status: str = ""
     """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Name → value; a number may be a text, and 3 may be 3.0."""
+    """The parameters. Numbers may be strings, and 3 may be 3.0."""
     metrics: Series[float] = field(default_factory=dict)
-    """By the backend's own names; over the epoch for those of epochs, over the step for all others."""
+    """The metrics, under the names that the backend uses; at epochs for metrics of epochs, at steps for others."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """The file's name → the sha256 of its newest version, in hexadecimal."""
+    """The SHA-256 hash of the newest version of each file, in hexadecimal, by file name."""
     images: Series[tuple[int, int]] = field(default_factory=dict)
-    """Width and height of each picture, over the step."""
+    """The width and height of each image, by step."""
     texts: Series[str] = field(default_factory=dict)
-    """Over the step."""
+    """The texts, by step."""
     tables: Series[Sequence[Row]] = field(default_factory=dict)
-    """The rows of each table, over the step; a cell may be a text."""
+    """The rows of each table, by step. Cells may be strings."""
     histograms: Series[tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
-    """Edges and counts of each histogram, over the step."""
+    """The edges and counts of each histogram, by step."""
 
 
 @dataclass(frozen=True)
 class Interruption:
-    """Ends a delivery behind the `call`th call of a tracker's method; the first is 1."""
+    """Interrupt a delivery after a given call of a method of the tracker; the first call is 1."""
 
     method: str
     call: int = 1
@@ -75,7 +75,7 @@ class Interruption:
         return f"{self.method} {self.call}"
 
     def put_into(self, tracker: Tracker, end: Callable[[], None]) -> Tracker:
-        """The tracker, with `end` called at that point."""
+        """Make the tracker call `end` at that point, and return it."""
         method, calls = getattr(tracker, self.method), itertools.count(1)
 
         def interrupted(*arguments: Any) -> Any:
@@ -88,15 +88,24 @@ class Interruption:
         return tracker
 
 
+INTERRUPTIONS: Final = (
+    Interruption("start"),
+    Interruption("handle", 18),
+    Interruption("flush"),
+    Interruption("flush", 5),
+    Interruption("finish"),
+)
+
+
 class Trial:
     """One tracker under test.
 
     Args:
-        tracker: its name, or `"module:Class"`.
-        options: what it is made with.
-        home: the directory of the runs.
-        read: reads a run back: (the run, the options) → what the backend holds.
-        called: what the backend calls a metric or a parameter of this name.
+        tracker: the name of the tracker, or `"module:Class"`.
+        options: the options of the tracker.
+        home: the directory for the runs.
+        read: a function that returns what the backend holds of a run, given the run and the options.
+        called: a function that returns the backend's name for a metric or parameter.
     """
 
     def __init__(
@@ -115,29 +124,31 @@ class Trial:
     # Recording
 
     def record(self, name: str = "run", delivery: str = "off", **settings: Any) -> Run:
-        """Opens a run for the tracker; recorded only, unless `delivery` says otherwise."""
+        """Open a run for the tracker. By default it is only recorded, not delivered."""
         settings[self.spec.name] = {**self.spec.options, "every": self.spec.every}
         return run(dir=self.home, name=name, delivery=delivery, system=None, **settings)
 
     # Delivering
 
     def deliver(self, path: Path) -> None:
-        """Delivers all of a run that is not delivered yet.
+        """Deliver what was not delivered yet of a run.
 
         Raises:
-            TrackerError: the tracker failed, or could not take an event.
+            TrackerError: if the tracker fails, or rejects an event.
         """
         failed = deliver(path, [self.spec])
         skipped = [
-            f"events {cursor.skipped} are left out" for cursor in self._cursors(path) if cursor.skipped
+            f"the tracker rejected the events {cursor.skipped}"
+            for cursor in self._cursors(path)
+            if cursor.skipped
         ]
         for error in [*failed.values(), *skipped]:
             raise TrackerError(f"{self.spec.name}: {error}")
 
     def interrupt(self, path: Path, at: Interruption, end: Callable[[], None]) -> None:
-        """Delivers a run until `at`, where `end` is called; a few events at a time."""
+        """Deliver a run, a few events at a time, and call `end` at the interruption."""
         run = read_info(path)
-        make = lambda: at.put_into(self.spec.make(), end)  # noqa: E731 - what a Feed takes
+        make = lambda: at.put_into(self.spec.make(), end)  # noqa: E731
         feed = Feed(run, make, DeliveredFiles(run), self.spec.every, self.spec, batch=_FEW)
         feed.ending = run.status in FINAL
         try:
@@ -147,44 +158,44 @@ class Trial:
             feed.close()
 
     def kill(self, path: Path, at: Interruption) -> None:
-        """Delivers a run in a process that is killed at this point.
+        """Deliver a run in a process that kills itself at the interruption.
 
         Raises:
-            TrackerError: it has not come so far.
+            TrackerError: if the process ends before it is killed.
         """
         self.run_killed(_KILLED_DELIVERY, self.spec, str(path), at)
 
-    def run_killed(self, source: str, *order: Any) -> None:
-        """Runs a program that kills itself.
+    def run_killed(self, source: str, *arguments: Any) -> None:
+        """Run a program that kills itself.
 
         Raises:
-            TrackerError: it has ended in another way.
+            TrackerError: if it ends in another way.
         """
-        done = self.program(source, *order)
+        done = self.program(source, *arguments)
         if done.returncode != -signal.SIGKILL:
             raise TrackerError(f"{self.spec.name}: the process was not killed: {done.stderr.decode()}")
 
-    def program(self, source: str, *order: Any) -> subprocess.CompletedProcess[bytes]:
-        """Runs a program that reads its order, as JSON, from its standard input: options may hold a secret."""
+    def program(self, source: str, *arguments: Any) -> subprocess.CompletedProcess[bytes]:
+        """Run a program, with its arguments as JSON on standard input, because options may contain secrets."""
         return subprocess.run(
             [sys.executable, "-c", source],
-            input=msgspec.json.encode(order),
+            input=msgspec.json.encode(arguments),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             check=False,
         )
 
     def wait(self, path: Path) -> None:
-        """Waits until the delivery process has closed the run in the tracker.
+        """Wait until the delivery process has closed the run in the tracker.
 
         Raises:
-            TrackerError: it took longer than five minutes.
+            TrackerError: after five minutes.
         """
         until = time.monotonic() + _DEADLINE_S
         while not any(cursor.status for cursor in self._cursors(path)):
             if time.monotonic() > until:
                 why = [cursor.error for cursor in self._cursors(path)]
-                raise TrackerError(f"{self.spec.name}: not delivered in {_DEADLINE_S:g} s: {why}")
+                raise TrackerError(f"{self.spec.name}: not delivered after {_DEADLINE_S:g} s: {why}")
             time.sleep(_POLL_S)
 
     def _cursors(self, path: Path) -> list[Any]:
@@ -193,7 +204,7 @@ class Trial:
     # Reading back
 
     def read(self, path: Path) -> Seen:
-        """What the backend holds: metrics and parameters by the names that were recorded, values as `plain` texts."""
+        """Return what the backend holds, under the recorded names; parameters and cells are `plain` strings."""
         seen = self.read_as_called(path)
         events = list(journal.read(path))
         metrics = self._recorded_names(seen.metrics, (name for event in events for name in event.metrics))
@@ -205,11 +216,11 @@ class Trial:
         return replace(seen, metrics=metrics, params=plain(params), tables=tables)
 
     def read_as_called(self, path: Path) -> Seen:
-        """What the backend holds, by its own names."""
+        """Return what the backend holds, under the names that it uses."""
         return self._read(read_info(path), self.spec.options)
 
     def delivered(self, path: Path) -> Seen:
-        """Delivers a run and reads it back."""
+        """Deliver a run and read it back."""
         self.deliver(path)
         return self.read(path)
 
@@ -228,7 +239,7 @@ def _deliver_and_die() -> None:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, str]:
-    """The values as texts to compare by: backends may hold a number as a text, 3 as 3.0, and None as nothing."""
+    """Convert values to comparable strings: backends may store numbers as strings, 3 as 3.0, and None as nothing."""
     return {name: _plain(value) for name, value in values.items()}
 
 

@@ -1,0 +1,38 @@
+"""Promises about parameters: types, odd names, number and length, later values."""
+
+from __future__ import annotations
+
+from ..sample_runs import ODD_NAMES, PARAMS, RECORDED_PARAMS
+from ..trial import Trial, plain
+from .suite import TrackerSuite, needs
+
+
+class ParamPromises(TrackerSuite):
+    @needs("params")
+    def test_parameters_of_every_type_are_kept(self, trial: Trial) -> None:
+        with trial.record(params=PARAMS) as run:
+            run.log(loss=1.0)
+        assert trial.delivered(run.path).params == plain(RECORDED_PARAMS)
+
+    @needs("params")
+    def test_parameters_with_odd_names_are_kept_or_called_as_the_rule_says(self, trial: Trial) -> None:
+        params = {name: position for position, name in enumerate(ODD_NAMES)}
+        with trial.record(params=params) as run:
+            run.log(loss=1.0)
+        assert trial.delivered(run.path).params == plain(params)
+
+    @needs("params")
+    def test_a_thousand_parameters_and_long_ones_are_kept(self, trial: Trial) -> None:
+        params = {f"layer{number}": number for number in range(1000)} | {"prompt": "long " * 4000}
+        with trial.record(params=params) as run:
+            run.log(loss=1.0)
+        assert trial.delivered(run.path).params == plain(params)
+
+    @needs("params")
+    def test_the_later_value_of_a_parameter_counts(self, trial: Trial) -> None:
+        with trial.record(params={"lr": 0.5, "layers": 3}) as run:
+            run.log(loss=1.0)
+        trial.deliver(run.path)
+        with trial.record(resume=run.path, params={"lr": 0.25}):
+            pass
+        assert trial.delivered(run.path).params == plain({"lr": 0.25, "layers": 3})
