@@ -116,7 +116,7 @@ def test_an_unknown_command_is_answered_with_the_nearest(given: str, nearest: st
 
 
 def test_an_unknown_command_that_is_near_to_none_is_answered_with_all() -> None:
-    assert error("qqq", code=2).startswith("Error: unknown command 'qqq'. There are exec, runs, compare,")
+    assert error("qqq", code=2).startswith("Error: unknown command 'qqq'. Commands: exec, runs, compare,")
 
 
 @pytest.mark.parametrize("name", main.commands)
@@ -158,20 +158,21 @@ def test_runs_of_a_project_sorted_by_a_metric() -> None:
 
 
 def test_where_there_are_no_runs_runs_says_so_and_programs_get_an_empty_list() -> None:
-    assert "There are no runs in runs." in call("runs").stderr
+    assert "No runs found in runs." in call("runs").stderr
     assert json.loads(good("runs", "--json")) == []
     assert good("runs", "--csv") == ""
-    assert "no runs of project 'x'" in call("runs", "--project", "x").stderr
+    assert "No runs of project 'x'" in call("runs", "--project", "x").stderr
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["runs", "nope"], "Error: nope: there is no such directory."),
+    (["runs", "nope"], "Error: no such directory: nope"),
     (["runs", "--sort", "val/los"], "Error: unknown field, metric or parameter 'val/los'. Did you mean 'val/loss'?"),
-    (["compare", "b", "aa"], "Error: unknown run 'b'. See the 1 in runs: trackhooks runs runs"),
+    (["compare", "b", "aa"], "Error: unknown run 'b'. List the runs in runs: trackhooks runs runs"),
     (["compare", "a", "--metrics", "val/los"], "Error: unknown metric 'val/los'. Did you mean 'val/loss'?"),
     (["sync", "a", "--to", "cvs"], "Error: unknown tracker 'cvs'. Did you mean 'csv'?"),
     (["sync", "a", "--every", "0"], "Error: every=0: a positive number of steps is needed, or a time such as '1s'."),
-    (["sync", "a", "--option", "x=1"], "Error: --option x=1: TRACKER.OPTION=VALUE is needed, as in csv.dir=tables."),
+    (["sync", "a", "--option", "x=1"],
+     "Error: --option must be TRACKER.OPTION=VALUE, as in csv.dir=tables, got 'x=1'."),
 ])  # fmt: skip
 def test_mistakes_are_answered_in_one_line(arguments: list[str], message: str) -> None:
     train("a")
@@ -182,7 +183,7 @@ def test_a_run_that_cannot_be_read_is_a_warning(here: Path) -> None:
     train("good")
     (train("bad") / "run.json").write_text("{")
     result = call("runs")
-    assert "Warning: a run is left out: " in result.stderr
+    assert "Warning: run skipped: " in result.stderr
     assert "good" in result.stdout
     assert "bad" not in result.stdout
 
@@ -360,7 +361,7 @@ def test_a_tracker_that_fails_is_named_the_others_get_theirs_and_the_exit_code_i
 
 def test_a_tracker_that_was_an_object_of_the_program_has_to_be_named() -> None:
     train("a", lines.Lines())
-    assert "name its class to deliver to another: --to module:Class" in call("sync", "a").stderr
+    assert "To deliver to a new one, name its class: --to module:Class" in call("sync", "a").stderr
     assert "delivered" in good("sync", "a", "--to", "lines:Lines")
 
 
@@ -377,7 +378,7 @@ def test_sync_gives_a_run_that_was_killed_its_status(here: Path) -> None:
 def test_a_run_that_goes_on_is_delivered_so_far(here: Path) -> None:
     with running(here):
         assert "a" in good("sync", "alive")
-        assert "delivered, and the run goes on" in good("sync", "alive", "--to", "lines:Lines")
+        assert "delivered so far; the run is still running" in good("sync", "alive", "--to", "lines:Lines")
     assert [line["metrics"] for line in lines.read(here / "runs" / "alive") if "metrics" in line] == [
         {"loss": 3.0}, {"loss": 2.0}, {"loss": 1.0},
     ]  # fmt: skip
@@ -427,8 +428,8 @@ def test_where_all_is_well_doctor_says_so() -> None:
     good("sync", "a")
     shown = good("doctor")
     assert "✓ csv" in shown
-    assert re.search(r"^✓ 1 of 1 +whole, and all delivered$", shown, re.MULTILINE)
-    assert shown.endswith("\nNothing is wrong.\n")
+    assert re.search(r"^✓ 1 of 1 +intact and delivered$", shown, re.MULTILINE)
+    assert shown.endswith("\nNo problems found.\n")
 
 
 def test_doctor_says_what_is_installed() -> None:
@@ -451,7 +452,7 @@ def test_doctor_says_what_would_be_used(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(("name", "value", "message"), [
     ("TRACKHOOKS", "cvs", "unknown tracker 'cvs'. Did you mean 'csv'?"),
     ("TRACKHOOKS_DELIVERY", "inlin", "unknown delivery 'inlin'. Did you mean 'inline'?"),
-    ("TRACKHOOKS_DIR", "/proc/runs", "/proc cannot be written to"),
+    ("TRACKHOOKS_DIR", "/proc/runs", "/proc is not writable"),
 ])  # fmt: skip
 def test_an_environment_that_cannot_work_is_wrong(
     name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
@@ -474,7 +475,7 @@ def test_what_waits_for_delivery_is_wrong_and_the_command_that_delivers_it_is_na
         r"^✗ a +\d.* of the journal is not delivered to csv\n +trackhooks sync ", shown, re.MULTILINE
     )
     assert str(path) in shown
-    assert "1 problem." in shown
+    assert "1 problem found." in shown
 
 
 def test_a_tracker_that_fails_is_told_with_its_reason(here: Path) -> None:
@@ -491,8 +492,8 @@ def test_a_record_that_a_tracker_could_not_take_is_told(here: Path) -> None:
         run.log(loss=0.5)
     good("sync", "a")
     result = call("sync", "a", "--to", "lines:Lines", "--option", "lines:Lines.poison=poison")
-    assert "delivered, but for 1 record that it could not take" in result.stderr
-    assert "lines could not take the records 0" in wrong()
+    assert "delivered except for 1 rejected record" in result.stderr
+    assert "lines rejected the records 0" in wrong()
 
 
 def test_a_damaged_journal_is_wrong() -> None:
@@ -502,7 +503,7 @@ def test_a_damaged_journal_is_wrong() -> None:
     content[200:204] = b"\0\0\0\0"
     (path / "journal").write_bytes(content)
     shown = wrong()
-    assert "bytes of the journal hold no records" in shown
+    assert "bytes of the journal cannot be read" in shown
     assert "missing: 1 record" in shown
 
 
@@ -513,7 +514,7 @@ def test_a_run_without_a_journal_is_wrong() -> None:
 
 def test_a_run_that_goes_on_is_not_wrong(here: Path) -> None:
     with running(here):
-        assert "is not delivered while the run goes on to csv" in good("doctor")
+        assert "is not delivered to csv yet; the run is still running" in good("doctor")
 
 
 def test_a_run_that_was_killed_waits_for_its_status(here: Path) -> None:
@@ -522,7 +523,7 @@ def test_a_run_that_was_killed_waits_for_its_status(here: Path) -> None:
         process.wait(DEADLINE_S)
     assert "is not delivered to csv" in wrong()
     good("sync", "alive")
-    assert "Nothing is wrong." in good("doctor")
+    assert "No problems found." in good("doctor")
 
 
 def test_a_tracker_of_another_package_is_found_and_a_broken_one_is_wrong(
@@ -550,7 +551,7 @@ def test_a_tracker_of_another_package_is_found_and_a_broken_one_is_wrong(
         re.MULTILINE,
     )
     assert (
-        "from theirs 1.2 is not reached: trackhooks_integrations.trackers.csv:CSV bears the same name"
+        "from theirs 1.2 is hidden by trackhooks_integrations.trackers.csv:CSV, which has the same name"
         in shown
     )
 

@@ -527,7 +527,7 @@ def test_exec_ends_as_the_program_does(ending: str, code: int, tmp_path: Path) -
 def test_exec_says_that_there_is_no_such_script() -> None:
     from trackhooks.cli.exec import execute
 
-    with pytest.raises(trackhooks.InvalidValueError, match=r"'no\.py' is no script"):
+    with pytest.raises(trackhooks.InvalidValueError, match=r"no such script: 'no\.py'"):
         execute(["no.py"])
 
 

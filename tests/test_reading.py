@@ -275,10 +275,10 @@ def test_a_damaged_journal_is_read_as_far_as_it_goes_and_the_damage_is_told() ->
     assert run.metrics["loss"].last == 99.0
     assert run.journal.missing == 1
     assert run.journal.damage == [
-        f"damaged: {run.journal.skipped} bytes of the journal hold no records",
+        f"damaged: {run.journal.skipped} bytes of the journal cannot be read",
         "missing: 1 record",
     ]
-    assert "The journal of a is damaged" in str(trackhooks.runs())
+    assert "Damaged journals: a" in str(trackhooks.runs())
 
 
 def test_a_run_without_its_journal_is_still_listed() -> None:
@@ -300,7 +300,7 @@ def test_a_torn_end_is_no_damage() -> None:
 def test_a_run_json_that_cannot_be_read_costs_only_its_own_run() -> None:
     log("good", loss=[1.0])
     (log("bad", loss=[1.0]) / "run.json").write_text("{")
-    with pytest.warns(trackhooks.TrackhooksWarning, match=r"left out: .*run\.json"):
+    with pytest.warns(trackhooks.TrackhooksWarning, match=r"run skipped: .*run\.json"):
         assert only(trackhooks.runs()).name == "good"
 
 
@@ -331,7 +331,7 @@ def test_the_folder_of_a_run_stands_for_that_run() -> None:
 def test_no_runs_yet_is_an_empty_list_and_a_directory_that_is_missing_an_error() -> None:
     assert trackhooks.runs() == []
     assert str(trackhooks.runs()) == "no runs"
-    with pytest.raises(trackhooks.TrackhooksError, match="nope: there is no such directory"):
+    with pytest.raises(trackhooks.TrackhooksError, match="no such directory: nope"):
         trackhooks.runs("nope")
 
 
@@ -417,7 +417,7 @@ def test_only_parameters_that_differ_are_shown() -> None:
     comparison = trackhooks.compare(["a", "b"])
     assert comparison.params == ["lr"]
     assert comparison.to_dict()["params"] == {"lr": [0.1, 0.2]}
-    assert "More parameters that are the same: 1 (--all-params)" in str(comparison)
+    assert "Not shown: 1 equal parameter (--all-params)" in str(comparison)
     assert trackhooks.compare(["a", "b"], all_params=True).params == ["lr", "epochs"]
 
 
@@ -509,8 +509,8 @@ def test_runs_of_one_name_are_told_apart_by_their_folders() -> None:
 @pytest.mark.parametrize(("given", "message"), [
     ("lr=0.11", r"unknown run 'lr=0.11'. Did you mean 'lr=0.1'\?"),
     ("runs/lr=0.11", r"unknown run 'runs/lr=0.11'. Did you mean 'runs/lr=0.1'\?"),
-    ("zzz", r"unknown run 'zzz'. See the 1 in runs: trackhooks runs runs"),
-    (3, "3 is no run"),
+    ("zzz", r"unknown run 'zzz'. List the runs in runs: trackhooks runs runs"),
+    (3, "a run must be given by its folder, its name or a run object, got 3"),
 ])  # fmt: skip
 def test_a_run_that_does_not_exist_is_an_error_with_the_nearest_name(given: Any, message: str) -> None:
     train("lr=0.1")
@@ -519,9 +519,9 @@ def test_a_run_that_does_not_exist_is_an_error_with_the_nearest_name(given: Any,
 
 
 def test_where_there_are_no_runs_the_error_says_so() -> None:
-    with pytest.raises(trackhooks.UnknownNameError, match=r"There is none in runs"):
+    with pytest.raises(trackhooks.UnknownNameError, match=r"No runs found in runs"):
         trackhooks.compare(["a"])
-    with pytest.raises(trackhooks.InvalidValueError, match="no run to compare"):
+    with pytest.raises(trackhooks.InvalidValueError, match="no runs to compare"):
         trackhooks.compare([])
 
 
@@ -543,7 +543,7 @@ def test_thousands_of_parameters_are_compared_and_the_table_stays_short() -> Non
     comparison = trackhooks.compare(["a", "b"])
     assert len(comparison.to_dict()["params"]) == 3000
     assert len(str(comparison).splitlines()) < 150
-    assert "More parameters that differ: 2,900 (--all-params)" in str(comparison)
+    assert "Not shown: 2,900 differing parameters (--all-params)" in str(comparison)
 
 
 def test_texts_cannot_break_the_table_or_command_the_terminal() -> None:

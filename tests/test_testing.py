@@ -81,7 +81,7 @@ def test_an_ability_that_does_not_exist_is_refused_with_the_nearest_that_does() 
 
 
 def test_a_backend_that_cannot_says_why() -> None:
-    with pytest.raises(InvalidValueError, match=r"cannot\['images'\]: say why"):
+    with pytest.raises(InvalidValueError, match=r"cannot\['images'\] must give the reason"):
         type("TestMine", (TrackerPromises,), {"cannot": {"images": ""}})
 
 

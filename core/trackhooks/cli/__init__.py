@@ -1,1 +1,1 @@
-"""The command line: `trackhooks`."""
+"""The command `trackhooks`."""

@@ -1,4 +1,4 @@
-"""`trackhooks doctor`: what is installed, what would be used, what waits for delivery, and what is damaged."""
+"""`trackhooks doctor`: check the installation, the settings, and the runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..delivery import registry
-from ..delivery.cursor import FOLDER, Cursor, cursors
+from ..delivery.cursor import FOLDER, Cursor, cursors, is_delivered
 from ..delivery.process import possible
 from ..errors import MissingPackageError, TrackhooksError
 from ..event import FINAL
@@ -22,11 +22,11 @@ from ..session import ranks, settings
 from ..storage.locks import is_held
 
 _FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "ultralytics", "numpy")
-_NEEDED = ("msgspec", "psutil", "wrapt", "click", "rich")
+_REQUIRED = ("msgspec", "psutil", "wrapt", "click", "rich")
 _VARIABLES = ("TRACKHOOKS", "TRACKHOOKS_DIR", "TRACKHOOKS_DELIVERY", "TRACKHOOKS_DISABLED")
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "")}
 
-# What importing somebody else's module may raise; here it is what is looked for.
+# Errors that importing a tracker of another package may raise.
 _BROKEN = (
     ImportError,
     AttributeError,
@@ -45,29 +45,29 @@ class Finding(NamedTuple):
     subject: str
     text: str
     good: bool | None = None
-    """False where something is wrong; None for what is neither."""
+    """True if it is in order, False if it is a problem, None for plain information."""
     fix: str = ""
-    """The command that mends it."""
+    """The command that solves the problem."""
 
 
 class Report(NamedTuple):
-    """What the doctor found, in sections by title."""
+    """The findings, in sections by title."""
 
     sections: dict[str, list[Finding]]
 
     @property
     def problems(self) -> list[Finding]:
-        """What is wrong."""
+        """The findings that are problems."""
         return [finding for found in self.sections.values() for finding in found if finding.good is False]
 
     def table(self) -> Table:
-        """What is printed."""
+        """Return the table that is printed."""
         sections = [
             Section(title, [row for finding in found for row in _rows(finding)])
             for title, found in self.sections.items()
         ]
         count = len(self.problems)
-        verdict = f"{formats.counted(count, 'problem')}." if count else "Nothing is wrong."
+        verdict = f"{formats.counted(count, 'problem')} found." if count else "No problems found."
         return Table(["", ""], sections, [verdict])
 
 
@@ -79,7 +79,7 @@ def _rows(finding: Finding) -> Iterator[list[Cell]]:
 
 
 def examine(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -> Report:
-    """Looks at the installation, and at these runs; `progress` as in `summarize`."""
+    """Check the installation and the given runs. `progress` is that of `summarize`."""
     sections = {
         "installed": list(_installed()),
         "trackers": list(_trackers()),
@@ -95,7 +95,7 @@ def examine(paths: Iterable[Path], progress: Callable[[int], None] | None = None
 def _installed() -> Iterator[Finding]:
     yield Finding("trackhooks", environment.own_version())
     yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
-    yield Finding("needed", _versions(_NEEDED))
+    yield Finding("requires", _versions(_REQUIRED))
     yield Finding("frameworks", _versions(_FRAMEWORKS) or "none")
 
 
@@ -116,7 +116,7 @@ def _trackers() -> Iterator[Finding]:
     for entry in sorted(importlib.metadata.entry_points(group=registry.ENTRY_POINTS)):
         source = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
         if used[entry.name].value != entry.value:
-            text = f"from {source} is not reached: {used[entry.name].value} bears the same name"
+            text = f"from {source} is hidden by {used[entry.name].value}, which has the same name"
             yield Finding(entry.name, text, False)
         else:
             yield _tracker(entry.name, source)
@@ -153,14 +153,17 @@ def _defaults() -> Iterator[Finding]:
     why = possible() if chosen.delivery == "process" else ""
     yield Finding("delivery", f"{why or chosen.delivery}{given['TRACKHOOKS_DELIVERY']}", not why)
     if not ranks.records_here():
-        yield Finding("recording", "nothing is recorded: TRACKHOOKS_DISABLED, or a rank other than 0", None)
+        yield Finding(
+            "recording", "nothing is recorded: TRACKHOOKS_DISABLED is set, or this is not rank 0", None
+        )
 
 
 def _directory(path: Path, given: str) -> Finding:
-    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    full = path.absolute()
+    existing = next(folder for folder in (full, *full.parents) if folder.exists())
     if existing.is_dir() and os.access(existing, os.W_OK):
         return Finding("directory", f"{path}{given}", True)
-    return Finding("directory", f"{path}{given}: {existing} cannot be written to", False)
+    return Finding("directory", f"{path}{given}: {existing} is not writable", False)
 
 
 # The runs
@@ -169,7 +172,7 @@ def _directory(path: Path, given: str) -> Finding:
 def _runs(paths: list[Path], progress: Callable[[int], None] | None) -> list[Finding]:
     found = [finding for path in paths for finding in _run(path, progress)]
     good = len(paths) - len({finding.subject for finding in found})
-    return [Finding(f"{good} of {len(paths)}", "whole, and all delivered", True if good else None), *found]
+    return [Finding(f"{good} of {len(paths)}", "intact and delivered", True if good else None), *found]
 
 
 def _run(path: Path, progress: Callable[[int], None] | None) -> Iterator[Finding]:
@@ -191,21 +194,23 @@ def _delivery(run: RunSummary) -> Iterator[Finding]:
         known = cursors(run.path, name)
         skipped = formats.unique(str(index) for cursor in known for index in cursor.skipped)
         if skipped:
-            yield Finding(run.name, f"{name} could not take the records {', '.join(skipped)}", False)
-        if not any(_is_done(cursor, run) for cursor in known):
+            yield Finding(run.name, f"{name} rejected the records {', '.join(skipped)}", False)
+        if not any(is_delivered(run.path, cursor) for cursor in known):
             yield _waiting(run, name, known, delivering)
 
 
-def _is_done(cursor: Cursor, run: RunSummary) -> bool:
-    return cursor.offset >= run.journal.end and cursor.status in FINAL and cursor.error is None
-
-
 def _waiting(run: RunSummary, name: str, known: list[Cursor], delivering: bool) -> Finding:
-    behind = run.journal.end - max((cursor.offset for cursor in known), default=0)
+    missing = run.journal.end - max((cursor.offset for cursor in known), default=0)
+    what = f"{formats.size(missing)} of the journal" if missing > 0 else "the status"
     error = next((cursor.error for cursor in known if cursor.error), None)
-    what = f"{formats.size(behind)} of the journal" if behind > 0 else "the status"
-    if error is None and (delivering or run.status not in FINAL):
-        state = "is being delivered" if delivering else "is not delivered while the run goes on"
-        return Finding(run.name, f"{what} {state} to {name}", None)
-    text = f"{what} is not delivered to {name}{f': {error}' if error else ''}"
-    return Finding(run.name, text, False, f"trackhooks sync {run.path}")
+    if error:
+        return Finding(run.name, f"{what} is not delivered to {name}: {error}", False, _sync(run))
+    if delivering:
+        return Finding(run.name, f"{what} is being delivered to {name}")
+    if run.status not in FINAL:
+        return Finding(run.name, f"{what} is not delivered to {name} yet; the run is still running")
+    return Finding(run.name, f"{what} is not delivered to {name}", False, _sync(run))
+
+
+def _sync(run: RunSummary) -> str:
+    return f"trackhooks sync {run.path}"

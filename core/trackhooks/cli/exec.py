@@ -1,4 +1,4 @@
-"""`trackhooks exec`: runs a program that knows nothing of trackhooks, with `enable` on."""
+"""`trackhooks exec`: run a program with `enable` switched on."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def execute(command: Sequence[str], *trackers: str, module: bool = False, **options: Any) -> None:
-    """Runs a program as `python` would: as `__main__`, with its arguments and its import path.
+    """Run a program as `python` would: as `__main__`, with its arguments and its import path.
 
     Args:
-        command: the path of a script, or the name of a module, and its arguments.
-        *trackers: as in `enable`.
-        module: the first word names a module, as in `python -m`.
-        **options: as in `enable`.
+        command: the path of a script or the name of a module, followed by its arguments.
+        *trackers: the trackers, as in `enable`.
+        module: whether the command names a module, as in `python -m`.
+        **options: the options, as in `enable`.
 
     Raises:
-        InvalidValueError: there is no such script.
-        SystemExit: the program has raised it, or (with 1, or 130 after Ctrl-C) another exception, which has been shown.
+        InvalidValueError: if the script does not exist.
+        SystemExit: if the program exits, or with code 1 (130 after Ctrl-C) if it raises another exception, which is
+            printed first.
     """
     if not command or not (module or Path(command[0]).exists()):
-        raise InvalidValueError(
-            f"{command[0] if command else ''!r} is no script. A module is run with -m before its name."
-        )
+        raise InvalidValueError(f"no such script: {command[0] if command else ''!r}. Use -m to run a module.")
     enable(*trackers, **options)
     program, *_ = sys.argv[:] = list(command)
-    with _EndAsOfInterpreter():
+    with _ExceptionsAsInInterpreter():
         if module:
             sys.path[0] = str(Path.cwd())
             runpy.run_module(program, run_name="__main__", alter_sys=True)
@@ -44,8 +43,8 @@ def execute(command: Sequence[str], *trackers: str, module: bool = False, **opti
             runpy.run_path(program, run_name="__main__")
 
 
-class _EndAsOfInterpreter:
-    """Shows an exception as the interpreter does, and remembers it there: the end of the runs looks for it."""
+class _ExceptionsAsInInterpreter:
+    """Print an exception as the interpreter does, and set `sys.last_value`, which decides the status of open runs."""
 
     def __enter__(self) -> None:
         pass
@@ -55,14 +54,14 @@ class _EndAsOfInterpreter:
     ) -> None:
         if error is None or isinstance(error, SystemExit):
             return
-        error = error.with_traceback(_behind_runpy(trace))
+        error = error.with_traceback(_without_runpy(trace))
         sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
         sys.excepthook(type(error), error, error.__traceback__)
         sys.exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
 
 
-def _behind_runpy(trace: TracebackType | None) -> TracebackType | None:
-    """The frames of the program itself; all of them where it has none."""
+def _without_runpy(trace: TracebackType | None) -> TracebackType | None:
+    """Return only the frames of the program, or all frames if the program has none."""
     names, found = {__name__, runpy.__name__, "importlib._bootstrap"}, trace
     while found is not None and found.tb_frame.f_globals.get("__name__") in names:
         found = found.tb_next

@@ -1,1 +1,4 @@
-"""Reading runs back: lists, comparisons, and the command line."""
+"""Read recorded runs back: list, summarize and compare them.
+
+Everything comes from the folders of the runs, and nothing is written there.
+"""

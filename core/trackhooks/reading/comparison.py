@@ -1,30 +1,31 @@
-"""`compare`: what differs between runs, and what came of it."""
+"""`compare`: compare the parameters and metrics of runs."""
 
 from __future__ import annotations
 
-import fnmatch
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import InvalidValueError, unknown
+from ..errors import InvalidValueError
 from . import formats
 from .finding import RunLike, find
-from .listing import damage_notes, differing, shown_metrics
+from .listing import param_cell
+from .selection import all_params as all_params_of
+from .selection import damage_notes, differing_params, matching_metrics, shown_metrics
 from .summary import Metric, RunSummary, summarize
 from .table import Cell, Section, Table, as_html, as_text, status_cell, terminal_width
 
 _MOST_PARAMS = 100
-"""Parameters in a printed table, unless all are asked for."""
+"""Maximum number of parameters in a printed table."""
 _LONGEST_VALUE = 40
 _BEST_STYLE = "bold green"
 
 
 class Comparison:
-    """Runs side by side. Printed it is a table.
+    """A comparison of runs. It prints as a table.
 
     Args:
-        runs: the runs, in the order of the columns.
+        runs: the runs, one per column.
         params: the names of the parameters to show.
         metrics: the names of the metrics to show.
     """
@@ -36,14 +37,14 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
-        """What the runs are called here: their names, or their folders where two bear one name."""
+        """The headers of the columns: the names of the runs, or their folders if two runs have the same name."""
         names = [run.name for run in self.runs]
         if len(set(names)) == len(names):
             return names
         return [os.path.relpath(run.path) for run in self.runs]
 
     def to_dict(self) -> dict[str, Any]:
-        """By name, a list with one value for each of the runs; None where a run has none.
+        """Return a dict of lists with one value per run, or None for runs that have no value.
 
         `{"runs": …, "status": …, "duration": …, "params": {name: …}, "metrics": {name: {"last": …, "best": …}}}`
         """
@@ -64,18 +65,21 @@ class Comparison:
         }
 
     def to_json(self) -> str:
-        """`to_dict` as JSON, in which NaN and infinities are `"NaN"`, `"Infinity"` and `"-Infinity"`."""
+        """Return `to_dict()` as JSON. NaN and infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`."""
         return formats.as_json(self.to_dict())
 
     def to_csv(self) -> str:
-        """A row for each run; `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`."""
+        """Return one row per run as CSV.
+
+        The columns are `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`.
+        """
         return formats.as_csv([run.to_row(self.params, self.metrics) for run in self.runs])
 
     def table(self, most_params: int | None = None) -> Table:
-        """What is printed: a column for each run.
+        """Return the table that is printed, with one column per run.
 
         Args:
-            most_params: how many parameters at most; None for all.
+            most_params: the maximum number of parameters; by default all are shown.
         """
         params = self.params[:most_params]
         sections = [
@@ -96,27 +100,29 @@ class Comparison:
         return next((run.metrics[name].goal for run in self.runs if name in run.metrics), "")
 
     def _best_row(self, name: str) -> list[Cell]:
-        """The best of each run, that of the best run highlighted."""
+        """Return the row of the best values of a metric, with the best of all highlighted."""
         found = [run.metrics[name].best if name in run.metrics else None for run in self.runs]
         values = [value for value in found if value is not None]
         minimal = self._goal(name) == "min"
         best = (min if minimal else max)(values, default=None)
-        telling = len(set(values)) > 1
+        differ = len(set(values)) > 1
         cells = [
-            Cell(_best(run, name), _BEST_STYLE if telling and value == best else "")
+            Cell(_best(run, name), _BEST_STYLE if differ and value == best else "")
             for run, value in zip(self.runs, found, strict=True)
         ]
         return [Cell(formats.with_goal(name, self._goal(name))), *cells]
 
     def _notes(self, params: list[str]) -> list[str]:
-        """What is not in the table."""
-        same = len({name for run in self.runs for name in run.params}) - len(self.params)
-        left_out = len(self.params) - len(params)
-        hidden = [f"that differ: {left_out:,}"] * bool(left_out) + [f"that are the same: {same:,}"] * bool(
-            same
-        )
-        notes = [f"More parameters {', '.join(hidden)} (--all-params)"] * bool(hidden)
+        hidden = ", ".join(self._hidden_params(params))
+        notes = [f"Not shown: {hidden} (--all-params)"] if hidden else []
         return notes + damage_notes(self.runs)
+
+    def _hidden_params(self, shown: list[str]) -> Iterator[str]:
+        """Describe the parameters that are not in the table."""
+        if more := len(self.params) - len(shown):
+            yield formats.counted(more, "differing parameter")
+        if same := len(all_params_of(self.runs)) - len(self.params):
+            yield formats.counted(same, "equal parameter")
 
     def __str__(self) -> str:
         width = terminal_width()
@@ -129,19 +135,20 @@ class Comparison:
 
 
 def compare(runs: Iterable[RunLike], *, all_params: bool = False, metrics: str | None = None) -> Comparison:
-    """Compares runs: the parameters that differ, and the last and the best value of each metric.
+    """Compare runs: the parameters that differ, and the last and the best value of each metric.
 
     Args:
-        runs: folders of runs, names in the directory of the runs (`TRACKHOOKS_DIR`, or `runs`), directories of runs,
-            or runs themselves.
-        all_params: show the parameters that are the same in all runs, too.
-        metrics: show the metrics whose names match, as in `"val/*"` or `"val/*,lr/0"`; by default all but
-            `speed/…`, `system/…`, `best/…`, and `batch/x` where there is `train/x`.
+        runs: the runs to compare: folders, names of runs in `TRACKHOOKS_DIR` (by default `runs`), directories of
+            runs, or run objects.
+        all_params: whether to include parameters that are the same in all runs.
+        metrics: a comma-separated list of patterns for the names of the metrics, such as `"val/*"` or `"val/*,lr/0"`.
+            By default, all metrics are included except for `speed/…`, `system/…`, `best/…`, and `batch/x` if there
+            is `train/x`.
 
     Raises:
-        UnknownNameError: there is no such run or metric; the message holds the nearest name.
-        InvalidValueError: no run is given, or something that is none.
-        TrackhooksError: a run cannot be read.
+        UnknownNameError: if a run or metric does not exist; the message suggests the nearest name.
+        InvalidValueError: if no run is given, or if a value cannot name a run.
+        TrackhooksError: if a run cannot be read.
     """
     if isinstance(runs, (str, os.PathLike)):
         runs = [runs]
@@ -150,27 +157,12 @@ def compare(runs: Iterable[RunLike], *, all_params: bool = False, metrics: str |
 
 
 def compare_summaries(runs: list[RunSummary], all_params: bool, metrics: str | None) -> Comparison:
-    """Compares runs that have been read: see `compare`."""
+    """Compare runs that are already summarized: see `compare`."""
     if not runs:
-        raise InvalidValueError("no run to compare: trackhooks.compare(['runs/a', 'runs/b'])")
-    given = [run.params for run in runs]
-    one = all_params or len(runs) == 1
-    params = formats.unique(name for each in given for name in each) if one else differing(given)
-    return Comparison(runs, params, shown_metrics(runs) if metrics is None else _matching(runs, metrics))
-
-
-def _matching(runs: list[RunSummary], patterns: str) -> list[str]:
-    names = formats.unique(name for run in runs for name in run.metrics)
-    found = [match for pattern in patterns.split(",") for match in _match(names, pattern.strip())]
-    return formats.unique(found)
-
-
-def _match(names: list[str], pattern: str) -> list[str]:
-    """Brackets stand in metrics' names, not for sets of characters: `metrics/mAP50(B)`, `iou[0]`."""
-    found = [name for name in names if fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))]
-    if not found:
-        raise unknown("metric", pattern, names)
-    return found
+        raise InvalidValueError("there are no runs to compare. Name some: compare(['runs/a', 'runs/b'])")
+    params = all_params_of(runs) if all_params or len(runs) == 1 else differing_params(runs)
+    names = shown_metrics(runs) if metrics is None else matching_metrics(runs, metrics)
+    return Comparison(runs, params, names)
 
 
 _CellOf = Callable[[RunSummary, str], Cell]
@@ -186,9 +178,7 @@ _FACTS: dict[str, _CellOf] = {
 
 
 def _param(run: RunSummary, name: str) -> Cell:
-    if name not in run.params:
-        return Cell("")
-    return Cell(formats.shortened(formats.parameter(run.params[name]), _LONGEST_VALUE))
+    return param_cell(run, name, _LONGEST_VALUE)
 
 
 def _last(run: RunSummary, name: str) -> Cell:
@@ -199,5 +189,5 @@ def _best(run: RunSummary, name: str) -> str:
     metric = run.metrics.get(name)
     if metric is None or metric.best is None:
         return ""
-    where = metric.best_epoch if metric.axis == "epoch" else f"step {metric.best_step}"
-    return f"{formats.number(metric.best)} ({where})"
+    position = metric.best_epoch if metric.axis == "epoch" else f"step {metric.best_step}"
+    return f"{formats.number(metric.best)} ({position})"

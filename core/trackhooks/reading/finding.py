@@ -1,4 +1,4 @@
-"""Finding runs by what people call them: a folder, a name in the directory of the runs, or the run itself."""
+"""Find runs by their folder, by their name in the directory of the runs, or by a run object."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import InvalidValueError, TrackhooksError, UnknownNameError
-from ..recording.recorder import Recording
 from ..storage import run_folder
 from .summary import RunSummary
 
-RunLike = str | os.PathLike[str] | RunSummary | Recording
-"""A run's folder, its name in the directory of the runs, a directory of runs, a summary, or the run itself."""
+RunLike = str | os.PathLike[str] | RunSummary
+"""The folder of a run, the name of one in the directory of the runs, a directory of runs, a summary, or a `Run`."""
 
 
 def find(runs: Iterable[RunLike], directory: str | os.PathLike[str] | None = None) -> list[Path]:
-    """The folders of runs, each once.
+    """Return the folders of runs, without duplicates.
 
     Args:
-        runs: a directory of runs stands for all of them.
-        directory: where names are looked for; by default that of `TRACKHOOKS_DIR`, and `runs` where it is not set.
+        runs: the runs; a directory of runs means all runs in it.
+        directory: the directory that contains the named runs; by default `TRACKHOOKS_DIR`, or `runs` if that is
+            not set.
 
     Raises:
-        UnknownNameError: there is no such run; the message holds the nearest name.
-        InvalidValueError: something that cannot name a run.
+        UnknownNameError: if a run does not exist; the message suggests the nearest name.
+        InvalidValueError: if a value cannot name a run.
     """
     home = run_folder.home(directory)
     found = [path for run in runs for path in _paths(run, home)]
@@ -33,33 +34,36 @@ def find(runs: Iterable[RunLike], directory: str | os.PathLike[str] | None = Non
 
 
 def _paths(run: RunLike, home: Path) -> list[Path]:
-    if isinstance(run, (RunSummary, Recording)):
+    if isinstance(run, RunSummary):
         return [run.path]
     if not isinstance(run, (str, os.PathLike)):
-        raise InvalidValueError(f"{run!r} is no run: a run's folder, its name or the run itself is needed.")
+        raise InvalidValueError(f"a run must be given by its folder, its name or a run object, got {run!r}.")
     path = Path(run)
     for candidate in (path, home / path):
         if is_run(candidate):
             return [candidate]
-    return _all_in(path) or _raise_unknown(path, home)
+    found = _all_in(path)
+    if not found:
+        _raise_unknown(path, home)
+    return found
 
 
 def is_run(path: Path) -> bool:
-    """Whether the folder is that of a run."""
+    """Return whether a folder is the folder of a run."""
     return (path / run_folder.INFO).is_file()
 
 
 def runs_in(directory: str | os.PathLike[str] | None = None) -> list[Path]:
-    """The folders of the runs in a directory; the folder of a run stands for that run.
+    """Return the folders of the runs in a directory. If it is itself the folder of a run, return that one.
 
     Raises:
-        TrackhooksError: there is no such directory, unless it is the default one, where no run was made yet.
+        TrackhooksError: if the directory does not exist, unless it is the default one.
     """
     home = run_folder.home(directory)
     if is_run(home):
         return [home]
     if directory is not None and not home.is_dir():
-        raise TrackhooksError(f"{home}: there is no such directory.")
+        raise TrackhooksError(f"no such directory: {home}")
     return _all_in(home)
 
 
@@ -67,16 +71,22 @@ def _all_in(directory: Path) -> list[Path]:
     return sorted(run_folder.paths(directory))
 
 
-def _raise_unknown(path: Path, home: Path) -> list[Path]:
-    """Names the nearest run, beside the path that was given or in the directory of the runs."""
-    beside = (
-        {str(found): found.name for found in run_folder.paths(path.parent)} if path.parent != Path() else {}
-    )
-    known = beside or {found.name: found.name for found in run_folder.paths(home)}
-    close = difflib.get_close_matches(path.name, known.values(), n=1, cutoff=0.5)
-    shown = next((text for text, name in known.items() if close and name == close[0]), None)
-    where = path.parent if beside else home
-    hint = (
-        f"Did you mean {shown!r}?" if shown else f"See the {len(known)} in {where}: trackhooks runs {where}"
-    )
-    raise UnknownNameError(f"unknown run {str(path)!r}. {hint if known else f'There is none in {where}.'}")
+def _raise_unknown(path: Path, home: Path) -> NoReturn:
+    """Suggest the nearest run, from the parent folder of the path if it contains runs, else from `home`."""
+    siblings = {} if path.parent == Path() else _by_name(path.parent)
+    parent = path.parent if siblings else home
+    known = siblings or _by_name(home)
+    raise UnknownNameError(f"unknown run {str(path)!r}. {_hint(path.name, known, parent, bool(siblings))}")
+
+
+def _by_name(directory: Path) -> dict[str, Path]:
+    return {found.name: found for found in run_folder.paths(directory)}
+
+
+def _hint(name: str, known: dict[str, Path], parent: Path, full: bool) -> str:
+    if not known:
+        return f"No runs found in {parent}."
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if not close:
+        return f"List the runs in {parent}: trackhooks runs {parent}"
+    return f"Did you mean {(str(known[close[0]]) if full else close[0])!r}?"

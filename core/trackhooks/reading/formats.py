@@ -1,4 +1,4 @@
-"""How values are written: for people, and as JSON and CSV for programs."""
+"""Format values: for people, and as JSON and CSV for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def number(value: float | None) -> str:
-    """Five significant digits, and whole numbers whole: `0.97123`, `1e-05`, `1200`; empty for None."""
+    """Format a number with five significant digits, or in full if it is an integer; None gives an empty string.
+
+    Examples: `0.97123`, `1e-05`, `1200`.
+    """
     if value is None:
         return ""
     if value.is_integer() and abs(value) < 1e9:
@@ -30,7 +33,7 @@ def number(value: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """At most two units: `40 ms`, `1.2 s`, `12 s`, `3 min 05 s`, `2 h 13 min`, `3 d 04 h`."""
+    """Format a duration with at most two units: `40 ms`, `1.2 s`, `12 s`, `3 min 05 s`, `2 h 13 min`, `3 d 04 h`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 9.95:
@@ -47,39 +50,39 @@ def duration(seconds: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """The local time: `Nov 22 11:13` in this year, `2025-11-22` before."""
+    """Format a time stamp in local time: `Nov 22 11:13` for this year, `2025-11-22` for earlier years."""
     then = time.localtime(seconds)
     same_year = then.tm_year == time.localtime().tm_year
     return time.strftime("%b %d %H:%M" if same_year else "%Y-%m-%d", then)
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 step`, `1,200 steps`."""
+    """Format a count with its noun: `1 step`, `1,200 steps`."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def plain(text: str) -> str:
-    """The text in one line, with what a terminal would obey written as its escape."""
+    """Escape line breaks and control characters, so that a string cannot break a table or control the terminal."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def with_goal(name: str, goal: str) -> str:
-    """A metric's name with an arrow that says what its best value is: the least (`↓`) or the greatest (`↑`)."""
+    """Format the name of a metric, with an arrow if its best value is the lowest (`↓`) or the highest (`↑`)."""
     return f"{plain(name)}{' ' if goal else ''}{_ARROWS[goal]}"
 
 
 def parameter(value: Scalar) -> str:
-    """A parameter's value, as it would be typed; texts without quotes."""
+    """Format the value of a parameter as Python would, but strings without quotes."""
     return plain(value) if isinstance(value, str) else repr(value)
 
 
 def shortened(text: str, longest: int) -> str:
-    """The text, its end cut off where it is longer."""
+    """Shorten a string to a maximum length."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def size(count: int) -> str:
-    """Bytes: `312 B`, `4.1 kB`, `1.2 MB`."""
+    """Format a number of bytes: `312 B`, `4.1 kB`, `1.2 MB`."""
     if count < 1000:
         return f"{count} B"
     power = min(int(math.log10(count) // 3), 4)
@@ -90,7 +93,7 @@ def size(count: int) -> str:
 
 
 def as_json(value: Any) -> str:
-    """The value as JSON; what JSON has no number for is `"NaN"`, `"Infinity"`, `"-Infinity"`, as Protobuf writes it."""
+    """Convert a value to JSON. NaN and infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`, as in Protobuf."""
     return msgspec.json.format(msgspec.json.encode(_finite(value), enc_hook=str), indent=2).decode()
 
 
@@ -105,7 +108,7 @@ def _finite(value: Any) -> Any:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, with a column for every name; a row that lacks it has an empty cell."""
+    """Convert rows to CSV, with one column per name. Missing values become empty cells."""
     if not rows:
         return ""
     columns = unique(name for row in rows for name in row)
@@ -117,5 +120,5 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """The names, each once, in the order in which they first come."""
+    """Remove duplicates and keep the order."""
     return list(dict.fromkeys(names))

@@ -1,10 +1,10 @@
-"""`runs`: the runs of a directory, newest first."""
+"""`runs`: list the runs of a directory."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +13,32 @@ from ..event import Scalar
 from ..storage import run_folder
 from . import formats
 from .finding import runs_in
+from .selection import damage_notes, differing_params, shown_metrics
 from .summary import RunSummary, summarize
 from .table import Cell, Column, Section, Table, as_html, as_text, status_cell, terminal_width
-
-HIDDEN = ("speed/", "best/", "system/")
-"""Metrics that are shown only when they are asked for; `best/…` repeats the best of the others."""
 
 _FALLING = ("created", "duration", "epochs", "steps")
 _RISING = ("name", "project", "status")
 _ALWAYS = 2
-"""Columns that stand even where they do not fit: the name and the status."""
+"""Number of columns that are shown even if they do not fit: the name and the status."""
 _MOST_COLUMNS = 14
-"""Where no width sets a limit."""
+"""Maximum number of columns if no width is given."""
 _NARROWEST, _LONGEST_VALUE = 4, 20
 _PREFERRED = ("val/", "metrics/", "test/")
 
 
 class RunList(list[RunSummary]):
-    """Runs, newest first. Printed it is a table, in which metrics have their best value."""
+    """A list of runs, newest first. It prints as a table with the best values of the metrics."""
 
     def sorted_by(self, key: str) -> RunList:
-        """The runs by a field, a metric or a parameter; those that lack it come last.
+        """Return the runs sorted by a field, a metric or a parameter. Runs without it come last.
 
         Args:
-            key: `"created"`, `"duration"`, `"epochs"` or `"steps"`, the largest first; `"name"`, `"project"`,
-                `"status"`; a metric, the best first; or a parameter, the smallest first.
+            key: `"created"`, `"duration"`, `"epochs"` or `"steps"`, largest first; `"name"`, `"project"` or
+                `"status"`, in alphabetical order; a metric, best first; or a parameter, smallest first.
 
         Raises:
-            UnknownNameError: no run has it; the message holds the nearest name.
+            UnknownNameError: if no run has this field, metric or parameter; the message suggests the nearest name.
         """
         names = {name for run in self for name in (*run.metrics, *run.params)}.union(_FALLING, _RISING)
         if self and key not in names:
@@ -48,30 +46,34 @@ class RunList(list[RunSummary]):
         return RunList(sorted(self, key=lambda run: _rank(run, key)))
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Each run with its parameters and metrics; times are seconds since 1970."""
+        """Return one dict per run, with its parameters and metrics. Times are in seconds since 1970."""
         return [run.to_dict() for run in self]
 
     def to_json(self) -> str:
-        """`to_dict` as JSON, in which NaN and infinities are `"NaN"`, `"Infinity"` and `"-Infinity"`."""
+        """Return `to_dict()` as JSON. NaN and infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`."""
         return formats.as_json(self.to_dict())
 
     def to_csv(self) -> str:
-        """A row for each run; `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`."""
+        """Return one row per run as CSV.
+
+        The columns are `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`.
+        """
         return formats.as_csv([run.to_row(run.params, run.metrics) for run in self])
 
     def table(self, width: int | None = None, first: str = "") -> Table:
-        """What is printed.
+        """Return the table that is printed.
 
         Args:
-            width: columns of the terminal: as many columns are shown as fit. None for those that tell most.
-            first: a metric or parameter that is shown before others.
+            width: the width of the terminal; the most important columns that fit are shown. By default, the number of
+                columns is limited instead.
+            first: a metric or parameter to show before others.
         """
-        columns = sorted(self._fitting(width, first), key=lambda column: column.place)
+        columns = sorted(self._fitting(width, first), key=lambda column: column.position)
         rows = list(zip(*(column.cells for column in columns), strict=True))
         return Table([column.header for column in columns], [Section("", rows)], damage_notes(self))
 
     def _fitting(self, width: int | None, first: str) -> Iterator[Column]:
-        """The columns that there is room for, the most important first."""
+        """Yield the columns that fit, the most important first."""
         columns = self._columns(first)
         if width is None:
             yield from itertools.islice(columns, _MOST_COLUMNS)
@@ -84,7 +86,7 @@ class RunList(list[RunSummary]):
                 return
 
     def _columns(self, first: str) -> Iterator[Column]:
-        """Every column that tells something, by importance."""
+        """Yield all columns that are not empty, the most important first."""
         metrics, params = self._telling_metrics(), self._telling_params()
         alternately = itertools.chain(*itertools.zip_longest(metrics[1:], params[1:], fillvalue=""))
         more = [*metrics[:1], "created", *params[:1], *metrics[1:3], "duration", "project", *alternately]
@@ -102,14 +104,14 @@ class RunList(list[RunSummary]):
         return Column(formats.with_goal(name, goal), [_best(run, name) for run in self], len(_FIXED) + 1)
 
     def _telling_metrics(self) -> list[str]:
-        """The metrics that say how good a run is: those that most runs have, of validation before training."""
+        """Return the metrics that rate a run: common ones first, and validation before training."""
         goals = {name: metric.goal for run in self for name, metric in run.metrics.items()}
         names = [name for name in shown_metrics(self) if goals[name] or name.startswith("batch/")]
         return sorted(names, key=lambda name: (-sum(name in run.metrics for run in self), _preference(name)))
 
     def _telling_params(self) -> list[str]:
-        """The parameters of which there are several values, those that most runs have first."""
-        names = differing([run.params for run in self])
+        """Return the parameters that have several values, common ones first."""
+        names = differing_params(self)
         values = {name: [str(run.params[name]) for run in self if name in run.params] for name in names}
         telling = [name for name in names if len(set(values[name])) > 1]
         return sorted(telling, key=lambda name: -len(values[name]))
@@ -128,17 +130,17 @@ def runs(
     dir: str | os.PathLike[str] | None = None,  # noqa: A002 — as in `run`
     project: str | None = None,
 ) -> RunList:
-    """The runs of a directory, newest first.
+    """List the runs of a directory, newest first.
 
-    Nothing is written: a run whose process is gone is shown as `killed` or `lost`, whatever its `run.json` says.
-    Other folders may stand among the runs. A run that cannot be read is left out with a warning.
+    A run whose process has died is listed as `killed` or `lost`, even if its `run.json` says that it is running;
+    nothing is written. Other folders in the directory are ignored. Runs that cannot be read are skipped with a warning.
 
     Args:
-        dir: the directory; by default that of `TRACKHOOKS_DIR`, and `runs` where it is not set.
-        project: only the runs of this project.
+        dir: the directory; by default `TRACKHOOKS_DIR`, or `runs` if that is not set.
+        project: list only the runs of this project.
 
     Raises:
-        TrackhooksError: there is no such directory.
+        TrackhooksError: if the directory does not exist.
     """
     return read_runs(runs_in(dir), project)
 
@@ -146,44 +148,15 @@ def runs(
 def read_runs(
     paths: Iterable[Path], project: str | None = None, progress: Callable[[int], None] | None = None
 ) -> RunList:
-    """The summaries of these runs, newest first; `progress` as in `summarize`."""
+    """Summarize runs, newest first. `progress` is that of `summarize`."""
     found = RunList()
     for path in paths:
         try:
             if project in (None, run_folder.read_info(path).project):
                 found.append(summarize(path, progress))
         except TrackhooksError as error:
-            warn(f"a run is left out: {error}")
+            warn(f"run skipped: {error}")
     return found.sorted_by("created")
-
-
-def shown_metrics(runs: Sequence[RunSummary]) -> list[str]:
-    """The metrics of the runs but for those that repeat others, or that few ask for.
-
-    `batch/x` is left out where there is `train/x`, its mean over the epoch.
-    """
-    names = formats.unique(name for run in runs for name in run.metrics)
-    known = set(names)
-    repeated = {f"batch/{name[6:]}" for name in known if name.startswith("train/")}
-    return [name for name in names if not name.startswith(HIDDEN) and name not in repeated]
-
-
-def differing(params: Sequence[dict[str, Scalar]]) -> list[str]:
-    """The names of the parameters that are not the same in all of the runs."""
-    names = formats.unique(name for given in params for name in given)
-    return [name for name in names if not all(_same(given, params[0], name) for given in params)]
-
-
-def damage_notes(runs: Iterable[RunSummary]) -> list[str]:
-    """Says whose journal is damaged."""
-    damaged = [formats.plain(run.name) for run in runs if run.journal.damage]
-    return [f"The journal of {', '.join(damaged)} is damaged: trackhooks doctor"] if damaged else []
-
-
-def _same(one: dict[str, Scalar], other: dict[str, Scalar], name: str) -> bool:
-    if name not in one or name not in other:
-        return False
-    return one[name] == other[name] or str(one[name]) == str(other[name])  # NaN is no change
 
 
 def _preference(name: str) -> int:
@@ -191,7 +164,7 @@ def _preference(name: str) -> int:
 
 
 def _rank(run: RunSummary, key: str) -> tuple[bool, float, str]:
-    """Where a run stands in a list by this key: behind those whose rank is smaller."""
+    """Return the sort key of a run."""
     if key in _FALLING:
         return False, -float(getattr(run, key)), run.name
     if key in _RISING:
@@ -225,7 +198,7 @@ _FIXED: dict[str, Callable[[RunSummary], Cell]] = {
     "duration": lambda run: Cell(formats.duration(run.duration)),
     "trained": lambda run: Cell(run.length),
 }
-"""The columns that are no parameters or metrics, in the order in which they stand."""
+"""The columns other than parameters and metrics, in order."""
 
 
 def _best(run: RunSummary, name: str) -> Cell:
@@ -236,6 +209,11 @@ def _best(run: RunSummary, name: str) -> Cell:
 
 
 def _param(run: RunSummary, name: str) -> Cell:
+    return param_cell(run, name, _LONGEST_VALUE)
+
+
+def param_cell(run: RunSummary, name: str, longest: int) -> Cell:
+    """Return the value of a parameter, shortened; an empty cell if the run does not have the parameter."""
     if name not in run.params:
         return Cell("")
-    return Cell(formats.shortened(formats.parameter(run.params[name]), _LONGEST_VALUE))
+    return Cell(formats.shortened(formats.parameter(run.params[name]), longest))

@@ -1,7 +1,6 @@
-"""What a run amounts to: its status, its parameters, and the last and the best value of each metric.
+"""Summarize a run: its status, its parameters, and the last and the best value of each metric.
 
-All of it is read from the run's folder, and nothing is written there. The journal is streamed: memory grows with the
-number of names, not with the steps.
+The journal is streamed: memory grows with the number of metrics and parameters, not with the number of steps.
 """
 
 from __future__ import annotations
@@ -24,40 +23,47 @@ from ..tracker import Axis, axis_of
 from .formats import counted
 
 _CHUNK = 20_000
-"""Records between two reports of progress."""
+"""Number of records between two reports of progress."""
 
+_IN_DICTS = (
+    "id", "name", "path", "project", "group", "tags", "notes", "parent", "status", "reason", "created", "ended",
+)  # fmt: skip
+"""The fields of `run.json` in `RunSummary.to_dict`."""
 _IN_ROWS = ("name", "project", "status", "created", "duration", "steps", "epochs", "path", "id")
 
 
 class Metric(msgspec.Struct):
-    """The last and the best value of one metric, and where they were logged."""
+    """The last and the best value of one metric, and the steps and epochs at which they were logged."""
 
     last: float
+    """The last value."""
     step: int
-    """Of the last value; −1 before the first step."""
+    """The step of the last value; −1 before the first step."""
     epoch: int
-    """Of the last value; −1 outside of epochs."""
+    """The epoch of the last value; −1 outside of epochs."""
     axis: Axis
-    """What it is drawn over."""
+    """Whether the metric is plotted over steps or over epochs."""
     goal: Goal
-    """`"min"` where less is better, as for losses and errors; `"max"`; empty where neither is (`lr/…`, `batch/…`)."""
+    """`"min"` if lower is better, as for losses and errors; `"max"` if higher is; empty if neither is (`lr/…`)."""
     best: float | None = None
-    """None where there is no goal, or no value but NaN."""
+    """The best value; None without a goal, or if all values are NaN."""
     best_step: int = -1
+    """The step of the best value."""
     best_epoch: int = -1
+    """The epoch of the best value."""
 
     def take(self, value: float, event: Event) -> None:
-        """Counts a value; of equally good ones the first is the best."""
+        """Add a value. Of equally good values, the first is the best."""
         self.last, self.step, self.epoch = value, event.step, event.epoch
         if self.goal and value == value and self._improves(value):
             self.best, self.best_step, self.best_epoch = value, event.step, event.epoch
 
     def to_row(self, name: str) -> dict[str, Any]:
-        """Its cells in a row of a table, under the name that the run gives it."""
+        """Return the cells of this metric in a row of a table."""
         row: dict[str, Any] = {f"last/{name}": self.last}
         if self.best is not None:
-            place = self.best_epoch if self.axis == "epoch" else self.best_step
-            row |= {f"best/{name}": self.best, f"best_{self.axis}/{name}": place}
+            position = self.best_epoch if self.axis == "epoch" else self.best_step
+            row |= {f"best/{name}": self.best, f"best_{self.axis}/{name}": position}
         return row
 
     def _improves(self, value: float) -> bool:
@@ -65,28 +71,29 @@ class Metric(msgspec.Struct):
 
 
 class JournalState(msgspec.Struct):
-    """How whole a journal is."""
+    """The condition of a journal."""
 
     records: int = 0
+    """The number of complete records."""
     end: int = 0
-    """Where the last whole record ends, in bytes."""
+    """The offset at which the last complete record ends, in bytes."""
     skipped: int = 0
-    """Bytes within the journal that are no records: it was damaged."""
+    """The number of bytes between records that cannot be read, because of damage."""
     missing: int = 0
-    """Records that are not there, as the gaps in their numbers tell: a full disk, or damage."""
+    """The number of records that are missing, because of a full disk or damage. Their numbers leave gaps."""
     torn: int = 0
-    """Bytes of an incomplete record at the end: it is being written, or the writer was killed."""
+    """The number of bytes of an incomplete last record: it is still being written, or its writer was killed."""
     left_out: dict[str, int] = {}
-    """Parts of records that only a later version of trackhooks can read, and how many there are of each."""
+    """The parts of records that only a later version of trackhooks can read, with their number."""
     error: str = ""
-    """Why it cannot be read at all."""
+    """The reason why the journal cannot be read at all."""
 
     @property
     def damage(self) -> list[str]:
-        """What is wrong with it, in words; empty where nothing is."""
+        """Descriptions of what is wrong with the journal; empty if it is intact."""
         found = [self.error] if self.error else []
         if self.skipped:
-            found.append(f"damaged: {counted(self.skipped, 'byte')} of the journal hold no records")
+            found.append(f"damaged: {counted(self.skipped, 'byte')} of the journal cannot be read")
         if self.missing:
             found.append(f"missing: {counted(self.missing, 'record')}")
         if self.left_out:
@@ -98,86 +105,75 @@ class JournalState(msgspec.Struct):
 
 
 class RunSummary(msgspec.Struct):
-    """One run, as its folder tells it."""
+    """A summary of one run, read from its folder."""
 
     info: RunInfo
-    """What its `run.json` says; the status, the reason and the end are as they are now."""
+    """The contents of `run.json`, with the current status, reason and end."""
     params: dict[str, Scalar]
+    """The parameters, by name."""
     metrics: dict[str, Metric]
+    """The metrics, by name."""
     files: list[File]
-    """The newest version of every file that was logged, pictures left out."""
+    """The newest version of every logged file, without images."""
     steps: int
-    """Training batches, or calls of `log` where no loop counts the batches; earlier parts of a resumed run included."""
+    """The number of training batches, or of `log` calls without a loop, including those before a resume."""
     epochs: int
-    """Epochs that were completed."""
+    """The number of completed epochs."""
     duration: float
-    """Seconds from the start to the end, or to now."""
+    """The time from the start to the end, or until now if the run has not ended, in seconds."""
     journal: JournalState
+    """The condition of the journal."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name of the run."""
         return self.info.name
 
     @property
     def path(self) -> Path:
-        """The run's folder."""
+        """The folder of the run."""
         return Path(self.info.path)
 
     @property
     def id(self) -> str:
-        """The same after a move of the folder, and in every tracker that takes ids."""
+        """The id of the run. It stays the same if the folder is moved, and in every tracker that accepts ids."""
         return self.info.id
 
     @property
     def project(self) -> str | None:
-        """What it belongs to."""
+        """The project of the run."""
         return self.info.project
 
     @property
     def group(self) -> str | None:
-        """The runs that it belongs together with."""
+        """The group of related runs that this run is in."""
         return self.info.group
 
     @property
     def tags(self) -> list[str]:
-        """Words to find it by."""
+        """The tags of the run."""
         return self.info.tags
 
     @property
     def status(self) -> str:
-        """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`: of a process that is gone, too."""
+        """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`. It is correct even if the process has died."""
         return self.info.status
 
     @property
     def created(self) -> float:
-        """Seconds since 1970."""
+        """The time at which the run was created, in seconds since 1970."""
         return self.info.created
 
     @property
     def length(self) -> str:
-        """How long it trained, in words: `"10 epochs"`, or `"500 steps"` where there were no epochs."""
+        """The length of the training, such as `"10 epochs"`, or `"500 steps"` if there were no epochs."""
         count, unit = (self.epochs, "epoch") if self.epochs else (self.steps, "step")
         return counted(count, unit) if count else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain values; times are seconds since 1970."""
+        """Convert to a dict of plain values. Times are in seconds since 1970."""
         info = msgspec.to_builtins(self.info)
-        kept = (
-            "id",
-            "name",
-            "path",
-            "project",
-            "group",
-            "tags",
-            "notes",
-            "parent",
-            "status",
-            "reason",
-            "created",
-            "ended",
-        )
-        return {name: info.get(name) for name in kept} | {
+        return {name: info.get(name) for name in _IN_DICTS} | {
             "duration": self.duration,
             "steps": self.steps,
             "epochs": self.epochs,
@@ -189,7 +185,7 @@ class RunSummary(msgspec.Struct):
         }
 
     def to_row(self, params: Iterable[str], metrics: Iterable[str]) -> dict[str, Any]:
-        """The run as one row of a table, with these parameters and metrics as far as it has them."""
+        """Convert to one row of a table, with those of the given parameters and metrics that the run has."""
         row = {name: getattr(self, name) for name in _IN_ROWS}
         row |= {f"param/{name}": self.params[name] for name in params if name in self.params}
         for name in metrics:
@@ -202,14 +198,14 @@ class RunSummary(msgspec.Struct):
 
 
 def summarize(path: str | Path, progress: Callable[[int], None] | None = None) -> RunSummary:
-    """Reads a run. A journal that is damaged, or missing, is no error: see `RunSummary.journal`.
+    """Summarize a run. A damaged or missing journal does not raise an error: see `RunSummary.journal`.
 
     Args:
-        path: the run's folder.
-        progress: called now and then with the bytes that have been read since the last call.
+        path: the folder of the run.
+        progress: called from time to time with the number of bytes read since the last call.
 
     Raises:
-        TrackhooksError: there is no run in this folder, or its `run.json` cannot be read.
+        TrackhooksError: if the folder contains no run, or if its `run.json` cannot be read.
     """
     info = run_folder.read_info(path)
     found = _Found()
@@ -222,7 +218,7 @@ def summarize(path: str | Path, progress: Callable[[int], None] | None = None) -
 
 
 class _Found:
-    """What one pass over the journal finds."""
+    """Collects a summary in one pass over the journal."""
 
     def __init__(self) -> None:
         self.journal = JournalState()
@@ -230,11 +226,11 @@ class _Found:
         self._metrics: dict[str, Metric] = {}
         self._files: dict[str, File] = {}
         self._step = self._epoch = self._index = -1
-        self._told: Event | None = None
+        self._last_status: Event | None = None
         self._time = 0.0
 
     def read(self, reader: Reader, progress: Callable[[int], None] | None) -> None:
-        """Takes the whole journal."""
+        """Read the whole journal."""
         records = iter(reader)
         before = 0
         while chunk := sum(1 for _ in map(self._take, itertools.islice(records, _CHUNK))):
@@ -247,7 +243,7 @@ class _Found:
         state.left_out = dict(reader.left_out)
 
     def _take(self, event: Event) -> None:
-        """Counts a record; there may be millions, most of them of training batches."""
+        # This is called for every record: there may be millions, most of them of training batches.
         if event.index != self._index + 1 or event.overflow:
             self._miss(event)
         self._index, self._time = event.index, event.time
@@ -267,14 +263,14 @@ class _Found:
         if event.hook == "on_fit_epoch_end":
             self._epoch = max(self._epoch, event.epoch)
         if event.status:
-            self._told = event
+            self._last_status = event
 
     def _miss(self, event: Event) -> None:
-        """Counts the records before this one that are not there, and one whose own file is not (`overflow`)."""
+        """Count the records missing before this one, and this one if its separate file is missing (`overflow`)."""
         self.journal.missing += max(event.index - self._index - 1, 0) + bool(event.overflow)
 
     def summary(self, info: RunInfo) -> RunSummary:
-        """The summary of the run with this `run.json`."""
+        """Return the summary, given the contents of `run.json`."""
         if info.status not in FINAL:
             self._correct(info)
         return RunSummary(
@@ -289,10 +285,10 @@ class _Found:
         )
 
     def _correct(self, info: RunInfo) -> None:
-        """The status of a run whose process did not come to writing it: what the journal was told, or what is seen."""
-        told = self._told
-        if told is not None and told.status in FINAL:
-            info.status, info.reason, info.ended = told.status, told.reason, told.time
+        """Correct the status if `run.json` has no final one: use that of the journal, or check the process."""
+        last = self._last_status
+        if last is not None and last.status in FINAL:
+            info.status, info.reason, info.ended = last.status, last.reason, last.time
             return
         silent = status_of_silent(info, lambda: self._time)
         if silent:

@@ -1,4 +1,4 @@
-"""`Table`: what is shown to people, in a terminal or in a notebook."""
+"""`Table`: tables for people, in a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -21,69 +21,69 @@ _GAP = 2
 
 
 class Cell(NamedTuple):
-    """One cell."""
+    """One cell of a table."""
 
     text: str
     style: str = ""
-    """In rich's words: `"bold"`, `"red"`, …"""
+    """A style of rich, such as `"bold"` or `"red"`."""
 
 
 class Column(NamedTuple):
-    """One column, before it is put into a table."""
+    """One column, before it is added to a table."""
 
     header: str
     cells: Sequence[Cell]
-    place: int = 0
-    """Where it stands among the others."""
+    position: int = 0
+    """Columns are ordered by this number."""
 
     @property
     def width(self) -> int:
-        """What it takes, with the gap behind it; a long header stands in two lines."""
+        """The width of the column with its gap. A long header is split into two lines."""
         texts = [*_two_lines(self.header).splitlines(), *(cell.text for cell in self.cells)]
         return max(map(len, texts), default=0) + _GAP
 
 
 class Section(NamedTuple):
-    """Rows that belong together, under a title of their own."""
+    """A group of rows with a title."""
 
     title: str
     rows: Sequence[Sequence[Cell]]
 
 
 class Table(NamedTuple):
-    """A table: every row is as long as `header`."""
+    """A table. Every row has as many cells as the header."""
 
     header: Sequence[str]
     sections: Sequence[Section]
     notes: Sequence[str] = ()
-    """Lines below it."""
+    """Lines below the table."""
     wraps: bool = False
-    """Whether columns that do not fit go into a further table below; the first column is in each."""
+    """Whether columns that do not fit are shown in another table below, which repeats the first column."""
 
 
 def status_cell(status: str) -> Cell:
-    """A run's status in its colour."""
+    """Return a cell with a colored status."""
     return Cell(status, _STATUS_STYLES.get(status, ""))
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that is written to; None where it is none, and nothing need be cut."""
+    """Return the width of the terminal, or None if standard output is not a terminal."""
     return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
-def as_text(table: Table, width: int | None, colour: bool = False) -> str:
-    """The table in lines of this width; None for as wide as it needs."""
-    parts = [_render(part, width or _UNLIMITED, colour) for part in _parts(table, width)]
+def as_text(table: Table, width: int | None, color: bool = False) -> str:
+    """Render the table as plain text; without a width, as wide as necessary."""
+    parts = [_render(part, width or _UNLIMITED, color) for part in _parts(table, width)]
     return "\n\n".join([*parts, "\n".join(table.notes)] if table.notes else parts)
 
 
 def _two_lines(header: str) -> str:
-    """A long metric's name has its prefix on a line of its own."""
+    """Split the name of a metric after its prefix if it is long."""
     return header if len(header) <= 10 else "/\n".join(header.rsplit("/", 1))
 
 
 def _parts(table: Table, width: int | None) -> list[Table]:
-    """The table, or several of fewer columns each, so that each fits."""
+    """Split a table that is too wide into several that fit."""
     if not table.wraps:
         return [table]
     rows = [row for section in table.sections for row in section.rows]
@@ -100,7 +100,7 @@ def _parts(table: Table, width: int | None) -> list[Table]:
 
 
 def _columns(table: Table, columns: list[int]) -> Table:
-    """The first column and these, without the rows in which these are empty."""
+    """Return a table of the first column and the given ones, without rows that are empty in the given ones."""
     sections = []
     for title, rows in table.sections:
         chosen = [[row[0], *(row[column] for column in columns)] for row in rows]
@@ -109,7 +109,7 @@ def _columns(table: Table, columns: list[int]) -> Table:
     return Table([table.header[0], *(table.header[column] for column in columns)], sections)
 
 
-def _render(table: Table, width: int, colour: bool) -> str:
+def _render(table: Table, width: int, color: bool) -> str:
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -128,7 +128,7 @@ def _render(table: Table, width: int, colour: bool) -> str:
         for row in section.rows:
             grid.add_row(*(Text(cell.text, cell.style) for cell in row))
     page = io.StringIO()
-    Console(file=page, width=width, force_terminal=colour, highlight=False).print(grid)
+    Console(file=page, width=width, force_terminal=color, highlight=False).print(grid)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
@@ -138,7 +138,7 @@ def _at_the_bottom(heads: Sequence[str]) -> list[str]:
 
 
 def as_html(table: Table) -> str:
-    """The table as HTML, in the notebook's own style."""
+    """Render the table as HTML."""
     (whole,) = _parts(table, None)
     lines = ["<table>", _html_row("th", [Cell(head) for head in whole.header])]
     for title, rows in whole.sections:

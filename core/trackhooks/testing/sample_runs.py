@@ -51,7 +51,7 @@ def losses(epochs: int) -> dict[str, Points]:
 
 
 def log_everything(run: Run, epochs: int = 2) -> None:
-    """Train, then log one of everything: parameters, a model, an image, a text and a table."""
+    """Train, then log one of everything: parameters, a model, an image, text and a table."""
     train(run, epochs)
     epoch = run.epoch
     run.log_params(lr=0.5, epochs=epoch + 1)
