@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from ..errors import DamagedFileError, InvalidValueError
-from ..event import Event, RunInfo
+from ..errors import DamagedFileError, InvalidValueError, JournalError
+from ..event import FINAL, Event, RunInfo
+from ..storage.journal import Reader, path_of
 from ..storage.run_folder import as_file_name, read_json, set_aside, write_atomically
 from ..tracker import EpochMetrics, State, Tracker
 from ..values.foreign import Failure, attempt
@@ -187,6 +188,28 @@ def _json_files(folder: Path) -> list[Path]:
         return sorted(folder.glob("*.json"))
     except OSError:  # no folder can be opened now
         return []
+
+
+def is_delivered(run: str | Path, cursor: Cursor) -> bool:
+    """Return whether a tracker has all records of a run and its final status.
+
+    An incomplete record at the end of the journal, left by a full disk, does not count.
+    """
+    if cursor.status not in FINAL or cursor.error is not None:
+        return False
+    try:
+        size = path_of(run).stat().st_size
+    except OSError:
+        return True  # the run was removed
+    return cursor.offset >= size or not _has_records_after(run, cursor.offset)
+
+
+def _has_records_after(run: str | Path, offset: int) -> bool:
+    try:
+        with Reader(run, offset) as events:
+            return any(True for _ in events)
+    except (JournalError, OSError):
+        return True
 
 
 def save_cursor(run: RunInfo, made: Tracker, cursor: Cursor) -> None:
