@@ -138,6 +138,9 @@ class Recording:
         """What people call it; the folder's name, too."""
         return self.info.name
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def path(self) -> Path:
         """The run's folder."""
