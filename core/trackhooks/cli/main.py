@@ -192,11 +192,11 @@ def compare(runs: Sequence[str], form: str | None, all_params: bool, metrics: st
     help="Set an option of a tracker (repeatable).",
 )
 def sync(runs: Sequence[str], to: str, every: str | None, options: Sequence[str]) -> None:
-    """Deliver what was not delivered yet.
+    """Deliver recorded runs to trackers.
 
-    Delivers all runs of the default directory, or the given ones, to the trackers that they were created with, or to
-    those of --to. No record is delivered twice, so it is safe to repeat. If the process of a run has died, the status
-    of the run is set first.
+    Each tracker gets what it does not have yet, so the command is safe to repeat. By default, all runs of
+    TRACKHOOKS_DIR (or runs) are delivered, each to the trackers that it was created with. If the process of a run has
+    died, the status of the run is set first.
     """
     names = _split(to)
     given = parse_options(options)

@@ -1,4 +1,4 @@
-"""`trackhooks sync`: deliver what was not delivered yet, to the trackers of the run or to others."""
+"""`trackhooks sync`: deliver what the trackers of a run, or others, do not have yet."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class RunList(list[RunSummary]):
 
     def _columns(self, first: str) -> Iterator[Column]:
         """Yield all columns that are not empty, the most important first."""
-        metrics, params = self._telling_metrics(), self._telling_params()
+        metrics, params = self._rating_metrics(), self._varying_params()
         alternately = itertools.chain(*itertools.zip_longest(metrics[1:], params[1:], fillvalue=""))
         more = [*metrics[:1], "created", *params[:1], *metrics[1:3], "duration", "project", *alternately]
         for name in formats.unique(filter(None, ["run", "status", first, "trained", *more])):
@@ -103,18 +103,18 @@ class RunList(list[RunSummary]):
             return Column(formats.plain(name), [_param(run, name) for run in self], len(_FIXED))
         return Column(formats.with_goal(name, goal), [_best(run, name) for run in self], len(_FIXED) + 1)
 
-    def _telling_metrics(self) -> list[str]:
+    def _rating_metrics(self) -> list[str]:
         """Return the metrics that rate a run: common ones first, and validation before training."""
         goals = {name: metric.goal for run in self for name, metric in run.metrics.items()}
         names = [name for name in shown_metrics(self) if goals[name] or name.startswith("batch/")]
         return sorted(names, key=lambda name: (-sum(name in run.metrics for run in self), _preference(name)))
 
-    def _telling_params(self) -> list[str]:
+    def _varying_params(self) -> list[str]:
         """Return the parameters that have several values, common ones first."""
         names = differing_params(self)
         values = {name: [str(run.params[name]) for run in self if name in run.params] for name in names}
-        telling = [name for name in names if len(set(values[name])) > 1]
-        return sorted(telling, key=lambda name: -len(values[name]))
+        varying = [name for name in names if len(set(values[name])) > 1]
+        return sorted(varying, key=lambda name: -len(values[name]))
 
     def __str__(self) -> str:
         width = terminal_width()
