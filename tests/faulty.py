@@ -1,4 +1,4 @@
-"""Trackers that each break one promise, as some that people use do, and the suite that says so: see test_testing."""
+"""Trackers that each break one promise, as real ones do, and their test suites: see test_testing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from test_third_party import TestLabbook
 
 
 class Doubling(Labbook):
-    """What comes twice is there twice."""
+    """Stores repeated records twice."""
 
     def start(self, run: Any, state: Any) -> None:
         self.db = sqlite3.connect(f"{run.path}/labbook.db")
@@ -20,14 +20,14 @@ class Doubling(Labbook):
 
 
 class Hoarding(Labbook):
-    """Makes nothing safe before the end."""
+    """Writes nothing to disk before the end."""
 
     def flush(self) -> dict[str, Any]:
         return {}
 
 
 class Mixing(Labbook):
-    """Keeps all runs in one place."""
+    """Stores all runs in the same database."""
 
     def start(self, run: Any, state: Any) -> None:
         book = Path(run.path, "labbook.db")
@@ -37,14 +37,14 @@ class Mixing(Labbook):
 
 
 class OneAxis(Labbook):
-    """Draws everything over steps."""
+    """Stores all metrics at steps."""
 
     def log_metrics(self, metrics: Any, axis: str, event: Any) -> None:
         super().log_metrics(metrics, "step", event)
 
 
 class FirstColumns(Labbook):
-    """Knows the metrics of the first record only."""
+    """Stores only the metrics of the first record."""
 
     known: frozenset[str] = frozenset()
 
@@ -54,7 +54,7 @@ class FirstColumns(Labbook):
 
 
 class Finite(Labbook):
-    """Leaves NaN out."""
+    """Leaves out NaN."""
 
     def log_metrics(self, metrics: Any, axis: str, event: Any) -> None:
         super().log_metrics(
@@ -63,14 +63,14 @@ class Finite(Labbook):
 
 
 class Shortening(Labbook):
-    """Cuts long parameters."""
+    """Truncates long parameters."""
 
     def log_params(self, params: Any, event: Any) -> None:
         super().log_params({name: str(value)[:250] for name, value in params.items()}, event)
 
 
 class Cheerful(Labbook):
-    """Every run has finished."""
+    """Stores every run as finished."""
 
     def finish(self, status: str, reason: str) -> None:
         super().finish("finished", reason)
@@ -109,6 +109,6 @@ class TestCheerful(TestLabbook):
 
 
 class TestModest(TestLabbook):
-    """Says that it cannot what it can."""
+    """Lists an ability in `cannot` that it has."""
 
     cannot = {**TestLabbook.cannot, "nan": "so it is said"}

@@ -36,7 +36,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has a working directory of its own, and with it its own `runs`."""
+    """Give each test its own working directory, with its own `runs`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
     for name in ("TRACKHOOKS", "TRACKHOOKS_DIR", "NO_COLOR", "COLUMNS"):
@@ -56,28 +56,28 @@ def train(name: str, *trackers: Any, lr: float = 0.1, **more: Any) -> Path:
 
 
 def call(*arguments: str | Path) -> Result:
-    """Calls the command line in this process."""
+    """Call the command line in this process."""
     result = CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="trackhooks")
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result
 
 
 def good(*arguments: str | Path) -> str:
-    """What a command prints that succeeds."""
+    """Return the output of a command that succeeds."""
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def error(*arguments: str | Path, code: int = 1) -> str:
-    """The message of a command that fails: one line, and the usage before it where that was not understood."""
+    """Return the message of a command that fails, without the usage before it."""
     result = call(*arguments)
     assert result.exit_code == code, result.output
     return result.stderr.splitlines()[-1]
 
 
 def in_terminal(columns: int, *arguments: str, **environment: str) -> str:
-    """What a terminal of so many columns is sent."""
+    """Return what a command sends to a terminal of this width."""
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover — the child
         os.environ.update(environment, TERM="xterm-256color", COLUMNS=str(columns))
@@ -100,7 +100,7 @@ def test_without_a_command_the_commands_are_listed_in_their_order() -> None:
     assert places == sorted(places)
 
 
-def test_the_version() -> None:
+def test_the_version_is_printed() -> None:
     assert good("--version") == f"trackhooks, version {read_version()}\n"
 
 
@@ -111,11 +111,11 @@ def read_version() -> str:
 
 
 @pytest.mark.parametrize(("given", "nearest"), [("run", "runs"), ("comapre", "compare"), ("snyc", "sync")])
-def test_an_unknown_command_is_answered_with_the_nearest(given: str, nearest: str) -> None:
+def test_an_unknown_command_suggests_the_nearest(given: str, nearest: str) -> None:
     assert error(given, code=2) == f"Error: unknown command {given!r}. Did you mean {nearest!r}?"
 
 
-def test_an_unknown_command_that_is_near_to_none_is_answered_with_all() -> None:
+def test_an_unknown_command_unlike_any_other_lists_all() -> None:
     assert error("qqq", code=2).startswith("Error: unknown command 'qqq'. Commands: exec, runs, compare,")
 
 
@@ -133,7 +133,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 # runs
 
 
-def test_runs_lists_what_is_in_the_directory() -> None:
+def test_runs_lists_the_runs_of_the_directory() -> None:
     train("lr=0.1")
     train("lr=0.2", lr=0.2)
     rows = good("runs").splitlines()
@@ -141,13 +141,13 @@ def test_runs_lists_what_is_in_the_directory() -> None:
     assert good("runs", "runs") == good("runs")
 
 
-def test_runs_as_json_and_csv() -> None:
+def test_runs_prints_json_and_csv() -> None:
     train("a")
     assert json.loads(good("runs", "--json"))[0]["metrics"]["val/loss"]["best"] == 0.1
     assert next(csv.DictReader(io.StringIO(good("runs", "--csv"))))["best/val/loss"] == "0.1"
 
 
-def test_runs_of_a_project_sorted_by_a_metric() -> None:
+def test_runs_filters_by_project_and_sorts_by_a_metric() -> None:
     train("worse", lr=0.2, project="digits")
     train("better", lr=0.1, project="digits")
     train("other", project="faces")
@@ -157,7 +157,7 @@ def test_runs_of_a_project_sorted_by_a_metric() -> None:
     assert names == ["better", "worse"]
 
 
-def test_where_there_are_no_runs_runs_says_so_and_programs_get_an_empty_list() -> None:
+def test_without_runs_people_get_a_message_and_programs_an_empty_list() -> None:
     assert "No runs found in runs." in call("runs").stderr
     assert json.loads(good("runs", "--json")) == []
     assert good("runs", "--csv") == ""
@@ -174,12 +174,12 @@ def test_where_there_are_no_runs_runs_says_so_and_programs_get_an_empty_list() -
     (["sync", "a", "--option", "x=1"],
      "Error: --option must be TRACKER.OPTION=VALUE, as in csv.dir=tables, got 'x=1'."),
 ])  # fmt: skip
-def test_mistakes_are_answered_in_one_line(arguments: list[str], message: str) -> None:
+def test_a_mistake_gets_a_message_in_one_line(arguments: list[str], message: str) -> None:
     train("a")
     assert error(*arguments) == message
 
 
-def test_a_run_that_cannot_be_read_is_a_warning(here: Path) -> None:
+def test_a_run_that_cannot_be_read_is_skipped_with_a_warning(here: Path) -> None:
     train("good")
     (train("bad") / "run.json").write_text("{")
     result = call("runs")
@@ -188,7 +188,7 @@ def test_a_run_that_cannot_be_read_is_a_warning(here: Path) -> None:
     assert "bad" not in result.stdout
 
 
-def test_a_directory_that_may_not_be_read_is_an_error_in_one_line(here: Path) -> None:
+def test_missing_permissions_are_an_error_in_one_line(here: Path) -> None:
     (train("a") / "journal").chmod(0)
     (here / "runs" / "a" / "run.json").chmod(0)
     result = call("compare", "a")
@@ -209,7 +209,7 @@ def test_compare_shows_two_runs_side_by_side() -> None:
     assert re.search(r"^val/loss ↓ +0\.1 \(0\) +0\.2 \(0\)$", shown, re.MULTILINE)
 
 
-def test_compare_as_json_and_csv_with_chosen_metrics() -> None:
+def test_compare_prints_json_and_csv_with_selected_metrics() -> None:
     train("a")
     train("b", lr=0.2)
     found = json.loads(good("compare", "a", "b", "--metrics", "val/*", "--json"))
@@ -218,7 +218,7 @@ def test_compare_as_json_and_csv_with_chosen_metrics() -> None:
     assert [row["param/lr"] for row in rows] == ["0.1", "0.2"]
 
 
-def test_compare_with_all_parameters() -> None:
+def test_compare_shows_all_parameters_on_request() -> None:
     train("a")
     train("b")
     assert "lr " not in good("compare", "a", "b")
@@ -229,7 +229,7 @@ def test_compare_with_all_parameters() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 140])
-def test_a_terminal_gets_lines_that_fit_and_colours(columns: int) -> None:
+def test_a_terminal_gets_lines_that_fit_and_colors(columns: int) -> None:
     for number in range(6):
         train(f"a-rather-long-name-{number}", lr=number / 10)
     for arguments in (["runs"], ["compare", "runs"]):
@@ -243,7 +243,7 @@ def test_no_color_is_respected() -> None:
     assert "\x1b[32m" not in in_terminal(80, "runs", NO_COLOR="1")
 
 
-def test_a_pipe_gets_no_colours_and_nothing_is_cut(here: Path) -> None:
+def test_a_pipe_gets_full_lines_without_colors(here: Path) -> None:
     name = "a-long-name-" * 8
     train(name)
     done = subprocess.run([*TRACKHOOKS, "runs"], capture_output=True, text=True, check=True)
@@ -251,7 +251,7 @@ def test_a_pipe_gets_no_colours_and_nothing_is_cut(here: Path) -> None:
     assert name.strip("-") in done.stdout
 
 
-def test_a_pipe_that_takes_no_unicode_is_no_reason_to_fail() -> None:
+def test_a_pipe_without_unicode_gets_replacement_characters() -> None:
     train("a")
     environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
     done = subprocess.run([*TRACKHOOKS, "compare", "a"], capture_output=True, env=environment, check=True)
@@ -269,7 +269,7 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
 # sync
 
 
-def test_sync_delivers_what_was_only_recorded_and_a_second_time_there_is_nothing_to_do() -> None:
+def test_sync_delivers_a_recorded_run_and_finds_nothing_new_the_second_time() -> None:
     path = train("a", "csv")
     assert "a → csv: delivered" in good("sync", "a")
     table = (path / "epochs.csv").read_bytes()
@@ -278,13 +278,13 @@ def test_sync_delivers_what_was_only_recorded_and_a_second_time_there_is_nothing
     assert (path / "epochs.csv").read_bytes() == table
 
 
-def test_sync_without_a_run_delivers_all_of_the_directory() -> None:
+def test_sync_without_arguments_delivers_all_runs_of_the_directory() -> None:
     train("a")
     train("b")
     assert good("sync").splitlines() == good("sync", "runs").replace("nothing new", "delivered").splitlines()
 
 
-def test_sync_to_a_tracker_that_the_run_was_not_made_with() -> None:
+def test_sync_can_deliver_to_other_trackers() -> None:
     path = train("a", "csv")
     assert "a → lines:Lines: delivered" in good("sync", "a", "--to", "lines:Lines")
     assert lines.steps(path) == list(range(10))
@@ -292,13 +292,13 @@ def test_sync_to_a_tracker_that_the_run_was_not_made_with() -> None:
     assert not (path / "epochs.csv").exists()
 
 
-def test_sync_every_so_many_steps() -> None:
+def test_sync_can_deliver_every_few_steps() -> None:
     path = train("a")
     good("sync", "a", "--to", "lines:Lines", "--every", "5")
     assert lines.steps(path) == [0, 5]
 
 
-def test_sync_every_step_delivers_what_was_held_back_before_and_then_there_is_nothing_to_do() -> None:
+def test_sync_with_a_higher_rate_delivers_what_was_held_back_once() -> None:
     path = train("a", "csv")
     good("sync", "a", "--every", "5")
     assert [row[0] for row in columns(path / "batches.csv")] == ["step", "0", "5"]
@@ -312,7 +312,7 @@ def columns(table: Path) -> list[list[str]]:
     return [row.split(",") for row in table.read_text().splitlines()]
 
 
-def test_sync_to_a_tracker_that_takes_nothing_earlier_says_so() -> None:
+def test_sync_reports_a_tracker_that_does_not_accept_earlier_steps() -> None:
     train("a")
     good("sync", "a", "--to", "lines:OnlyLater", "--every", "5")
     result = call("sync", "a", "--to", "lines:OnlyLater", "--every", "1")
@@ -320,7 +320,7 @@ def test_sync_to_a_tracker_that_takes_nothing_earlier_says_so() -> None:
     assert "8 batches were held back" in result.output
 
 
-def test_sync_remembers_the_options_that_the_run_was_made_with(here: Path) -> None:
+def test_sync_uses_the_options_of_the_run(here: Path) -> None:
     path = train("a", "lines:Lines", csv={"dir": "tables", "every": 5})
     good("sync", "a")
     rows = list(csv.DictReader((here / "tables" / "a" / "batches.csv").read_text().splitlines()))
@@ -329,14 +329,14 @@ def test_sync_remembers_the_options_that_the_run_was_made_with(here: Path) -> No
     assert lines.steps(path) == list(range(10))
 
 
-def test_sync_with_another_option_delivers_to_another_place(here: Path) -> None:
+def test_sync_with_another_destination_delivers_again(here: Path) -> None:
     train("a", "csv")
     good("sync", "a")
     assert "delivered" in good("sync", "a", "--option", f"csv.dir={here / 'tables'}")
     assert (here / "tables" / "a" / "epochs.csv").exists()
 
 
-def test_sync_does_not_deliver_to_somewhere_else_because_a_secret_is_not_stored(here: Path) -> None:
+def test_sync_asks_for_a_secret_option_instead_of_delivering_elsewhere(here: Path) -> None:
     options: dict[str, Any] = {"lines:Lines": {"token": "hunter2"}}
     path = train("a", **options)
     message = call("sync", "a").stderr
@@ -346,7 +346,7 @@ def test_sync_does_not_deliver_to_somewhere_else_because_a_secret_is_not_stored(
     assert lines.steps(path) == list(range(10))
 
 
-def test_a_tracker_that_fails_is_named_the_others_get_theirs_and_the_exit_code_is_1(here: Path) -> None:
+def test_a_tracker_that_fails_is_reported_and_does_not_stop_the_others(here: Path) -> None:
     (here / "down").touch()
     path = train("a")
     result = call("sync", "a", "--to", "csv,lines:Lines", "--option", f"lines:Lines.down={here / 'down'}")
@@ -359,13 +359,13 @@ def test_a_tracker_that_fails_is_named_the_others_get_theirs_and_the_exit_code_i
     assert lines.steps(path) == list(range(10))
 
 
-def test_a_tracker_that_was_an_object_of_the_program_has_to_be_named() -> None:
+def test_a_tracker_that_was_an_object_must_be_named() -> None:
     train("a", lines.Lines())
     assert "To deliver to a new one, name its class: --to module:Class" in call("sync", "a").stderr
     assert "delivered" in good("sync", "a", "--to", "lines:Lines")
 
 
-def test_sync_gives_a_run_that_was_killed_its_status(here: Path) -> None:
+def test_sync_sets_the_status_of_a_killed_run(here: Path) -> None:
     with running(here) as process:
         process.send_signal(signal.SIGKILL)
         process.wait(DEADLINE_S)
@@ -375,7 +375,7 @@ def test_sync_gives_a_run_that_was_killed_its_status(here: Path) -> None:
     assert facts["status"] == "killed"
 
 
-def test_a_run_that_goes_on_is_delivered_so_far(here: Path) -> None:
+def test_a_running_run_is_delivered_so_far(here: Path) -> None:
     with running(here):
         assert "a" in good("sync", "alive")
         assert "delivered so far; the run is still running" in good("sync", "alive", "--to", "lines:Lines")
@@ -384,7 +384,7 @@ def test_a_run_that_goes_on_is_delivered_so_far(here: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_run_that_another_process_delivers_now_is_left_to_it(here: Path) -> None:
+def test_sync_does_not_interfere_with_a_delivery_by_another_process(here: Path) -> None:
     with running(here, delivery="inline"):
         path = here / "runs" / "alive"
         until(lambda: cursors(path))
@@ -394,7 +394,7 @@ def test_a_run_that_another_process_delivers_now_is_left_to_it(here: Path) -> No
 
 @contextlib.contextmanager
 def running(here: Path, delivery: str = "off") -> Iterator[subprocess.Popen[str]]:
-    """A process with the run `alive`, which has logged three losses and goes on until it is killed."""
+    """Start a process with the run `alive`, which logs three losses and then waits until it is killed."""
     source = f"""
         import time, trackhooks
         run = trackhooks.run("csv", name="alive", delivery={delivery!r})
@@ -423,7 +423,7 @@ def until(reached: Any) -> None:
 # doctor
 
 
-def test_where_all_is_well_doctor_says_so() -> None:
+def test_doctor_reports_if_there_are_no_problems() -> None:
     train("a")
     good("sync", "a")
     shown = good("doctor")
@@ -432,7 +432,7 @@ def test_where_all_is_well_doctor_says_so() -> None:
     assert shown.endswith("\nNo problems found.\n")
 
 
-def test_doctor_says_what_is_installed() -> None:
+def test_doctor_shows_what_is_installed() -> None:
     shown = good("doctor")
     assert re.search(rf"^· trackhooks +{re.escape(read_version())}$", shown, re.MULTILINE)
     assert f"Python       {sys.version.split()[0]} on" in shown
@@ -440,7 +440,7 @@ def test_doctor_says_what_is_installed() -> None:
     assert re.search(r"^✓ tensorboard +from trackhooks .*, with tensorboard 2", shown, re.MULTILINE)
 
 
-def test_doctor_says_what_would_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_shows_the_settings_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKHOOKS", "tensorboard,csv")
     monkeypatch.setenv("TRACKHOOKS_DIR", "elsewhere")
     shown = good("doctor")
@@ -454,7 +454,7 @@ def test_doctor_says_what_would_be_used(monkeypatch: pytest.MonkeyPatch) -> None
     ("TRACKHOOKS_DELIVERY", "inlin", "unknown delivery 'inlin'. Did you mean 'inline'?"),
     ("TRACKHOOKS_DIR", "/proc/runs", "/proc is not writable"),
 ])  # fmt: skip
-def test_an_environment_that_cannot_work_is_wrong(
+def test_doctor_reports_invalid_environment_variables(
     name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -463,12 +463,12 @@ def test_an_environment_that_cannot_work_is_wrong(
     assert message in wrong()
 
 
-def test_a_process_that_records_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_if_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKHOOKS_DISABLED", "1")
     assert "nothing is recorded" in good("doctor")
 
 
-def test_what_waits_for_delivery_is_wrong_and_the_command_that_delivers_it_is_named() -> None:
+def test_doctor_reports_an_undelivered_run_with_the_command_to_deliver_it() -> None:
     path = train("a")
     shown = wrong()
     assert re.search(
@@ -478,7 +478,7 @@ def test_what_waits_for_delivery_is_wrong_and_the_command_that_delivers_it_is_na
     assert "1 problem found." in shown
 
 
-def test_a_tracker_that_fails_is_told_with_its_reason(here: Path) -> None:
+def test_doctor_reports_a_failed_delivery_with_the_reason(here: Path) -> None:
     (here / "down").touch()
     train("a")
     good("sync", "a")
@@ -486,7 +486,7 @@ def test_a_tracker_that_fails_is_told_with_its_reason(here: Path) -> None:
     assert f"is not delivered to lines: ConnectionError: {here / 'down'} is down" in wrong()
 
 
-def test_a_record_that_a_tracker_could_not_take_is_told(here: Path) -> None:
+def test_doctor_reports_records_that_a_tracker_rejected(here: Path) -> None:
     with trackhooks.run("csv", name="a") as run:
         run.log(loss=1.0, poison=2.0)
         run.log(loss=0.5)
@@ -496,7 +496,7 @@ def test_a_record_that_a_tracker_could_not_take_is_told(here: Path) -> None:
     assert "lines rejected the records 0" in wrong()
 
 
-def test_a_damaged_journal_is_wrong() -> None:
+def test_doctor_reports_a_damaged_journal() -> None:
     path = train("a")
     good("sync", "a")
     content = bytearray((path / "journal").read_bytes())
@@ -507,17 +507,17 @@ def test_a_damaged_journal_is_wrong() -> None:
     assert "missing: 1 record" in shown
 
 
-def test_a_run_without_a_journal_is_wrong() -> None:
+def test_doctor_reports_a_missing_journal() -> None:
     (train("a") / "journal").unlink()
     assert "no journal" in wrong()
 
 
-def test_a_run_that_goes_on_is_not_wrong(here: Path) -> None:
+def test_doctor_does_not_report_a_running_run_as_a_problem(here: Path) -> None:
     with running(here):
         assert "is not delivered to csv yet; the run is still running" in good("doctor")
 
 
-def test_a_run_that_was_killed_waits_for_its_status(here: Path) -> None:
+def test_doctor_reports_a_killed_run_until_it_is_delivered(here: Path) -> None:
     with running(here) as process:
         process.send_signal(signal.SIGKILL)
         process.wait(DEADLINE_S)
@@ -526,7 +526,7 @@ def test_a_run_that_was_killed_waits_for_its_status(here: Path) -> None:
     assert "No problems found." in good("doctor")
 
 
-def test_a_tracker_of_another_package_is_found_and_a_broken_one_is_wrong(
+def test_doctor_shows_trackers_of_other_packages_and_reports_broken_ones(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metadata = here / "site" / "theirs-1.2.dist-info"
@@ -557,7 +557,7 @@ def test_a_tracker_of_another_package_is_found_and_a_broken_one_is_wrong(
 
 
 def wrong() -> str:
-    """What doctor prints when something is wrong."""
+    """Return what doctor prints if there are problems."""
     result = call("doctor")
     assert result.exit_code == 1, result.output
     return result.stdout

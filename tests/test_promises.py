@@ -1,4 +1,4 @@
-"""Every promise of `trackhooks.testing`, kept by the bundled trackers on their real backends."""
+"""The promises of `trackhooks.testing`, tested with the bundled trackers on their real backends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TestTensorBoard(TrackerPromises):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A SQLite store that the tests share: making its tables takes seconds."""
+    """A SQLite store that all tests share, because creating its tables takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
@@ -85,7 +85,7 @@ def test_every_bundled_tracker_has_its_suite() -> None:
 
 
 def rows(page: str) -> list[tuple[str, ...]]:
-    """The rows of the tables of a page of the documentation."""
+    """Return the rows of the tables on a page of the documentation."""
     text = Path(__file__).parents[1].joinpath("docs", page).read_text()
     tables = re.findall(r"^[|-]+\n((?:\|.+\n)+)", text, re.MULTILINE)
     return [tuple(row.strip("| ").split(" | ")) for table in tables for row in table.splitlines()]

@@ -1,4 +1,4 @@
-"""Reading runs back: what a run amounts to, lists of runs, and comparisons, from their folders alone."""
+"""Reading runs: summaries, lists and comparisons."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEADLINE_S = 120
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Each test has a working directory of its own, and with it its own `runs`."""
+    """Give each test its own working directory, with its own `runs`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
     monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
@@ -40,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def train(name: str, *, lr: float = 0.1, losses: tuple[float, ...] = (0.5, 0.2, 0.3), **more: Any) -> Path:
-    """A run of a loop with an epoch for each loss."""
+    """Record a run with one epoch per loss."""
     with trackhooks.run(name=name, params={"lr": lr, "epochs": len(losses)}, **more) as run:
         for epoch in run.epochs(len(losses)):
             for _ in run.train(range(4)):
@@ -51,7 +51,7 @@ def train(name: str, *, lr: float = 0.1, losses: tuple[float, ...] = (0.5, 0.2, 
 
 
 def log(name: str, **values: Any) -> Path:
-    """A run without a loop: each metric logged value by value."""
+    """Record a run without a loop, with the values of each metric."""
     with trackhooks.run(name=name) as run:
         for step in range(max(map(len, values.values()), default=0)):
             run.log({metric: given[step] for metric, given in values.items() if step < len(given)})
@@ -60,7 +60,7 @@ def log(name: str, **values: Any) -> Path:
 
 @contextlib.contextmanager
 def running(here: Path, *, delivery: str = "off") -> Iterator[subprocess.Popen[str]]:
-    """A process with the run `alive`, which has logged three losses and goes on until it is killed."""
+    """Start a process with the run `alive`, which logs three losses and then waits until it is killed."""
     source = f"""
         import time, trackhooks
         run = trackhooks.run("csv", name="alive", delivery={delivery!r}, params={{"lr": 0.1}})
@@ -84,10 +84,10 @@ def only(runs: list[RunSummary]) -> RunSummary:
     return run
 
 
-# What a run amounts to
+# Summaries
 
 
-def test_the_last_and_the_best_value_of_a_metric_and_where_they_were_logged() -> None:
+def test_a_metric_has_its_last_and_its_best_value_with_their_steps_and_epochs() -> None:
     train("a")
     loss = only(trackhooks.runs()).metrics["val/loss"]
     assert (loss.last, loss.step, loss.epoch) == (0.3, 11, 2)
@@ -95,30 +95,30 @@ def test_the_last_and_the_best_value_of_a_metric_and_where_they_were_logged() ->
     assert (loss.goal, loss.axis) == ("min", "epoch")
 
 
-def test_the_best_accuracy_is_the_greatest() -> None:
+def test_the_best_accuracy_is_the_highest() -> None:
     train("a")
     accuracy = only(trackhooks.runs()).metrics["val/accuracy"]
     assert (accuracy.best, accuracy.best_epoch, accuracy.goal) == (0.8, 1, "max")
 
 
 @pytest.mark.parametrize("name", ["lr/0", "speed/train_s", "system/gpu", "best/val/loss", "batch/loss"])
-def test_what_has_no_goal_has_no_best_value(name: str) -> None:
+def test_a_metric_without_a_goal_has_no_best_value(name: str) -> None:
     metric = summarize(log("a", **{name: [3.0, 1.0, 2.0]})).metrics[name]
     assert (metric.last, metric.best, metric.goal) == (2.0, None, "")
 
 
-def test_of_equally_good_values_the_first_is_the_best() -> None:
+def test_the_first_of_equally_good_values_is_the_best() -> None:
     metric = summarize(log("a", loss=[2.0, 1.0, 1.0])).metrics["loss"]
     assert (metric.best, metric.best_step) == (1.0, 1)
 
 
-def test_nan_is_the_last_value_and_never_the_best() -> None:
+def test_nan_can_be_the_last_value_but_not_the_best() -> None:
     metric = summarize(log("a", loss=[2.0, math.nan])).metrics["loss"]
     assert math.isnan(metric.last)
     assert metric.best == 2.0
 
 
-def test_a_metric_that_was_only_nan_has_no_best_value() -> None:
+def test_a_metric_with_only_nan_has_no_best_value() -> None:
     assert summarize(log("a", loss=[math.nan])).metrics["loss"].best is None
 
 
@@ -126,7 +126,7 @@ def test_infinity_counts_as_a_value() -> None:
     assert summarize(log("a", accuracy=[1.0, math.inf])).metrics["accuracy"].best == math.inf
 
 
-def test_epochs_steps_parameters_and_duration() -> None:
+def test_a_summary_has_epochs_steps_parameters_and_duration() -> None:
     run = summarize(train("a", project="digits", tags=["try"], group="g"))
     assert (run.epochs, run.steps, run.length) == (3, 12, "3 epochs")
     assert run.params == {"lr": 0.1, "epochs": 3}
@@ -148,7 +148,7 @@ def test_files_are_listed_once_with_their_newest_version(here: Path) -> None:
     assert (file.name, file.size, file.aliases) == ("last.pt", 5, ("last",))
 
 
-def test_a_run_without_any_record_is_a_run() -> None:
+def test_a_run_without_records_can_be_read() -> None:
     with trackhooks.run(name="empty"):
         pass
     run = only(trackhooks.runs())
@@ -156,7 +156,7 @@ def test_a_run_without_any_record_is_a_run() -> None:
     assert "empty" in str(trackhooks.compare(["empty"]))
 
 
-def test_a_summary_says_which_run_it_is() -> None:
+def test_the_repr_of_a_summary_identifies_the_run() -> None:
     assert repr(summarize(train("a"))).startswith("<run 'a', finished, 3 epochs, in '")
 
 
@@ -192,7 +192,7 @@ def test_memory_does_not_grow_with_the_steps(here: Path) -> None:
 # The status
 
 
-def test_a_run_that_goes_on_is_running(here: Path) -> None:
+def test_a_run_whose_process_is_alive_is_running(here: Path) -> None:
     with running(here):
         run = only(trackhooks.runs())
         assert (run.status, run.steps) == ("running", 3)
@@ -212,27 +212,27 @@ def test_a_run_whose_process_was_killed_is_shown_as_killed_and_nothing_is_writte
     assert read_info(folder).status == "running"
 
 
-def test_a_run_of_another_machine_that_fell_silent_is_lost() -> None:
+def test_a_run_on_another_machine_without_recent_records_is_lost() -> None:
     path = log("a", loss=[1.0])
     rewrite_info(path, host="elsewhere", status="running", ended=None, created=time.time() - 10_000)
     rewrite_journal(path, time=time.time() - 9_000)
     assert summarize(path).status == "lost"
 
 
-def test_a_run_of_another_machine_that_wrote_lately_is_running() -> None:
+def test_a_run_on_another_machine_with_recent_records_is_running() -> None:
     path = log("a", loss=[1.0])
     rewrite_info(path, host="elsewhere", status="running", ended=None)
     rewrite_journal(path, time=time.time())
     assert summarize(path).status == "running"
 
 
-def test_the_journal_knows_a_status_that_did_not_reach_run_json() -> None:
+def test_a_final_status_in_the_journal_counts_if_run_json_lacks_it() -> None:
     path = train("a")
     rewrite_info(path, status="running", ended=None, pid=2**22 + 1)
     assert summarize(path).status == "finished"
 
 
-def test_an_exception_makes_a_run_failed_with_its_reason() -> None:
+def test_a_run_that_raised_an_exception_has_failed_with_the_reason() -> None:
     with pytest.raises(ZeroDivisionError), trackhooks.run(name="a"):
         raise ZeroDivisionError("no")
     run = only(trackhooks.runs())
@@ -247,7 +247,7 @@ def rewrite_info(path: Path, **changes: Any) -> None:
 
 
 def rewrite_journal(path: Path, **changes: Any) -> None:
-    """The metrics of the journal, written anew: what gave the run its status is left out."""
+    """Rewrite the journal without the records of the status."""
     events = [event for event in journal.read(path) if not event.status]
     (path / "journal").unlink()
     writer = journal.Writer(path)
@@ -258,7 +258,7 @@ def rewrite_journal(path: Path, **changes: Any) -> None:
     writer.close()
 
 
-# Journals that are damaged
+# Damaged journals
 
 
 def damage(path: Path) -> None:
@@ -268,7 +268,7 @@ def damage(path: Path) -> None:
     (path / "journal").write_bytes(content)
 
 
-def test_a_damaged_journal_is_read_as_far_as_it_goes_and_the_damage_is_told() -> None:
+def test_a_damaged_journal_is_read_around_the_damage_which_is_reported() -> None:
     path = log("a", loss=[float(value) for value in range(100)])
     damage(path)
     run = summarize(path)
@@ -289,7 +289,7 @@ def test_a_run_without_its_journal_is_still_listed() -> None:
     assert "no journal" in run.journal.error
 
 
-def test_a_torn_end_is_no_damage() -> None:
+def test_an_incomplete_last_record_is_not_damage() -> None:
     path = log("a", loss=[1.0, 2.0])
     with (path / "journal").open("ab") as file:
         file.write((path / "journal").read_bytes()[16:30])
@@ -297,7 +297,7 @@ def test_a_torn_end_is_no_damage() -> None:
     assert (run.journal.torn, run.journal.damage) == (14, [])
 
 
-def test_a_run_json_that_cannot_be_read_costs_only_its_own_run() -> None:
+def test_an_unreadable_run_json_hides_only_that_run() -> None:
     log("good", loss=[1.0])
     (log("bad", loss=[1.0]) / "run.json").write_text("{")
     with pytest.warns(trackhooks.TrackhooksWarning, match=r"run skipped: .*run\.json"):
@@ -307,7 +307,7 @@ def test_a_run_json_that_cannot_be_read_costs_only_its_own_run() -> None:
 # Lists
 
 
-def test_runs_come_newest_first_and_other_folders_are_passed_over(here: Path) -> None:
+def test_runs_are_listed_newest_first_and_other_folders_are_ignored(here: Path) -> None:
     names = ["first", "second", "third"]
     for name in names:
         log(name, loss=[1.0])
@@ -316,26 +316,26 @@ def test_runs_come_newest_first_and_other_folders_are_passed_over(here: Path) ->
     assert [run.name for run in trackhooks.runs()] == names[::-1]
 
 
-def test_the_directory_is_that_of_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_directory_comes_from_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKHOOKS_DIR", "elsewhere")
     log("a", loss=[1.0])
     assert only(trackhooks.runs()).path.parent.name == "elsewhere"
 
 
-def test_the_folder_of_a_run_stands_for_that_run() -> None:
+def test_the_folder_of_a_run_lists_only_that_run() -> None:
     path = log("a", loss=[1.0])
     log("b", loss=[1.0])
     assert only(trackhooks.runs(path)).name == "a"
 
 
-def test_no_runs_yet_is_an_empty_list_and_a_directory_that_is_missing_an_error() -> None:
+def test_without_runs_the_list_is_empty_and_a_missing_directory_is_an_error() -> None:
     assert trackhooks.runs() == []
     assert str(trackhooks.runs()) == "no runs"
     with pytest.raises(trackhooks.TrackhooksError, match="no such directory: nope"):
         trackhooks.runs("nope")
 
 
-def test_runs_of_one_project() -> None:
+def test_runs_can_be_filtered_by_project() -> None:
     train("a", project="digits")
     train("b", project="faces")
     assert only(trackhooks.runs(project="faces")).name == "b"
@@ -349,7 +349,7 @@ def test_a_moved_folder_is_the_same_run(here: Path) -> None:
     assert after.path == here / "archive"
 
 
-def test_sorted_by_a_metric_the_best_come_first_and_those_without_it_last() -> None:
+def test_sorting_by_a_metric_puts_the_best_first_and_runs_without_it_last() -> None:
     train("good", losses=(0.1,))
     train("bad", losses=(0.9,))
     log("other", x=[1.0])
@@ -362,19 +362,19 @@ def test_sorted_by_a_metric_the_best_come_first_and_those_without_it_last() -> N
 @pytest.mark.parametrize(
     ("key", "first"), [("lr", "slow"), ("name", "fast"), ("steps", "fast"), ("created", "slow")]
 )
-def test_sorted_by_a_parameter_or_a_field(key: str, first: str) -> None:
+def test_runs_can_be_sorted_by_a_parameter_or_a_field(key: str, first: str) -> None:
     train("fast", lr=0.5, losses=(0.1, 0.1))
     train("slow", lr=0.01, losses=(0.1,))
     assert trackhooks.runs().sorted_by(key)[0].name == first
 
 
-def test_sorting_by_what_no_run_has_names_the_nearest() -> None:
+def test_sorting_by_an_unknown_key_suggests_the_nearest() -> None:
     train("a")
     with pytest.raises(trackhooks.UnknownNameError, match="Did you mean 'val/loss'"):
         trackhooks.runs().sorted_by("val/los")
 
 
-def test_a_list_in_80_columns_shows_what_fits_and_in_140_more() -> None:
+def test_a_list_shows_the_columns_that_fit_into_80_or_140_characters() -> None:
     train("lr=0.1", project="digits")
     train("lr=0.2", lr=0.2, project="faces")
     narrow, wide = (as_text(trackhooks.runs().table(width), width) for width in (80, 140))
@@ -391,7 +391,7 @@ def test_a_list_shows_the_metric_that_it_is_sorted_by() -> None:
     assert "speed/" in as_text(trackhooks.runs().table(80, "speed/train_s"), 80)
 
 
-def test_a_list_as_json_holds_what_json_has_no_number_for() -> None:
+def test_nan_and_infinities_are_strings_in_json() -> None:
     log("a", loss=[math.nan], up=[math.inf], down=[-math.inf])
     metrics = json.loads(trackhooks.runs().to_json())[0]["metrics"]
     assert [metrics[name]["last"] for name in ("loss", "up", "down")] == ["NaN", "Infinity", "-Infinity"]
@@ -427,14 +427,14 @@ def test_a_parameter_that_one_run_lacks_differs() -> None:
     assert trackhooks.compare(["a", "b"]).to_dict()["params"] == {"lr": [0.1, None], "epochs": [3, None]}
 
 
-def test_nan_is_no_difference_between_parameters() -> None:
+def test_parameters_that_are_nan_in_all_runs_do_not_differ() -> None:
     for name in ("a", "b"):
         with trackhooks.run(name=name, params={"limit": math.nan}):
             pass
     assert trackhooks.compare(["a", "b"]).params == []
 
 
-def test_last_and_best_of_each_metric_with_an_empty_cell_where_a_run_has_none() -> None:
+def test_a_comparison_shows_last_and_best_values_and_leaves_missing_ones_empty() -> None:
     train("a")
     train("b", losses=(0.4, 0.1))
     log("c", dice=[0.5])
@@ -451,8 +451,8 @@ def test_last_and_best_of_each_metric_with_an_empty_cell_where_a_run_has_none() 
     assert "0.5 (step 0)" in str(comparison)
 
 
-def test_like_things_of_two_loops_stand_in_one_row() -> None:
-    """A loop in Keras' words, and one of one's own."""
+def test_the_same_metric_of_two_frameworks_shares_a_row() -> None:
+    """One uses the hooks of Keras, the other is a custom loop."""
     train("own", losses=(0.5,))
     with trackhooks.run(name="keras") as run:
         run.callbacks.on_train_begin()
@@ -468,30 +468,30 @@ def test_like_things_of_two_loops_stand_in_one_row() -> None:
 
 
 @pytest.mark.parametrize("hidden", ["speed/train_s", "best/val/loss", "batch/loss"])
-def test_what_repeats_or_is_seldom_asked_for_is_shown_on_demand(hidden: str) -> None:
+def test_redundant_and_rarely_used_metrics_are_shown_on_request(hidden: str) -> None:
     train("a")
     assert hidden not in trackhooks.compare(["a"]).metrics
     assert hidden in trackhooks.compare(["a"], metrics=f"{hidden.partition('/')[0]}/*").metrics
 
 
-def test_the_metrics_of_batches_are_shown_where_there_is_no_mean_of_the_epoch() -> None:
+def test_metrics_of_batches_are_shown_if_there_is_no_mean_of_the_epoch() -> None:
     log("a", **{"batch/loss": [1.0, 2.0]})
     assert trackhooks.compare(["a"]).metrics == ["batch/loss"]
     assert "batch/loss" in str(trackhooks.runs())
 
 
-def test_brackets_in_a_pattern_are_those_of_the_name() -> None:
+def test_brackets_in_a_pattern_match_literally() -> None:
     log("a", **{"iou[0]": [1.0], "iou0": [1.0]})
     assert trackhooks.compare(["a"], metrics="iou[0]").metrics == ["iou[0]"]
 
 
-def test_a_pattern_that_matches_nothing_names_the_nearest_metric() -> None:
+def test_a_pattern_that_matches_nothing_suggests_the_nearest_metric() -> None:
     train("a")
     with pytest.raises(trackhooks.UnknownNameError, match="Did you mean 'val/loss'"):
         trackhooks.compare(["a"], metrics="val/los")
 
 
-def test_runs_are_given_as_paths_names_summaries_directories_or_runs(here: Path) -> None:
+def test_runs_can_be_paths_names_summaries_directories_or_run_objects(here: Path) -> None:
     train("a")
     with trackhooks.run(name="b") as b:
         b.log(loss=1.0)
@@ -500,7 +500,7 @@ def test_runs_are_given_as_paths_names_summaries_directories_or_runs(here: Path)
     assert trackhooks.compare("runs").labels == ["a", "b"]
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders() -> None:
+def test_runs_with_the_same_name_are_labeled_by_their_folders() -> None:
     train("a")
     train("a", dir="others")
     assert trackhooks.compare(["runs/a", "others/a"]).labels == ["runs/a", "others/a"]
@@ -512,20 +512,20 @@ def test_runs_of_one_name_are_told_apart_by_their_folders() -> None:
     ("zzz", r"unknown run 'zzz'. List the runs in runs: trackhooks runs runs"),
     (3, "a run must be given by its folder, its name or a run object, got 3"),
 ])  # fmt: skip
-def test_a_run_that_does_not_exist_is_an_error_with_the_nearest_name(given: Any, message: str) -> None:
+def test_an_unknown_run_is_an_error_that_suggests_the_nearest_name(given: Any, message: str) -> None:
     train("lr=0.1")
     with pytest.raises(trackhooks.TrackhooksError, match=message):
         trackhooks.compare(["lr=0.1", given])
 
 
-def test_where_there_are_no_runs_the_error_says_so() -> None:
+def test_the_error_says_if_there_are_no_runs() -> None:
     with pytest.raises(trackhooks.UnknownNameError, match=r"No runs found in runs"):
         trackhooks.compare(["a"])
     with pytest.raises(trackhooks.InvalidValueError, match="no runs to compare"):
         trackhooks.compare([])
 
 
-def test_many_runs_are_compared_in_tables_that_fit_below_each_other() -> None:
+def test_comparisons_of_many_runs_are_split_into_tables_that_fit() -> None:
     for number in range(9):
         train(f"attempt-{number}", lr=number)
     table = trackhooks.compare("runs").table()
@@ -536,7 +536,7 @@ def test_many_runs_are_compared_in_tables_that_fit_below_each_other() -> None:
     assert as_text(table, None).count("\nstatus ") == 1
 
 
-def test_thousands_of_parameters_are_compared_and_the_table_stays_short() -> None:
+def test_the_table_stays_short_with_thousands_of_parameters() -> None:
     for name in ("a", "b"):
         with trackhooks.run(name=name, params={f"p{n}": f"{name}{n}" for n in range(3000)}):
             pass
@@ -546,7 +546,7 @@ def test_thousands_of_parameters_are_compared_and_the_table_stays_short() -> Non
     assert "Not shown: 2,900 differing parameters (--all-params)" in str(comparison)
 
 
-def test_texts_cannot_break_the_table_or_command_the_terminal() -> None:
+def test_strings_cannot_break_the_table_or_control_the_terminal() -> None:
     with trackhooks.run(name="a[red]", params={"x": "one\ntwo\x1b[2J[bold]" + "y" * 500}):
         pass
     text = str(trackhooks.compare(["a[red]"]))
@@ -555,7 +555,7 @@ def test_texts_cannot_break_the_table_or_command_the_terminal() -> None:
     assert max(map(len, text.splitlines())) < 80
 
 
-def test_a_notebook_shows_tables_with_everything_escaped() -> None:
+def test_html_tables_are_escaped() -> None:
     with trackhooks.run(name="a", params={"x": "<b>"}) as run:
         run.log(loss=1.0)
     assert "&lt;b&gt;" in trackhooks.compare(["a"])._repr_html_()
@@ -563,7 +563,7 @@ def test_a_notebook_shows_tables_with_everything_escaped() -> None:
     assert "<td" in trackhooks.runs()._repr_html_()
 
 
-def test_a_comparison_as_json_and_csv() -> None:
+def test_a_comparison_converts_to_json_and_csv() -> None:
     train("a")
     log("b", loss=[math.nan])
     comparison = trackhooks.compare(["a", "b"])
@@ -575,7 +575,7 @@ def test_a_comparison_as_json_and_csv() -> None:
     assert "last/speed/train_s" not in rows[0]
 
 
-def test_reading_back_imports_neither_rich_nor_click(program: Any) -> None:
+def test_reading_runs_imports_neither_rich_nor_click(program: Any) -> None:
     log("a", loss=[1.0])
     found = program(
         """

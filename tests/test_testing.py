@@ -1,4 +1,4 @@
-"""The conformance suite itself: a tracker that breaks a promise is found out, and the message shows by what."""
+"""The test suite for trackers: a tracker that breaks a promise fails, with a clear message."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BROKEN = {
     "TestCheerful": "test_a_run_has_the_status_with_which_it_ended[exception]",
     "TestModest": "test_nan_is_kept",
 }
-"""Each of the trackers of `faulty.py`, and the promise that it breaks."""
+"""The trackers of `faulty.py`, and the promise that each of them breaks."""
 
 
 @pytest.fixture(scope="module")
 def report() -> str:
-    """What pytest says of the broken promises, in a process of its own."""
+    """Run pytest on the broken trackers in a separate process, and return its output."""
     ids = [f"{TESTS / 'faulty.py'}::{suite}::{promise}" for suite, promise in BROKEN.items()]
     path = os.pathsep.join([str(TESTS), str(TESTS / "third_party")])
     command = [sys.executable, "-m", "pytest", "-rA", "-q", "-p", "no:cacheprovider", *ids]
@@ -46,11 +46,11 @@ def test_a_tracker_that_breaks_a_promise_fails_the_test_of_this_promise(report: 
     assert dict(failed) == BROKEN, report
 
 
-def test_the_message_shows_the_values_of_both_sides(report: str) -> None:
+def test_a_failure_shows_both_sides_of_the_assertion(report: str) -> None:
     assert re.search(r"assert \{'early'.* == \{'early'", report)
 
 
-def test_a_backend_that_can_what_it_is_said_not_to_fails(report: str) -> None:
+def test_a_backend_that_has_an_ability_listed_in_cannot_fails(report: str) -> None:
     assert "[XPASS(strict)] labbook cannot hold NaN as a metric: so it is said" in report
 
 
@@ -65,7 +65,7 @@ class TestAbsent(TrackerPromises):
 """
 
 
-def test_in_a_project_of_someone_else_a_failure_is_shown_as_in_its_own_tests(tmp_path: Path) -> None:
+def test_a_failure_shows_both_sides_in_other_projects_too(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
     (tmp_path / "test_mine.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "appears_late"]
@@ -75,12 +75,12 @@ def test_in_a_project_of_someone_else_a_failure_is_shown_as_in_its_own_tests(tmp
     assert "AssertionError: assert {} == {'early'" in done.stdout
 
 
-def test_an_ability_that_does_not_exist_is_refused_with_the_nearest_that_does() -> None:
+def test_an_unknown_ability_is_an_error_that_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"unknown ability 'image'\. Did you mean 'images'"):
         type("TestMine", (TrackerPromises,), {"cannot": {"image": "no place"}})
 
 
-def test_a_backend_that_cannot_says_why() -> None:
+def test_a_missing_ability_needs_a_reason() -> None:
     with pytest.raises(InvalidValueError, match=r"cannot\['images'\] must give the reason"):
         type("TestMine", (TrackerPromises,), {"cannot": {"images": ""}})
 

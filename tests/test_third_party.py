@@ -1,4 +1,4 @@
-"""A tracker in a package of someone else: nothing of it is in ours, and it keeps every promise."""
+"""A tracker in a separate package, which keeps every promise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parent / "third_party"
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As pip would leave it: a module and its metadata on the path."""
+    """Add the package to the path as if it were installed."""
     monkeypatch.syspath_prepend(PACKAGE)
 
 
@@ -30,11 +30,11 @@ def test_it_is_found_by_its_entry_point() -> None:
     assert importlib.metadata.distribution("labbook").version == "1.0"
 
 
-def test_it_takes_less_than_forty_lines() -> None:
+def test_it_is_shorter_than_forty_lines() -> None:
     assert len((PACKAGE / "labbook.py").read_text().splitlines()) < 40
 
 
-def test_what_a_program_adds_to_its_path_reaches_a_delivery_process_that_runs_already(
+def test_additions_to_sys_path_reach_a_running_delivery_process(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:
     script = """

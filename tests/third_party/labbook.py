@@ -1,4 +1,4 @@
-"""A tracker of another package: a run as a SQLite database, in which what comes twice replaces itself."""
+"""Store each run in a SQLite database. Records that are delivered twice replace themselves."""
 
 import json
 import sqlite3
