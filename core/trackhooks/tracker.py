@@ -24,15 +24,16 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from .errors import UnknownNameError
 from .event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from .hooks.callback import check_hook_names
 from .hooks.metric_goals import better as better
 from .hooks.vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
+from .hooks.vocabulary import Axis as Axis
+from .hooks.vocabulary import axis_of as axis_of
 
-Axis = Literal["step", "epoch"]
 State = dict[str, Any]
 """What a tracker needs to continue a run, as JSON values."""
 
@@ -232,12 +233,6 @@ class EpochMetrics:
 
 def _same(old: float | None, new: float) -> bool:
     return old is not None and (old == new or (math.isnan(old) and math.isnan(new)))
-
-
-def axis_of(event: Event) -> Axis:
-    """Return the axis over which the metrics of an event are plotted. Outside of epochs that is always the step."""
-    hook = BY_NAME.get(event.hook)
-    return "epoch" if hook is not None and hook.axis == "epoch" and event.epoch >= 0 else "step"
 
 
 _VERBS: dict[type, str] = {

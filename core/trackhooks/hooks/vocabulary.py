@@ -48,7 +48,10 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from ..event import Event
+
 Source = Literal["trainer", "validator", "predictor", "exporter"]
+Axis = Literal["step", "epoch"]
 
 
 class Hook(NamedTuple):
@@ -64,7 +67,7 @@ class Hook(NamedTuple):
     """The arguments of a Keras callback's method."""
     when: str
     """When it fires."""
-    axis: Literal["step", "epoch"] = "epoch"
+    axis: Axis = "epoch"
     """What its metrics are plotted over: training batches or epochs."""
     journaled: bool = True
     """Whether it is always recorded in the journal, rather than only on request."""
@@ -182,3 +185,9 @@ COLLIDING: Final = frozenset(FROM_KERAS).intersection(BY_NAME)
 
 LOG: Final = "log"
 """The `hook` of an event that the user logged directly. It is not a hook of either vocabulary."""
+
+
+def axis_of(event: Event) -> Axis:
+    """Return the axis over which the metrics of an event are plotted. Outside of epochs that is always the step."""
+    hook = BY_NAME.get(event.hook)
+    return "epoch" if hook is not None and hook.axis == "epoch" and event.epoch >= 0 else "step"

@@ -16,10 +16,10 @@ import msgspec
 from ..errors import JournalError
 from ..event import FINAL, Event, File, RunInfo, Scalar
 from ..hooks.metric_goals import Goal, goal
+from ..hooks.vocabulary import Axis, axis_of
 from ..storage import run_folder
 from ..storage.journal import Reader
 from ..storage.lost_runs import REASONS, status_of_silent
-from ..tracker import Axis, axis_of
 from .formats import counted
 
 _CHUNK = 20_000
@@ -99,7 +99,7 @@ class JournalState(msgspec.Struct):
         if self.left_out:
             parts = ", ".join(f"{part} ({count}×)" for part, count in self.left_out.items())
             found.append(
-                f"of a later version of trackhooks, and not read: {parts}. Run: pip install -U trackhooks"
+                f"from a later version of trackhooks, and not read: {parts}. Run: pip install -U trackhooks"
             )
         return found
 
