@@ -20,7 +20,7 @@ demo: $(VENV)/demo.stamp  ## train twice, compare the runs, and print the comman
 	$(BIN)/python examples/quickstart.py
 	@echo "The commands are in $(BIN); to have them on the path: source $(BIN)/activate"
 
-test: $(VENV)/dev.stamp  ## every test; PYTEST_ARGS="tests/test_journal.py -x" for some
+test: $(VENV)/dev.stamp  ## every test; PYTEST_ARGS="tests/storage/test_journal.py -x" for some
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-fast: $(VENV)/dev.stamp  ## the tests that take no more than some seconds

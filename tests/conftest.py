@@ -12,6 +12,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
+from folders import THIRD_PARTY
 from hypothesis import HealthCheck, settings
 
 import trackhooks
@@ -32,6 +33,12 @@ def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
     """A run that is only recorded, in a directory of its own."""
     with trackhooks.run(dir=tmp_path / "runs", delivery="off") as run:
         yield run
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages of `third_party`, installed as pip would do it: modules and their metadata on the path."""
+    monkeypatch.syspath_prepend(THIRD_PARTY)
 
 
 @pytest.fixture

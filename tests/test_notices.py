@@ -15,12 +15,12 @@ from typing import Any
 
 import lines
 import pytest
+from folders import SUPPORT, importing
 
 import trackhooks
 from trackhooks.errors import Notices, say, warn
 from trackhooks.storage.run_folder import read_info
 
-TESTS = Path(__file__).parent
 DEADLINE_S = 300
 
 PROGRAM = """
@@ -62,7 +62,7 @@ def program(
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    return importing(SUPPORT)
 
 
 def check(tmp_path: Path, returncode: int) -> None:

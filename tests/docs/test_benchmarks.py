@@ -1,0 +1,35 @@
+"""Every benchmark runs to its end, on small sizes; how fast anything is, no test says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from folders import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+SHORT = {
+    "hot_path": ("--rounds", "1", "--trackers", "csv"),
+    "large_files": ("--gb", "0.01", "--trackers", "csv"),
+    "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
+    "rate_of_clients": ("--blocks", "1", "--size", "1000"),
+    "start_up": ("--rounds", "1"),
+    "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORT)
+def test_a_benchmark_runs_and_prints_its_figures(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *SHORT[name]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "│" in done.stdout, done.stdout
+    assert not list(tmp_path.iterdir())  # it leaves nothing behind
+
+
+def test_every_benchmark_is_run() -> None:
+    scripts = {path.stem for path in BENCHMARKS.glob("*.py") if "def main(" in path.read_text()}
+    assert scripts == set(SHORT)
