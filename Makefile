@@ -29,10 +29,11 @@ test-fast: $(VENV)/dev.stamp  ## the tests that take no more than some seconds
 test-ultralytics-8.3: $(OLDER)/stamp  ## the tests of Ultralytics, with the version of requirements/ultralytics-8.3.txt
 	PYTHONPATH=$(OLDER) $(BIN)/pytest -k ultralytics $(PYTEST_ARGS)
 
-lint: $(VENV)/dev.stamp  ## style, format and types
+lint: $(VENV)/dev.stamp  ## style, format, types, and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/dev.stamp  ## mend style and format
 	$(BIN)/ruff check --fix .
