@@ -31,7 +31,7 @@ from trackhooks import Run
 from trackhooks.delivery import cursor
 from trackhooks.storage import journal
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
 from mlflow_server import Server
 
 SMALL = 1000

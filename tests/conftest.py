@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from folders import THIRD_PARTY
 from hypothesis import HealthCheck, settings
+from shared import made_once
 
 import trackhooks
 
@@ -25,6 +27,7 @@ settings.load_profile("untimed")  # no test judges by time
 # Before anyone imports Ultralytics: no look for updates or weights, and no settings of whoever runs the tests.
 _ultralytics = tempfile.TemporaryDirectory(prefix="ultralytics-")
 os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": _ultralytics.name}
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are too small for threads to pay
 os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes TensorFlow, which is not installed
 
 
@@ -69,9 +72,33 @@ def program() -> Callable[..., str]:
     return run
 
 
-@pytest.fixture(scope="session", params=["pytorch", "keras", "ultralytics"])
-def delivered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Delivered:
-    """A run of each kind of loop, in all four trackers."""
-    from delivered import deliver
+@pytest.fixture(scope="session")
+def mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with MLflow's empty tables: MLflow takes seconds to make them."""
+    from mlflow_server import make_tables
 
-    return deliver(request.param, tmp_path_factory.mktemp(request.param))
+    return made_once(tmp_path_factory, "mlflow-tables", make_tables) / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def new_store(mlflow_tables: Path) -> Callable[[Path], str]:
+    """Makes a SQLite store for MLflow at a path, and returns its URI."""
+
+    def make(path: Path) -> str:
+        shutil.copyfile(mlflow_tables, path)
+        return f"sqlite:///{path}"
+
+    return make
+
+
+@pytest.fixture(scope="session", params=["pytorch", "keras", "ultralytics"])
+def delivered(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]
+) -> Delivered:
+    """A run of each kind of loop, in all four trackers."""
+    from delivered import deliver, load
+
+    def make(folder: Path) -> None:
+        deliver(request.param, folder, new_store(folder / "mlflow.db"))
+
+    return load(made_once(tmp_path_factory, f"delivered-{request.param}", make))

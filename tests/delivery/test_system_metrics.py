@@ -237,9 +237,9 @@ def test_tensorboard_shows_them_as_scalars(recorded: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_mlflow_has_them_as_metrics(recorded: Path, tmp_path: Path) -> None:
+def test_mlflow_has_them_as_metrics(recorded: Path, tmp_path: Path, new_store: Callable[[Path], str]) -> None:
     mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = new_store(tmp_path / "mlflow.db")
     assert deliver(recorded, [Spec("mlflow", {"tracking_uri": uri})]) == {}
     client = mlflow.MlflowClient(uri)
     (found,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])

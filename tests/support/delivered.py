@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from trackhooks.storage.checkpoints import DeliveredFiles
 from trackhooks.storage.run_folder import read_info
 
 DEADLINE_S = 300
+SAVED = "delivered.pickle"
 
 
 class Delivered(NamedTuple):
@@ -27,14 +29,14 @@ class Delivered(NamedTuple):
     """The status that each tracker gave to the run while it went on."""
 
 
-def deliver(loop: str, folder: Path) -> Delivered:
-    """The run, when the delivery process has delivered it to all four."""
+def deliver(loop: str, folder: Path, store: str) -> None:
+    """Record a run in `folder`, deliver it to all four trackers, and save what became of it."""
     from every_loop import LOOPS, PARAMS, log_by_hand
 
     options: dict[str, Any] = {
         "csv": {},
         "tensorboard": {},
-        "mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"},
+        "mlflow": {"tracking_uri": store},
         "wandb": {"mode": "offline"},
     }
     amid: dict[str, str] = {}
@@ -49,7 +51,14 @@ def deliver(loop: str, folder: Path) -> Delivered:
         LOOPS[loop](run, folder)
         log_by_hand(run, folder)
     assert run.wait(DEADLINE_S)
-    return Delivered(run.path, folder, with_files(run.path), options, amid)
+    made = Delivered(run.path, folder, with_files(run.path), options, amid)
+    (folder / SAVED).write_bytes(pickle.dumps(made))
+
+
+def load(folder: Path) -> Delivered:
+    """Return the run that `deliver` saved in `folder`, perhaps in another process."""
+    made: Delivered = pickle.loads((folder / SAVED).read_bytes())
+    return made
 
 
 def statuses(path: Path, tracker: str, options: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import socketserver
 import subprocess
@@ -13,10 +14,19 @@ import urllib.request
 from pathlib import Path
 
 
+def make_tables(folder: Path) -> None:
+    """Make `mlflow.db` with the tables of MLflow in `folder`."""
+    from mlflow import MlflowClient
+
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments(max_results=1)
+
+
 class Server:
     """A real `mlflow server` on a free port of this machine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tables: Path | None = None) -> None:
+        if tables:
+            shutil.copyfile(tables, folder / "server.db")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ def program(folder: Path, body: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_an_active_mlflow_run_gets_the_metrics_and_is_left_open(tmp_path: Path) -> None:
+def test_an_active_mlflow_run_gets_the_metrics_and_is_left_open(
+    tmp_path: Path, new_store: Callable[[Path], str]
+) -> None:
+    new_store(tmp_path / "own.db")
     done = program(
         tmp_path,
         """
@@ -51,8 +55,10 @@ def test_an_active_mlflow_run_gets_the_metrics_and_is_left_open(tmp_path: Path) 
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_a_run_that_a_scheduler_has_created_gets_the_metrics_and_is_left_open(tmp_path: Path) -> None:
-    client = MlflowClient(f"sqlite:///{tmp_path / 'own.db'}")
+def test_a_run_that_a_scheduler_has_created_gets_the_metrics_and_is_left_open(
+    tmp_path: Path, new_store: Callable[[Path], str]
+) -> None:
+    client = MlflowClient(new_store(tmp_path / "own.db"))
     theirs = client.create_run(client.create_experiment("theirs", tmp_path.as_uri()), run_name="theirs").info
     done = program(
         tmp_path,
@@ -72,8 +78,10 @@ def test_a_run_that_a_scheduler_has_created_gets_the_metrics_and_is_left_open(tm
 
 
 def test_an_active_mlflow_run_of_another_store_is_not_joined(
-    tmp_path: Path,
+    tmp_path: Path, new_store: Callable[[Path], str]
 ) -> None:
+    new_store(tmp_path / "own.db")
+    new_store(tmp_path / "other.db")
     done = program(
         tmp_path,
         """

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,6 @@ from trackhooks_integrations.trackers.mlflow.names import legal
 from trackhooks_integrations.trackers.mlflow.tracker import MLflow
 
 LARGEST = 1.7976931348623157e308
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A SQLite store that the tests share, because creating its tables takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
 DATABASE = os.environ.get("TRACKHOOKS_TEST_MLFLOW_DB")
@@ -636,9 +623,9 @@ def test_texts_histograms_graphs_and_files_are_artifacts_at_their_paths(
 
 @pytest.mark.slow
 def test_a_server_that_is_down_raises_soon_and_nothing_is_lost_or_repeated_when_it_is_back(
-    tmp_path: Path, program: Callable[..., str]
+    tmp_path: Path, mlflow_tables: Path
 ) -> None:
-    server = Server(tmp_path)
+    server = Server(tmp_path, mlflow_tables)
     script = """
         import sys
         sys.path[:0] = sys.argv[3:4]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib.metadata import distribution
 from typing import Any
 
@@ -28,20 +27,6 @@ class TestTensorBoard(TrackerPromises):
     read = staticmethod(backends.read_tensorboard)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A SQLite store that all tests share, because creating its tables takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running server."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server.uri
-    server.stop()
-
-
 @pytest.mark.slow
 class TestMLflow(TrackerPromises):
     tracker = "mlflow"
@@ -59,8 +44,8 @@ class TestMLflow(TrackerPromises):
 
 class TestMLflowOnAServer(TestMLflow):
     @pytest.fixture
-    def options(self, server: str) -> dict[str, Any]:
-        return {"tracking_uri": server}
+    def options(self, server: Server) -> dict[str, Any]:
+        return {"tracking_uri": server.uri}
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -71,6 +72,7 @@ sequential().fit(X, Y, batch_size=4, epochs=3, validation_split=0.2, verbose=0, 
 """
 
 ULTRALYTICS = """
+from collections.abc import Callable
 from pathlib import Path
 from ultralytics import YOLO
 from yolo import Shapes
@@ -95,12 +97,12 @@ PROGRAMS = {"pytorch": PYTORCH, "keras": KERAS, "ultralytics": ULTRALYTICS}
 class Resumed:
     """The run of a program that was killed and run again, and the status that it had in between."""
 
-    def __init__(self, loop: str, folder: Path) -> None:
+    def __init__(self, loop: str, folder: Path, store: str) -> None:
         self.path = folder / "runs" / "resumed"
         self.options: dict[str, dict[str, Any]] = {
             "csv": {},
             "tensorboard": {},
-            "mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"},
+            "mlflow": {"tracking_uri": store},
             "wandb": {"mode": "offline"},
         }
         program = folder / "program.py"
@@ -126,8 +128,11 @@ class Resumed:
 
 
 @pytest.fixture(scope="module", params=PROGRAMS)
-def resumed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
-    return Resumed(request.param, tmp_path_factory.mktemp(request.param))
+def resumed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]
+) -> Resumed:
+    folder = tmp_path_factory.mktemp(request.param)
+    return Resumed(request.param, folder, new_store(folder / "mlflow.db"))
 
 
 def batches(events: list[Event]) -> dict[int, float]:
