@@ -456,7 +456,7 @@ def bare(tmp_path: Path) -> Callable[[str], str]:
     (packages / metadata.name).symlink_to(metadata)
 
     def run(source: str) -> str:
-        start = f"import sys; sys.path[:0] = ['', {str(packages)!r}]; import trackhooks.tracker as tracker\n"
+        start = f"import sys; sys.path[:0] = ['', {str(packages)!r}]; import trackhooks.delivery.registry as registry\n"
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", start + source],
             cwd=tmp_path,
@@ -473,7 +473,7 @@ def bare(tmp_path: Path) -> Callable[[str], str]:
 def test_a_backend_that_is_not_installed_is_reported_with_the_command_that_installs_it(
     bare: Callable[[str], str], name: str
 ) -> None:
-    shown = bare(f"tracker.load({name!r})")
+    shown = bare(f"registry.load({name!r})")
     assert f"trackhooks.errors.MissingPackageError: tracker {name!r} needs the package {name!r}" in shown
     assert f"Run: pip install 'trackhooks[{name}]'" in shown
 
@@ -486,7 +486,7 @@ def test_a_folder_with_the_name_of_a_package_is_not_mistaken_for_it(
     """W&B writes its runs into `wandb/`, which Python imports as an empty package."""
     (tmp_path / name / "run-1").mkdir(parents=True)
     source = (
-        f"import {name}\n" * imported + f"assert not tracker.is_installed({name!r})\ntracker.load({name!r})"
+        f"import {name}\n" * imported + f"assert not registry.is_installed({name!r})\nregistry.load({name!r})"
     )
     assert f"Run: pip install 'trackhooks[{name}]'" in bare(source)
 
@@ -500,9 +500,9 @@ def test_an_installed_package_is_found_next_to_a_folder_with_its_name(
         """
         import os, sys
         os.chdir(sys.argv[1])
-        from trackhooks import tracker
+        from trackhooks.delivery import registry
         for name in ("mlflow", "wandb", "tensorboard"):
-            tracker.load(name)
+            registry.load(name)
             assert name not in sys.modules, name
         """,
         tmp_path,

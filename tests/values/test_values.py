@@ -522,9 +522,9 @@ def test_frameworks_that_the_program_does_not_use_are_not_imported(program: Call
     loaded = program(
         """
         import sys
-        from trackhooks import values
-        values.numbers({"a": 1, "b": "x", "c": object()})
-        values.params({"a": object(), "b": [1], "c": {2}})
+        from trackhooks.values import numbers, params
+        numbers.split_numbers({"a": 1, "b": "x", "c": object()})
+        params.flat_params({"a": object(), "b": [1], "c": {2}})
         print(*sys.modules)
         """
     )

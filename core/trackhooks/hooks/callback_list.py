@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InvalidValueError, warn
-from ..values.foreign import Failure, attempt, is_a, shown
+from ..errors.foreign import Failure, attempt, is_a, shown
 from .builtin import History, ProgressBar
 from .callback import FED_FROM_JOURNAL, KERAS_METHODS
 from .dispatch import Call, Function, no_hook, plain_hook

@@ -15,11 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InvalidValueError, UnknownNameError, unknown
-from ..recording import record_checks
-from ..values import checks
-from ..values.checks import LARGEST
-from ..values.foreign import Failure, attempt, is_a, items, key_text, plain_text, shown
+from ..errors.foreign import Failure, attempt, is_a, items, key_text, plain_text, shown
 from .callback import Logs
+from .indices import LARGEST, index
 from .loop_state import LoopState
 from .metric_names import from_keras, to_keras
 from .views import VIEWS, has, model_for_keras
@@ -36,6 +34,13 @@ class Recorder(Protocol):
     ) -> None:
         """Record an event, after all callbacks; metrics have the names under which they are recorded."""
 
+    def checked(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
+        """Return what else a hook records, in the form in which it is recorded.
+
+        Raises:
+            InvalidValueError: A value cannot be recorded.
+        """
+
 
 class Call(NamedTuple):
     """One callback of one hook: a function, or a method of an object."""
@@ -48,6 +53,8 @@ _KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
 _SOURCES = {hook.name: hook.source for hook in HOOKS}
 _WITH_METRICS = frozenset({"on_fit_epoch_end", "on_val_end", "on_train_end"})
 """The hooks at which the `metrics` of a trainer or validator are up to date."""
+_RECORDED = ("params", "files", "media", "status", "reason")
+"""What else than metrics a hook may record."""
 _MOST_METRICS = 100_000
 
 
@@ -93,7 +100,7 @@ class Dispatcher:
                 they change is recorded.
             epoch: From 0. Defaults to the `epoch` of the source.
             batch: The index within the epoch, from 0.
-            **more: What else is recorded: `params`, `files`, `media`.
+            **more: What else is recorded: `params`, `files`, `media`, `status`, `reason`.
 
         Raises:
             UnknownNameError: The hook does not exist. The message contains the nearest name.
@@ -110,7 +117,7 @@ class Dispatcher:
         epoch = epoch if epoch is None else _index(event, epoch)
         batch = batch if batch is None else _index(event, batch)
         if more:
-            more = record_checks.record(event, more)
+            more = self._checked_more(event, more)
         found = _with_str_names(checked_logs(event, metrics)) if metrics is not None else {}
         self.note(event, found, epoch, batch)
         try:
@@ -121,6 +128,12 @@ class Dispatcher:
         finally:  # the metrics are recorded even if a callback raises, for example to prune a trial
             if self.recorder is not None:
                 self.recorder.heard(event, found, epoch, batch, **more)
+
+    def _checked_more(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
+        for field in more:
+            if field not in _RECORDED:
+                raise unknown("argument", field, _RECORDED, f"run_callbacks({hook!r}): ")
+        return more if self.recorder is None else self.recorder.checked(hook, more)
 
     def fire_batch(self, hook: str, metrics: Mapping[str, Any], batch: int) -> None:
         """Fire a hook of every batch, in a loop without a source: `run_callbacks`, but cheaper without callbacks."""
@@ -346,7 +359,7 @@ def _index(hook: str, value: Any) -> int:
     """Return an index as an int: it may be a NumPy integer, or the 0-d tensor of a TensorFlow dataset."""
     if type(value) is int and 0 <= value <= LARGEST:
         return value
-    return checks.index(f"{hook}: the index of the epoch or batch", value)
+    return index(f"{hook}: the index of the epoch or batch", value)
 
 
 def _with_str_names(metrics: Mapping[Any, Any]) -> dict[str, Any]:

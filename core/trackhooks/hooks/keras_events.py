@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..values.checks import LARGEST
-from ..values.foreign import key_text
+from ..errors.foreign import key_text
 from .callback import Logs
 from .dispatch import Dispatcher, checked_logs
+from .indices import LARGEST
 from .metric_names import BATCH
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..values.lookups import Lookups
+from .lookups import Lookups
 from .vocabulary import BY_NAME
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ..values.foreign import key_text
+from ..errors.foreign import key_text
 
 PREFIXES = (
     "train/", "val/", "test/", "batch/", "val_batch/", "predict/", "lr/", "system/", "metrics/", "best/", "model/",

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..errors import TrackhooksError
-from ..values.foreign import attempt
-from ..values.lookups import Lookups
+from ..errors.foreign import attempt
+from .lookups import Lookups
 from .loop_state import LoopState
 from .vocabulary import Source
 

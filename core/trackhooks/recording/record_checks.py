@@ -5,31 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InvalidValueError, unknown
+from ..errors import InvalidValueError
 from ..event import Event, File, Graph, Histogram, Table, Text
 from ..storage import journal
 from ..values.checks import _STATUSES, status, text
 from ..values.foreign import Failure, attempt, shown
 from ..values.params import checked_fields, flat_params
 
-_RECORDED = ("params", "files", "media", "status", "reason")
 _MEDIA = (Text, Table, Histogram, Graph)
 
 
 def record(hook: str, more: Mapping[str, Any]) -> dict[str, Any]:
-    """What else a hook records besides its metrics, as it is recorded.
+    """Return what a hook records besides its metrics, in the form in which it is recorded.
 
     Args:
-        hook: its name, for messages.
+        hook: Its name, for messages.
         more: `params`, `files`, `media`, `status` and `reason`.
 
     Raises:
-        UnknownNameError: a hook records nothing of this name.
-        InvalidValueError: a value is not accepted.
+        InvalidValueError: A value cannot be recorded.
     """
-    for field in more:
-        if field not in _RECORDED:
-            raise unknown("argument", field, _RECORDED, f"run_callbacks({hook!r}): ")
     found = {field: _CHECKS[field](f"{hook}: {field}", value) for field, value in more.items()}
     why = journal.unreadable(Event(hook, 0, 0.0, **found))
     if why:

@@ -26,6 +26,7 @@ from ..values.foreign import Failure, attempt, is_a, key_text, plain_text, shown
 from ..values.numbers import Snapshot, split_numbers
 from ..values.params import checked_fields, flat_params
 from ..values.weak_dict import WeakIdentityDict
+from . import record_checks
 from .event_writer import EventWriter, Number, on_host
 from .status import status_of
 from .steps import StepCounter
@@ -224,6 +225,14 @@ class Recording:
             self._append(hook, metrics, self.place.step, -1 if batch is None else batch, more)
         if hook == "on_fit_epoch_end":
             self._end_epoch()
+
+    def checked(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
+        """Return what else a hook records, in the form in which it is recorded.
+
+        Raises:
+            InvalidValueError: A value cannot be recorded.
+        """
+        return record_checks.record(hook, more)
 
     def _end_batch(
         self, events: EventWriter, metrics: Mapping[str, Any], batch: int | None, more: dict[str, Any]

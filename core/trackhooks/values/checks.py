@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidValueError
+from ..errors.foreign import Failure, attempt, is_a, plain_text, shown
 from ..event import FINAL
+from ..hooks.indices import LARGEST as LARGEST
+from ..hooks.indices import index as index
 from . import numbers
-from .foreign import Failure, attempt, is_a, plain_text, shown
 
-LARGEST = 2**53
-"""The largest index. JSON and dashboards are exact up to here, and sums of indices stay within 64 bits."""
 _STATUSES = FINAL | {"running"}
-
-
-def index(what: str, value: Any, least: int = 0) -> int:
-    """Return a step, epoch, batch or count, which may be an integer of any library.
-
-    Raises:
-        InvalidValueError: It is not an integer, or out of range.
-    """
-    found = attempt(lambda: int(operator.index(value)))
-    if isinstance(found, Failure) or not least <= found <= LARGEST:
-        raise InvalidValueError(
-            f"{what} must be a whole number from {least} to {LARGEST}, got {shown(value)}."
-        )
-    return found
 
 
 def text(what: str, value: Any) -> str:

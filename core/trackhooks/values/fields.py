@@ -9,7 +9,7 @@ from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
-from .foreign import Failure, attempt, items, plain_text
+from ..errors.foreign import Failure, attempt, items, plain_text
 
 _DEEPEST = 20
 """How many levels of nesting are flattened."""

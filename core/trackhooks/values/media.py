@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidValueError, MissingPackageError, TrackhooksError, is_exhausted
+from ..errors.foreign import Failure, attempt, plain_text, shown
 from ..event import File, Histogram, Scalar, Table
-from .foreign import Failure, attempt, plain_text, shown
 from .params import scalar
 
 _CHANNELS = (1, 3, 4)

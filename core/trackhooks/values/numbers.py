@@ -15,8 +15,8 @@ from numbers import Real
 from typing import Any
 
 from ..errors import InvalidValueError, warn
+from ..errors.foreign import Failure, attempt, described, is_a
 from .fields import flatten
-from .foreign import Failure, attempt, described, is_a
 
 # Numbers
 

@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from ..errors import InvalidValueError, warn
+from ..errors.foreign import Failure, attempt, is_a, plain_text, shown
+from ..errors.secrets import is_secret_name, redact
 from ..event import Scalar
 from .fields import _DEEPEST, Entries, _entries, _fitting, _text_of_key, fields, flatten
-from .foreign import Failure, attempt, is_a, plain_text, shown
 from .numbers import number, to_host
-from .secrets import is_secret_name, redact
 
 _MOST_PARTS = 10_000
 """How many pieces the string of a container has at most."""

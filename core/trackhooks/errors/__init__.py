@@ -1,6 +1,7 @@
 """Errors, warnings and notices. Every message names the wrong value and the remedy.
 
-Notices never raise, even if standard error is closed, full, or a pipe whose reader has gone.
+Notices never raise, even if standard error is closed, full, or a pipe whose reader has gone. `foreign` reads objects
+that may raise anything, and shows them in messages; `secrets` redacts what messages and records must not contain.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 else:
     _Adapter = logging.LoggerAdapter  # it takes no parameter before Python 3.11
 
-from .values.foreign import is_a, shown
+from .foreign import is_a, shown
 
 
 class TrackhooksError(Exception):
@@ -143,6 +144,10 @@ log = _Log(logging.getLogger("trackhooks"), {})
 """Logs what happens in delivery. `extra={"run": path}` writes a message to the log of that run."""
 
 
+_OURS = frozenset({"trackhooks", "trackhooks_integrations"})
+"""The packages whose frames are not the caller's own."""
+
+
 def say(message: str) -> None:
     """Print one line on standard error."""
     Notices(sys.stderr).write(f"trackhooks: {message}\n")
@@ -155,7 +160,7 @@ def warn(message: str) -> None:
         TrackhooksWarning: The warning filters of the user turn the warning into an error.
     """
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _OURS:
         level, frame = level + 1, frame.f_back
     with suppress(*BROKEN_STREAM):
         warnings.warn(message, TrackhooksWarning, stacklevel=level)

@@ -1,0 +1,124 @@
+"""Read objects of users and frameworks, which may raise anything when they are read.
+
+Examples are an unresolvable `${…}` of OmegaConf, a property, a `__str__`, and a mapping that another thread changes.
+`attempt` is the one place that catches these errors.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, TypeVar
+
+from .secrets import redact_text
+
+_SHOWN = 60
+"""How many characters of a value a message shows."""
+
+_T = TypeVar("_T")
+
+
+class Failure:
+    """The result of reading a value that raised an error."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    @property
+    def placeholder(self) -> str:
+        """The string that is recorded instead of the value."""
+        return f"<unreadable: {type(self.error).__name__}>"
+
+    @property
+    def why(self) -> str:
+        """The error in one line, without secrets."""
+        text = attempt(str, self.error)
+        line = "" if isinstance(text, Failure) else next(iter(text.strip().splitlines()), "")
+        return (
+            redact_text(f"{type(self.error).__name__}: {line}".rstrip(": "))[:200]
+            .encode(errors="backslashreplace")
+            .decode()
+        )
+
+
+def attempt(read: Callable[..., _T], *args: Any) -> _T | Failure:
+    """Call a function that reads a foreign object, and return a `Failure` if it raises. Ctrl-C and `sys.exit` pass."""
+    try:
+        return read(*args)
+    except Exception as error:  # noqa: BLE001 — a user's object may raise anything, and must not end the training
+        return Failure(error)
+
+
+def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Return `isinstance(value, kinds)`, which reads the `__class__` of a proxy and so may raise: then False."""
+    return attempt(isinstance, value, kinds) is True
+
+
+# Values in messages
+
+
+def shown(value: Any) -> str:
+    """Return a value as error messages show it: short and without secrets. Never raises."""
+    if type(value) in (list, tuple, dict, set, frozenset, float, bool) or (
+        type(value) is int and value.bit_length() <= 2 * _SHOWN
+    ):
+        text = attempt(reprlib.repr, value)
+        return _cut(redact_text(text)) if isinstance(text, str) else described(value)
+    if is_a(value, (str, bytes)):
+        return _cut(redact_text(_quoted(value)))
+    return described(value)
+
+
+def described(value: Any) -> str:
+    """Return the type of an object for a message, because its string may be long or slow."""
+    if value is None:
+        return "None"
+    if type(value) is int:
+        return f"an integer of {value.bit_length()} bits"
+    if is_a(value, type):
+        return f"the class {value.__name__}"
+    if is_a(value, (str, bytes)):
+        return f"{_cut(redact_text(_quoted(value)))} ({type(value).__name__})"
+    dtype = attempt(lambda: str(value.dtype))
+    return f"a value of type {type(value).__name__}" + (
+        f" and dtype {dtype}" if isinstance(dtype, str) else ""
+    )
+
+
+def _quoted(value: str | bytes) -> str:
+    plain: Any = str.__str__(value) if isinstance(value, str) else bytes(value)
+    return repr(plain[: 4 * _SHOWN])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def plain_text(text: str) -> str:
+    """Return a plain `str` that UTF-8 can encode: unpaired surrogates, as of undecodable paths, are escaped."""
+    plain = str.__str__(text)  # of a subclass, the string itself
+    return plain if plain.isascii() else plain.encode(errors="backslashreplace").decode()
+
+
+def key_text(key: Any) -> str:
+    """Return the key of a mapping as a string, or a placeholder if it cannot be read."""
+    if type(key) is str and key.isascii():
+        return key
+    found = attempt(lambda: plain_text(key if is_a(key, str) else str(key)))
+    return found.placeholder if isinstance(found, Failure) else found
+
+
+def items(mapping: Mapping[Any, Any], most: int) -> list[tuple[Any, Any]] | Failure:
+    """Return the keys and values of a mapping, each value read by itself if they cannot be read together.
+
+    Args:
+        mapping: Any mapping. Another thread may change it meanwhile.
+        most: How many items to read at most, because a mapping may never end.
+    """
+    found = attempt(lambda: [(key, value) for key, value in islice(mapping.items(), most)])
+    if isinstance(found, Failure):
+        found = attempt(lambda: [(key, attempt(mapping.__getitem__, key)) for key in islice(mapping, most)])
+    return found

@@ -1,0 +1,147 @@
+"""Redact secrets, which are recognized by their names or by their shapes.
+
+Only strings are redacted, never numbers. A string is a secret if the last word of its name says so (`hf_token`,
+`apiKey`; not `max_tokens`, `tokenizer` or `num_keys`), or if it is nested below such a name (`credentials/user`). In
+all other strings, keys with a known shape, passwords in URLs, and values assigned to the name of a secret
+(`password="…"`) are redacted.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+REDACTED = "<redacted>"
+
+_Value = TypeVar("_Value")
+
+_SECRET_WORDS = frozenset(
+    {"token", "authtoken", "accesstoken", "hftoken", "credential", "accesskey", "secretkey", "privatekey", "pwd",
+     "authorization", "bearer", "jwt"}
+)  # fmt: skip
+_SECRET_ENDINGS = (
+    "password", "passwords", "passwd", "passphrase", "secret", "secrets", "apikey", "apikeys", "credentials",
+)  # fmt: skip
+# Whether a key is a secret depends on the word before it.
+_SECRET_KEYS = frozenset(
+    {"api", "access", "secret", "private", "auth", "account", "encryption", "signing", "subscription", "service",
+     "consumer", "master", "session", "ssh", "deploy", "wandb", "openai", "anthropic"}
+)  # fmt: skip
+# Tokens that are not secrets: the special ones of a tokenizer, and those that are counted.
+_TOKEN_KINDS = frozenset(
+    {"pad", "eos", "bos", "sos", "eot", "eom", "unk", "mask", "sep", "cls", "special", "image", "video", "audio",
+     "vision", "text", "start", "end", "stop", "max", "min", "num", "per", "next", "first", "last", "new", "prompt",
+     "decoder", "added", "additional", "prefix", "suffix", "middle", "blank"}
+)  # fmt: skip
+
+_BEARER = r"(?i:(?<=\bbearer )[A-Z0-9._~+/=-]{16,})"
+_SIGNATURE = r"""(?:(?<=[?&]sig=)|(?<=-Signature=))[^&#\s"']+"""
+_AZURE = r"(?:(?<=\bAccountKey=)|(?<=\bSharedAccessKey=))[A-Za-z0-9+/=]{20,}"
+
+# A substring, which is fast to find → the shape to look for if a string contains it.
+_SHAPES = {
+    hint: re.compile(shape)
+    for hint, shape in {
+        "PRIVATE KEY": r"-----BEGIN[ A-Z]*PRIVATE KEY-----(?:.|\n)*?(?:-----END[ A-Z]*PRIVATE KEY-----|\Z)",
+        "gh": r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+        "github_pat_": r"\bgithub_pat_[A-Za-z0-9_]{20,}",
+        "glpat-": r"\bglpat-[A-Za-z0-9_-]{16,}",  # GitLab
+        "hf_": r"\bhf_[A-Za-z0-9]{20,}",  # Hugging Face
+        "sk-": r"\bsk-(?=[\w-]{0,200}\d)(?=[\w-]{0,200}(?:[A-Z]|[0-9a-f]{32}))[\w-]{16,}",  # OpenAI, Anthropic
+        "k_live_": r"\b[sr]k_live_[A-Za-z0-9]{16,}",  # Stripe
+        "xox": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",  # Slack
+        "hooks.slack.com/": r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}",
+        "/api/webhooks/": r"(?<=/api/webhooks/)\d+/[\w-]{20,}",  # Discord
+        "AKIA": r"\bAKIA[A-Z0-9]{16}\b",  # AWS
+        "ASIA": r"\bASIA[A-Z0-9]{16}\b",
+        "AIza": r"\bAIza[A-Za-z0-9_-]{30,}",  # Google
+        "dapi": r"\bdapi[a-f0-9]{32}(?:-\d+)?\b",  # Databricks
+        "wandb_v1_": r"\bwandb_v1_[A-Za-z0-9_]{20,}",
+        "npm_": r"\bnpm_[A-Za-z0-9]{30,}",
+        "pypi-": r"\bpypi-[A-Za-z0-9_-]{40,}",
+        "Key=": _AZURE,
+        "eyJ": r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}",  # a JSON web token
+        "eyJhcGlfYWRkcmVzcyI6": r"\beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/=]{20,}",  # Neptune
+        "earer ": _BEARER,  # an HTTP header
+        "EARER ": _BEARER,
+        "sig=": _SIGNATURE,  # a signed URL
+        "Signature=": _SIGNATURE,
+        "@": r"(?<=://)[A-Za-z0-9_-]{32,}(?=@)",  # a token as the user of a URL
+    }.items()
+}
+# The password ends at the last @ before the path, or, if it contains a slash, at the next @. A port is not a password,
+# and neither is the path after `git@host:`. All lengths are bounded, so that no string takes long.
+_URL_PASSWORD = re.compile(
+    r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://
+            (?: [^/?\#\s:"\[\]]{0,200}:(?=[^/?\#\s"]{1,1000}@) | [^/?\#\s:"\[\]@]{0,200}:(?!\d+[/?\#]) ))
+        (?P<password>[^/?\#\s"]{1,1000}(?=@) | [^\s"@]{1,1000}(?=@))""",
+    re.VERBOSE,
+)
+_ASSIGNED = re.compile(
+    r"""(?P<name>\b[A-Za-z_][\w.-]{0,80})
+        (?: (?P<between>\\?["']?\s{0,8}[=:]\s{0,8}[bru]?)(?P<quote>\\?["'])(?:(?!(?P=quote))(?:\\.|[^\\]))+(?P=quote)
+          | =(?!(?:None|True|False)\b)[^\s"'&,;(){}\[\]<>]+ )""",
+    re.VERBOSE,
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether a string of this name is a secret, by the last word of the name or of one that it is nested in."""
+    words: list[str] = []
+    for part in name.split("/"):
+        words += (word for word in re.split(r"[^a-z]+", _CAMEL.sub("_", part).lower()) if word)
+        if _end_secret(words):
+            return True
+    return False
+
+
+def _end_secret(words: list[str]) -> bool:
+    before, last = ["", "", *words][-2:]
+    if last in ("key", "keys"):
+        return before in _SECRET_KEYS
+    return last.endswith(_SECRET_ENDINGS) or (last in _SECRET_WORDS and before not in _TOKEN_KINDS)
+
+
+def redact_text(text: str) -> str:
+    """Redact keys with a known shape, passwords in URLs, and values assigned to the names of secrets."""
+    if "://" in text and "@" in text:
+        text = _URL_PASSWORD.sub(rf"\g<user>{REDACTED}", text)
+    if "=" in text or ":" in text:
+        text = _ASSIGNED.sub(_without_value, text)
+    for hint, shape in _SHAPES.items():
+        if hint in text:
+            text = shape.sub(REDACTED, text)
+    return text
+
+
+def _without_value(assigned: re.Match[str]) -> str:
+    name, between, quote = assigned["name"], assigned["between"], assigned["quote"]
+    if not is_secret_name(name):
+        return assigned[0]
+    return f"{name}={REDACTED}" if quote is None else f"{name}{between}{quote}{REDACTED}{quote}"
+
+
+def redact(name: str, value: _Value) -> _Value | str:
+    """Redact a value if it is a string, by its name and its content."""
+    if not isinstance(value, str) or not value:
+        return value
+    return REDACTED if is_secret_name(name) else redact_text(value)
+
+
+def redact_command(words: list[str]) -> list[str]:
+    """Redact the secrets of a command line: `--token x`, `--token=x`, `API_KEY=x`, and known shapes."""
+    clean: list[str] = []
+    secret_follows = False
+    for word in words:
+        clean.append(REDACTED if secret_follows and not word.startswith("-") else _redact_word(word))
+        secret_follows = word.startswith("-") and "=" not in word and is_secret_name(word)
+    return clean
+
+
+def _redact_word(word: str) -> str:
+    for equals in re.finditer(r"(?<=[\w-])=(?=.)", word, re.DOTALL):
+        before = word[: equals.start()]
+        if re.fullmatch(r"[\w=+./-]+", before) and is_secret_name(before):
+            return f"{before}={REDACTED}"
+    return redact_text(word)
