@@ -43,7 +43,7 @@ copybutton_prompt_text = "$ "
 def _parse_sections(app: Sphinx, what: Any, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Reads `Args:` and `Raises:` as Google's style has them.
 
-    Not napoleon's own handler: in an attribute's docstring it takes what stands before a colon for the type.
+    Not napoleon's own handler: in an attribute's docstring it takes the text before a colon as the type.
     """
     kind: Any = "object" if what in ("attribute", "data", "property") else what
     lines[:] = GoogleDocstring(lines, what=kind, name=name, obj=obj, options=options).lines()

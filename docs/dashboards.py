@@ -1,7 +1,7 @@
 """Makes the pictures of docs/topics/dashboards.md: the two runs of `make demo` in each tracker's own dashboard.
 
     python docs/dashboards.py          # trains the two runs in a temporary folder first
-    python docs/dashboards.py FOLDER   # where `python examples/quickstart.py` was run before
+    python docs/dashboards.py FOLDER   # in which `python examples/quickstart.py` was run before
 
 Needs what requirements/dev.txt holds, Chromium (`playwright install chromium`, or its path in CHROMIUM) and tmux, in
 which W&B's terminal dashboard runs. Servers listen on this machine only, on free ports, and are ended again.
@@ -138,7 +138,7 @@ PARAMETERS, METRICS = 0, 1
 
 
 def close_assistant(page: Page) -> None:
-    """Takes the room back that MLflow's assistant takes from the charts, where it is open."""
+    """Close MLflow's assistant if it is open, so that the charts get its space."""
     page.wait_for_timeout(DRAW_MS)
     for button in page.get_by_role("button", name="Close").all()[:1]:
         button.click()

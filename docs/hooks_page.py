@@ -1,7 +1,7 @@
 """Writes what docs/topics/hooks.md takes from trackhooks' own vocabulary: the loop, and the table of hooks.
 
 python docs/hooks_page.py            # writes them
-python docs/hooks_page.py --check    # fails where the page differs, and writes nothing
+python docs/hooks_page.py --check    # fails if the page differs, and writes nothing
 """
 
 from __future__ import annotations

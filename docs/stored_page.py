@@ -1,7 +1,7 @@
-"""Writes the table of docs/topics/stored.md: every hook, what it stores, and where each tracker shows it.
+"""Writes the table of docs/topics/stored.md: every hook, what it stores, and its place in each tracker.
 
 python docs/stored_page.py            # writes it
-python docs/stored_page.py --check    # fails where the page differs, and writes nothing
+python docs/stored_page.py --check    # fails if the page differs, and writes nothing
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLACES: dict[str, tuple[str, str, str, str]] = {
     "status": ("`run.csv`", "HParams", "the run's status and tags", "state, summary"),
     "running": ("`run.csv`", "", "the run's status", "state"),
 }  # fmt: skip
-"""What can be stored → where it is in CSV, TensorBoard, MLflow and W&B, in this order."""
+"""What can be stored → its place in CSV, TensorBoard, MLflow and W&B, in this order."""
 
 STORED: dict[str, tuple[str, tuple[str, ...]]] = {
     "on_pretrain_routine_start": ("hyper-parameters, secrets redacted", ("params",)),
@@ -57,7 +57,7 @@ STORED: dict[str, tuple[str, tuple[str, ...]]] = {
     "on_predict_postprocess_end": ("nothing", ()),
     "on_predict_batch_end": ("nothing by itself", ()),
     "on_predict_end": (
-        "count, samples a second, times, as `predict/…`; the first pictures, where Ultralytics saves them",
+        "count, samples a second, times, as `predict/…`; the first pictures, if Ultralytics saves them",
         ("other", "image"),
     ),
     "on_export_start": ("the moment, in the journal", ()),

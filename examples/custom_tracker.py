@@ -1,4 +1,4 @@
-"""A tracker of one's own: it tells how a training ended, wherever the training ran.
+"""A custom tracker that announces how a training ended.
 
 Run: python examples/custom_tracker.py
 """

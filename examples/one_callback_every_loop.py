@@ -20,7 +20,7 @@ def stop_when_good(trainer: Any) -> None:
 
 
 def in_pytorch_style() -> int:
-    """Keras' EarlyStopping ends a loop of one's own."""
+    """Keras' EarlyStopping ends a custom loop."""
     with trackhooks.run("csv", name="own-loop") as run:
         run.callbacks.append(keras.callbacks.EarlyStopping(monitor="loss", mode="min", patience=2))
         for epoch in run.epochs(100):

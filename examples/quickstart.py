@@ -36,7 +36,7 @@ def train(lr: float) -> trackhooks.Run:
         project="digits",
         name=f"lr={lr}",
         params={"lr": lr, "epochs": EPOCHS},
-        wandb={"dir": "runs"},  # the files of both runs in one folder, where W&B's dashboard compares them
+        wandb={"dir": "runs"},  # one folder for both runs, so that W&B's dashboard compares them
     ) as run:
         run.watch(net, optimizer)
         for _epoch in run.epochs(EPOCHS):
