@@ -90,7 +90,9 @@ def test_the_page_of_hooks_is_that_of_the_vocabulary() -> None:
 
 def test_the_architecture_page_has_every_room_and_the_layers_that_lint_checks() -> None:
     page = PAGES["docs/contributing/architecture.md"].read_text(encoding="utf-8")
-    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("layers = [")[2].partition("]")[0]
+    contract = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("layers = [")[2].partition("]")[0]
+    )
     assert "\n".join(re.findall(r'"(.+)"', contract)) in page
     core = ROOT / "core" / "trackhooks"
     rooms = {folder.name for folder in core.iterdir() if (folder / "__init__.py").exists()}
