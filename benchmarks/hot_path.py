@@ -147,9 +147,9 @@ def main() -> None:
         }
         rows = figures(take_turns(candidates, chosen.rounds))
         show(rows, chosen.json)
-        for run in (one for one in open_runs.every() if isinstance(one, trackhooks.Run)):
-            run.close()
-            run.wait()  # its folder goes
+        for recorder in open_runs.every():
+            recorder.close()
+            recorder.owner.wait(recorder, None)  # its folder is removed
 
 
 def show(rows: list[dict[str, str | float]], as_json: bool) -> None:

@@ -100,7 +100,7 @@ def delivering(steps: int, names: list[str]) -> list[tuple[str, str]]:
 
     readings = []
     with tempfile.TemporaryDirectory() as folder, trackhooks.run(*names, dir=folder) as run:
-        child = psutil.Process(process_end._deliverer().process_id)
+        child = psutil.Process(process_end.delivery_manager().process_id)
         callbacks = run.callbacks
         callbacks.on_train_begin()
         callbacks.on_epoch_begin(0)

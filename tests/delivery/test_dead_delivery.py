@@ -117,7 +117,7 @@ def test_a_delivery_process_that_always_dies_is_said_with_what_to_do(
     done = call(tmp_path, before, after_run="assert run.wait() is False" if waits else "pass")
     run = tmp_path / "runs" / "r"
     assert done.returncode == 0, done.stderr
-    assert "run r is not all delivered to lines:Lines" in done.stderr
+    assert "run r is not fully delivered to lines:Lines" in done.stderr
     assert f"trackhooks sync {run}" in done.stderr
     assert "in the background" not in done.stderr
     assert read_info(run).status == "finished"
@@ -183,4 +183,6 @@ def test_what_a_thread_of_the_program_could_not_deliver_is_said(tmp_path: Path) 
     """
     done = call(tmp_path, before)
     assert done.returncode == 0, done.stderr
-    assert "run r is not all delivered to lines:Lines (ConnectionError: down). Deliver it" in done.stderr
+    assert (
+        "run r is not fully delivered to lines:Lines (ConnectionError: down). Deliver it with" in done.stderr
+    )

@@ -24,6 +24,7 @@ from folders import SUPPORT, importing
 import trackhooks
 from trackhooks.delivery.catch_up import deliver
 from trackhooks.delivery.cursor import Spec, cursors
+from trackhooks.session.run import recorder_of
 from trackhooks.storage.run_folder import read_info
 
 DEADLINE_S = 120
@@ -448,7 +449,7 @@ def test_an_outage_at_the_end_holds_nobody_up_for_long_and_says_what_is_left(tmp
         text=True,
         timeout=DEADLINE_S,
     )
-    assert "run r is not all delivered to lines:Lines yet (ConnectionError" in done.stderr
+    assert "run r is not fully delivered to lines:Lines yet (ConnectionError" in done.stderr
     assert f"trackhooks sync {tmp_path / 'runs' / 'r'}" in done.stderr
     down.unlink()
     until(lambda: ended(tmp_path / "runs" / "r", "lines"))  # the delivery process outlives the training
@@ -495,7 +496,7 @@ def test_a_forked_child_opens_runs_of_its_own(tmp_path: Path) -> None:
 def test_an_evaluation_after_the_end_still_goes_to_the_run(tmp_path: Path) -> None:
     run = trackhooks.run("lines:Lines", dir=tmp_path)
     train(run, epochs=1)
-    run.settle("finished")
+    recorder_of(run).settle("finished")
     until(lambda: ended(run.path, "lines"))
     run.callbacks.on_test_begin()
     run.callbacks.on_test_end({"loss": 0.25})
@@ -560,7 +561,7 @@ def test_a_program_whose_runs_were_removed_does_not_wait_for_their_trackers(tmp_
         while not (run.path / "lines.jsonl").exists():
             time.sleep(0.05)
         shutil.rmtree(run.path)
-        print(process_end._deliverer().process_id)
+        print(process_end.delivery_manager().process_id)
     """
     done = subprocess.run(script(tmp_path, body), cwd=tmp_path, capture_output=True, text=True, check=True)
     delivery = psutil.Process(int(done.stdout))

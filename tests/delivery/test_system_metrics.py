@@ -23,6 +23,7 @@ from trackhooks.delivery.catch_up import deliver
 from trackhooks.delivery.cursor import Spec, cursors
 from trackhooks.delivery.system_meter import Meter
 from trackhooks.event import Event
+from trackhooks.session.run import recorder_of
 from trackhooks.storage import journal
 
 DEADLINE_S = 120
@@ -122,12 +123,12 @@ def test_a_run_that_is_shorter_than_the_interval_has_a_sample(tmp_path: Path) ->
 def test_a_run_that_has_its_status_is_measured_no_more_until_it_goes_on(tmp_path: Path) -> None:
     run = trackhooks.run("lines:Lines", dir=tmp_path, delivery="inline", system="100ms")
     until(lambda: measured(run.path))
-    run.settle("finished")
+    recorder_of(run).settle("finished")
     until(lambda: is_closed(run.path))
     count = len(measured(run.path))
     time.sleep(0.5)
     assert len(measured(run.path)) == count
-    run.tell("running")
+    recorder_of(run).record_status("running")
     until(lambda: len(measured(run.path)) > count + 1)
     run.close()
     until(lambda: lines.samples(run.path) == list(range(len(measured(run.path)))))

@@ -140,9 +140,7 @@ def test_an_exporter_has_the_checkpoint_that_it_exports(run: Run, tmp_path: Path
 def test_an_attribute_that_the_loop_does_not_know_is_a_clear_error(run: Run, kind: Any) -> None:
     view = VIEWS[kind](run.callbacks.state)
     known = ", ".join(sorted(view.attributes))
-    with pytest.raises(
-        AttributeError, match=f"the {kind} of a loop of your own has no 'ema'. It has: {known}"
-    ):
+    with pytest.raises(AttributeError, match=f"the {kind} of a custom loop has no 'ema'. It has: {known}"):
         view.ema  # noqa: B018
     assert not hasattr(view, "ema")
     assert getattr(view, "ema", None) is None

@@ -28,6 +28,7 @@ from trackhooks import Callback, InvalidValueError, Run, TrackhooksWarning
 from trackhooks.event import Event, Graph, Histogram, Text
 from trackhooks.hooks import vocabulary
 from trackhooks.loop.batches import samples
+from trackhooks.session.run import recorder_of
 from trackhooks.values.numbers import Snapshot
 
 # --- What the tests share
@@ -100,7 +101,7 @@ def test_every_hook_fires_in_its_place(
             model(torch.ones(4, 2))
         torch.save(model.state_dict(), checkpoint)
         run.log_model(checkpoint)
-    run.settle("finished")
+    recorder_of(run).settle("finished")
     model.load_state_dict(model.state_dict())
     for _ in run.predict(range(predict)):
         model(torch.ones(4, 2))
@@ -468,7 +469,7 @@ def test_after_an_exception_in_a_batch_only_that_batch_ends_and_the_training_is_
     batch = ["on_train_batch_start", "on_train_batch_end"]
     assert heard[2:] == ["on_train_start", "on_train_epoch_start", *batch, "teardown"]
     assert metrics(run, "on_train_batch_end")[0]["batch/loss"] == 1.0
-    assert (run.status, run.info.reason) == ("failed", "Left")
+    assert (run.status, recorder_of(run).info.reason) == ("failed", "Left")
 
 
 @pytest.mark.parametrize("leave", BY_EXCEPTION)

@@ -31,6 +31,7 @@ import trackhooks
 from trackhooks import InvalidValueError, JournalError, Run, TrackhooksError, TrackhooksWarning
 from trackhooks.event import Event, Histogram, Table, Text
 from trackhooks.recording import environment
+from trackhooks.session.run import recorder_of
 from trackhooks.storage import processes, run_folder
 from trackhooks.values import media
 from trackhooks.values.numbers import Snapshot
@@ -137,8 +138,8 @@ def test_run_json_is_replaced_atomically_and_readable_for_everyone(run: Run) -> 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(300):
-        run.info.notes = "x" * (number * 37 % 5000)
-        run_folder.write_info(run.path, run.info)
+        recorder_of(run).info.notes = "x" * (number * 37 % 5000)
+        run_folder.write_info(run.path, recorder_of(run).info)
     done.set()
     reader.join()
     assert failed == []
@@ -207,7 +208,7 @@ def test_a_strict_run_raises_what_would_be_a_warning(tmp_path: Path) -> None:
 def test_metrics_that_are_no_mapping_are_refused(run: Run, wrong: Any) -> None:
     if wrong is not None:
         with pytest.raises(
-            InvalidValueError, match=r"a mapping from names to numbers is needed, or run\.log\(loss=…\)"
+            InvalidValueError, match=r"metrics must be a mapping from names to numbers, as in run\.log"
         ):
             run.log(wrong)
     for axis in ("step", "epoch"):
@@ -541,7 +542,7 @@ def test_a_figure_of_matplotlib_is_a_picture(run: Run) -> None:
     run.log_image("curve", figure)
     assert len(events(run)) == 2
     assert pixels(run).ndim == 3
-    with pytest.raises(InvalidValueError, match="str is no matplotlib figure"):
+    with pytest.raises(InvalidValueError, match="must be a matplotlib figure, got str"):
         run.log_figure("curve", "a figure")
 
 
@@ -802,7 +803,7 @@ def test_the_environment_says_which_trackers_where_and_how(
         TRACKHOOKS_DELIVERY="off",
     )
     assert run.path == tmp_path / "elsewhere" / "r"
-    assert run.info.trackers == ["csv", "tensorboard"]
+    assert recorder_of(run).info.trackers == ["csv", "tensorboard"]
     assert not (run.path / "delivery").exists()
 
 
@@ -816,7 +817,7 @@ def test_without_them_it_is_csv_in_runs(
             monkeypatch.setenv(name, nothing)
     run = opened(tmp_path, monkeypatch, TRACKHOOKS_DELIVERY="off")
     assert run.path == tmp_path / "runs" / "r"
-    assert run.info.trackers == ["csv"]
+    assert recorder_of(run).info.trackers == ["csv"]
 
 
 def test_a_wrong_value_of_theirs_is_an_error_with_the_right_ones(
@@ -916,8 +917,8 @@ def test_when_the_disk_becomes_full_training_goes_on_with_one_warning_and_record
             if filler is not None:
                 filler.unlink()
     assert [str(warning.message) for warning in warned] == [
-        f"run {run.name!r}: its journal could not be written: No space left on device. Training goes on; recording does"
-        " so as soon as writing works again."
+        f"run {run.name!r}: its journal could not be written: No space left on device. The training continues, and"
+        " recording resumes as soon as writing works again."
     ]
     steps = [event.step for event in events(run, "on_train_batch_end")]
     assert steps[:50] == list(range(50))
@@ -987,8 +988,8 @@ def test_a_callback_that_raises_at_the_end_does_not_keep_the_run_open(tmp_path: 
 
 @pytest.mark.parametrize("status", ["running", "done", "", None])
 def test_a_status_that_is_no_end_is_refused(run: Run, status: Any) -> None:
-    with pytest.raises(InvalidValueError, match="must be one of failed, finished, killed, lost"):
-        run.settle(status)
+    with pytest.raises(InvalidValueError, match="status must be one of failed, finished, killed, lost"):
+        recorder_of(run).settle(status)
 
 
 def test_one_process_at_a_time_records_a_run(run: Run) -> None:
@@ -1113,7 +1114,7 @@ def test_a_run_goes_on_after_its_end_with_the_status_that_it_then_has(tmp_path: 
     run = trackhooks.run(dir=tmp_path, delivery="off")
     for _ in run.epochs(1):
         pass
-    run.settle("finished")
+    recorder_of(run).settle("finished")
     assert info(run)["status"] == "finished"
     for _ in run.validate(range(1)):
         run.log(loss=1.0)

@@ -23,6 +23,7 @@ import trackhooks
 from trackhooks.delivery.catch_up import deliver
 from trackhooks.delivery.cursor import Spec, cursors
 from trackhooks.errors import DamagedFileError, TrackhooksError
+from trackhooks.session.run import recorder_of
 from trackhooks.storage.checkpoints import DeliveredFiles
 from trackhooks.storage.locks import is_held
 from trackhooks.storage.lost_runs import end_if_dead
@@ -165,7 +166,7 @@ def test_what_was_set_aside_before_is_kept(trained: Path, times: int) -> None:
 
 def test_a_run_whose_journal_holds_no_identity_keeps_one_id_and_its_trackers(tmp_path: Path) -> None:
     run = trackhooks.run("lines:Lines", dir=tmp_path, name="r", delivery="inline")
-    run._signed = True  # as in journals of earlier versions
+    recorder_of(run)._timeline._signed = True  # as in journals of earlier versions
     run.log(x=1)
     run.close()
     assert run.wait(DEADLINE_S)
@@ -191,7 +192,7 @@ def test_a_run_whose_run_json_is_damaged_can_be_resumed(trained: Path) -> None:
     with trackhooks.run("lines:Lines", dir=trained.parent, resume=trained) as run:
         run.log(x=20)
     assert run.wait(DEADLINE_S)
-    assert (run.id, run.info.project) == (known.id, "p")
+    assert (run.id, recorder_of(run).info.project) == (known.id, "p")
     assert values(trained) == list(range(21))
 
 

@@ -13,7 +13,7 @@ from trackhooks.delivery.catch_up import deliver
 from trackhooks.errors import JournalError, TrackhooksWarning
 from trackhooks.event import File
 from trackhooks.frameworks import resume_marker
-from trackhooks.session.run import Run
+from trackhooks.session.run import Run, recorder_of
 from trackhooks.storage import run_folder
 from trackhooks.storage.checkpoints import copy, remove
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_named_like_the_note_next_to_checkpoints_stays(
     before = everything_in(place), (place / resume_marker.NAME).is_symlink()
     run = recorded(tmp_path)
     with pytest.warns(TrackhooksWarning, match="stays as it is"):
-        resume_marker.leave(place, run)
+        resume_marker.leave(place, recorder_of(run))
     run.close()
     assert (everything_in(place), (place / resume_marker.NAME).is_symlink()) == before
     assert resume_marker.find(place) is None
@@ -84,12 +84,12 @@ def test_a_file_that_is_named_like_the_note_next_to_checkpoints_stays(
 def test_the_note_of_an_earlier_run_is_replaced_even_if_that_run_was_removed(tmp_path: Path) -> None:
     for name in ("a", "a longer name", "b"):
         run = recorded(tmp_path, name)
-        resume_marker.leave(tmp_path, run)
+        resume_marker.leave(tmp_path, recorder_of(run))
         run.close()
         assert resume_marker.find(tmp_path) == run.path.absolute()
     remove(run.path)
     run = recorded(tmp_path, "c")
-    resume_marker.leave(tmp_path, run)
+    resume_marker.leave(tmp_path, recorder_of(run))
     run.close()
     assert resume_marker.find(tmp_path) == run.path.absolute()
 
@@ -136,7 +136,7 @@ def test_a_run_from_elsewhere_cannot_name_files_outside_its_own(tmp_path: Path, 
     with recorded(tmp_path) as run:
         for number in range(3):
             kept = outside.format(home=tmp_path) if number < 2 else ""
-            run._log({}, files=[File(str(mine), "model", "mine.pt", kept=kept)])
+            recorder_of(run).record({}, files=[File(str(mine), "model", "mine.pt", kept=kept)])
     assert deliver(run.path) == {}
     assert mine.read_text() == "mine"
     assert run_folder.read_info(run.path).id == run.id

@@ -19,6 +19,7 @@ import trackhooks
 from trackhooks.delivery.catch_up import deliver
 from trackhooks.delivery.cursor import Spec
 from trackhooks.event import RunInfo
+from trackhooks.session.run import recorder_of
 from trackhooks.storage import processes
 from trackhooks.storage.lost_runs import end_if_dead, status_of_silent
 from trackhooks.storage.run_folder import read_info, write_info
@@ -66,7 +67,7 @@ def test_a_status_that_a_full_disk_kept_out_of_the_journal_reaches_the_trackers(
 
 def test_a_status_that_stands_far_from_the_end_of_the_journal_is_not_told_again(tmp_path: Path) -> None:
     run = trackhooks.run(dir=tmp_path, delivery="off")
-    run.settle("finished")
+    recorder_of(run).settle("finished")
     for step in range(3000):
         run.log({"an evaluation afterwards": step})
     run.close()

@@ -51,7 +51,7 @@ def test_an_active_mlflow_run_gets_the_metrics_and_is_left_open(
     assert found.info.status == "FINISHED"
     assert found.data.params == {"by_hand": "1", "lr": "0.1"}
     assert {"loss": 0.5, "afterwards": 2.0}.items() <= found.data.metrics.items()
-    assert "joins what is active in mlflow, and leaves it open" in done.stderr
+    assert "joins the active run of mlflow, and leaves it open" in done.stderr
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -74,7 +74,7 @@ def test_a_run_that_a_scheduler_has_created_gets_the_metrics_and_is_left_open(
     )
     found = client.get_run(theirs.run_id)
     assert (found.info.run_name, found.info.status, found.data.metrics["loss"]) == ("theirs", "RUNNING", 0.5)
-    assert "joins what is active in mlflow, and leaves it open" in done.stderr
+    assert "joins the active run of mlflow, and leaves it open" in done.stderr
 
 
 def test_an_active_mlflow_run_of_another_store_is_not_joined(
@@ -122,5 +122,5 @@ def test_an_active_wandb_run_is_fed_in_place_and_is_left_open(tmp_path: Path) ->
     )
     for point in ("('by_hand', 1)", "('loss', 0.5)", "('afterwards', 2)"):  # W&B returns them in any order
         assert point in done.stdout
-    assert "joins what is active in wandb, and leaves it open" in done.stderr
+    assert "joins the active run of wandb, and leaves it open" in done.stderr
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1

@@ -21,6 +21,7 @@ import trackhooks
 from trackhooks import InvalidValueError, Run, TrackhooksError, TrackhooksWarning
 from trackhooks.event import FINAL, Event, File, Text
 from trackhooks.recording import open_runs
+from trackhooks.session.run import recorder_of
 from trackhooks.storage import journal, run_folder
 
 Call = Callable[[Run, Any], Any]
@@ -102,8 +103,8 @@ CALLS: dict[str, Call] = {
     "watch histograms": lambda run, value: run.watch(torch.nn.Linear(1, 1), histograms=value),
     "attach": lambda run, value: run.attach(value),
     "child": lambda run, value: run.child(value).close(),
-    "settle status": lambda run, value: run.settle(value),
-    "settle reason": lambda run, value: run.settle("failed", value),
+    "settle status": lambda run, value: recorder_of(run).settle(value),
+    "settle reason": lambda run, value: recorder_of(run).settle("failed", value),
     "add_callback": lambda run, value: run.add_callback(value, print),
     "add_callback function": lambda run, value: run.add_callback("teardown", value) if not callable(value) else None,
     "run_callbacks": lambda run, value: run.run_callbacks(value),

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import warn
-from ..recording.recorder import Recording
+from ..recording.recorder import Recorder
 
 _told: set[str] = set()
 
 
-def tell(recording: Recording, train: Any, callbacks: Sequence[Any]) -> None:
+def tell(recording: Recorder, train: Any, callbacks: Sequence[Any]) -> None:
     """Warns, once a tracker, where its backend logs the training as well.
 
     Args:

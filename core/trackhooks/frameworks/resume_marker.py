@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import warn
-from ..recording.recorder import Recording
+from ..recording.recorder import Recorder
 from ..storage.run_folder import INFO
 
 NAME = ".trackhooks"
@@ -17,7 +17,7 @@ _LONGEST = 1 << 14
 """Characters: more than any path has."""
 
 
-def leave(folder: Path, recording: Recording) -> None:
+def leave(folder: Path, recording: Recorder) -> None:
     """Note the run in this folder. If that is not possible, a training that resumes opens a new run.
 
     A file of this name that is not a note of trackhooks stays as it is.

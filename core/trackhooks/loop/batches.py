@@ -1,20 +1,21 @@
-"""What a `for` of the loop goes through, and how many samples a batch holds."""
+"""The iterables that a custom loop returns, and the number of samples in a batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from ..values.foreign import Failure, attempt
+from ..values.foreign import attempt
 
 Item = TypeVar("Item")
 
 
 class Pass(Generic[Item]):
-    """Goes through the items, anew with each `for`; it is as long as they are.
+    """An iterable that begins again with each `for`, and has the length of the items.
 
     Args:
-        begin: called where a `for` begins; it yields the items, and fires the hooks around them.
+        begin: called at the start of each `for`; yields the items, and fires the hooks around them.
+        items: what to iterate over.
     """
 
     def __init__(self, begin: Callable[[Iterable[Item]], Iterator[Item]], items: Iterable[Item]) -> None:
@@ -25,20 +26,20 @@ class Pass(Generic[Item]):
         return self._begin(self._items)
 
     def __len__(self) -> int:
-        return len(self._items)  # type: ignore[arg-type] # raises where they have no length, as it should
+        return len(self._items)  # type: ignore[arg-type] # raises if they have no length, as it should
 
 
 def length(items: Iterable[Any]) -> int | None:
-    """How many there are, where that is known."""
+    """Return the number of items, or None if it is not known."""
     found = attempt(len, items)
-    return None if isinstance(found, Failure) else found
+    return found if isinstance(found, int) else None
 
 
 def samples(batch: Any) -> int:
-    """How many samples a batch holds; 0 where that cannot be told.
+    """Return the number of samples in a batch, or 0 if it is not known.
 
-    An array says so by its first dimension, and so does the first array among the fields of a tuple or mapping. Where
-    there is none, the first list among them does: one of pictures of different sizes, or of texts.
+    It is the first dimension of an array, or of the first array in a tuple or mapping. Without an array, it is the
+    length of the first list in it, such as a list of images of different sizes, or of strings.
     """
     fields = _fields(batch)
     for field in fields:

@@ -1,13 +1,13 @@
-"""How a `for` loop left a generator: by `break`, `return` or its end, or by an exception.
+"""Find out how a `for` loop left a generator: by `break` or `return`, or by an exception.
 
-Python closes the generator in all of these cases, with the same `GeneratorExit`. The difference shows in the frame
-that drops it: after a `break` it stands at an instruction that drops the iterator, after an exception still at the
-one that raised.
+Python closes the generator in all of these cases, with the same `GeneratorExit`. The frame of the loop shows the
+difference: after a `break`, its current instruction is one that drops the iterator; after an exception, it is still
+the one that raised.
 
-So it can only be told of a generator that nothing but the loop holds. One that a variable holds as well is dropped
-when the variable is, whatever happened before: after an exception this looks like a choice, and at the end of a
-function like an exception, and so does an explicit `close()`. What a callback raises while a generator is dropped,
-Python prints and ignores.
+This works only if the loop holds the only reference to the generator. If a variable refers to it too, the generator is
+closed when the variable goes away. An exception then looks like a `break`, and the end of a function looks like an
+exception, as does an explicit `close()`. Exceptions that a callback raises while a generator is closed are printed by
+Python and ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import dis
 import sys
 from types import FrameType
 
-# What drops a generator and cannot raise itself, in Python 3.10 to 3.14: STORE_SUBSCR or POP_JUMP_IF_TRUE could.
+# Instructions of Python 3.10 to 3.14 that can drop a generator and cannot raise, unlike STORE_SUBSCR.
 _VARIABLES = ("FAST", "NAME", "GLOBAL", "DEREF")
 _DROPPING = (
     "POP_TOP", "POP_BLOCK", "POP_EXCEPT", "POP_ITER", "END_FOR", "SWAP", "ROT_", "RETURN_", "COPY", "NOP",
@@ -26,9 +26,9 @@ _SUSPENDED = ("YIELD_VALUE", "RESUME", "SEND", "YIELD_FROM", "GEN_START")
 
 
 def left_by_exception() -> bool:
-    """To be called where a generator has caught its `GeneratorExit`."""
+    """Whether an exception left the loop. Call it in a generator that has caught its `GeneratorExit`."""
     frame = sys._getframe(1).f_back
-    # A generator around this one, such as a progress bar, is being closed as well.
+    # A generator around this one, such as a progress bar, is being closed too.
     while frame is not None and _instruction(frame).startswith(_SUSPENDED):
         frame = frame.f_back
     return frame is not None and not _instruction(frame).startswith(_DROPPING)

@@ -1,4 +1,4 @@
-"""What `run.log` collects inside of a loop: a batch's own metrics, and the weighted means of a part of the epoch."""
+"""Collect what is logged in a custom loop: the metrics of a batch, and weighted means over a part of the epoch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..values.foreign import key_text
 from ..values.numbers import Snapshot, to_host
 
 _MOST_WAITING = 256
-"""How many values may lie on an accelerator until they are fetched together."""
+"""The largest number of values on an accelerator before they are fetched together."""
 
 
 class Means:
-    """Weighted means by name. What lies on an accelerator is summed here as well, in double precision."""
+    """Weighted means by name, in double precision, also of values on an accelerator."""
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, float]] = {}
         self._waiting: list[tuple[str, Snapshot, float]] = []
 
     def add(self, name: str, value: Number, weight: float) -> None:
-        """Counts one value."""
+        """Add one value."""
         if isinstance(value, Snapshot):
             self._waiting.append((name, value, weight))
             if len(self._waiting) >= _MOST_WAITING:
@@ -40,16 +40,16 @@ class Means:
             self.add(name, value, weight)
 
     def result(self) -> dict[str, float]:
-        """The means; waits for the accelerator where values lie there. NaN where nothing had a weight."""
+        """Return the means, after fetching values from the accelerator. The mean is NaN if all weights were 0."""
         self._fetch()
         return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
 
 
 class Scope:
-    """A part of the loop in which `run.log` collects.
+    """A part of the loop in which metrics are collected, such as a validation.
 
     Args:
-        prefix: what the names of the means start with.
+        prefix: the prefix of the names of the means.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -57,29 +57,29 @@ class Scope:
         self.samples = 0
         self.started = time.monotonic()
         self.touched = False
-        """Whether something has been logged in the present batch."""
+        """Whether something has been logged in the current batch."""
         self._part = prefix.rstrip("/")
         self._names = Prefixed(prefix)
 
     def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
-        """Takes numbers of the present batch."""
+        """Add metrics of the current batch."""
         self.touched = True
         for name, value in numbers.items():
             self.means.add(self._names[name], value, weight)
 
     def end_batch(self, samples: int) -> dict[str, Number]:
-        """Counts a batch, and gives its own metrics."""
+        """End a batch, and return its metrics."""
         self.samples += samples
         self.touched = False
         return {}
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted."""
+        """The time since the start, in seconds."""
         return time.monotonic() - self.started
 
     def speed(self) -> dict[str, float]:
-        """Samples a second, where the batches tell how many they hold."""
+        """Return the samples per second, if their number is known."""
         seconds = self.seconds
         return (
             {f"speed/{self._part}_samples_per_s": self.samples / seconds} if self.samples and seconds else {}
@@ -87,7 +87,7 @@ class Scope:
 
 
 class TrainScope(Scope):
-    """The training part of an epoch: what is logged is a metric of the batch, and its mean one of the epoch."""
+    """The training part of an epoch: what is logged is a metric of the batch, and its mean is one of the epoch."""
 
     def __init__(self) -> None:
         super().__init__("train/")
@@ -95,7 +95,7 @@ class TrainScope(Scope):
         self._batch_names = _BatchNames()
 
     def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
-        """Takes numbers of the present batch."""
+        """Add metrics of the current batch."""
         self.touched = True
         for name, value in numbers.items():
             batch, mean = self._batch_names[name]
@@ -104,16 +104,17 @@ class TrainScope(Scope):
                 self.means.add(mean, value, weight)
 
     def end_batch(self, samples: int) -> dict[str, Number]:
-        """Counts a batch, and gives its own metrics."""
+        """End a batch, and return its metrics."""
         super().end_batch(samples)
         metrics, self._batch = self._batch, {}
         return metrics
 
 
 class _BatchNames(dict[Any, tuple[str, str | None]]):
-    """Name → that of the batch's metric, and that of the epoch's mean; `train/loss` and `batch/loss` mean `loss`.
+    """The names of the metric of a batch and of its mean, by the name that was logged.
 
-    What has a name of its own, such as `lr/0`, has no mean: one name cannot stand for both.
+    `train/loss` and `batch/loss` are the same as `loss`. Names with another known prefix, such as `lr/0`, are kept, and
+    have no mean, since both would have the same name.
     """
 
     def __missing__(self, name: Any) -> tuple[str, str | None]:

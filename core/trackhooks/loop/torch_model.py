@@ -1,4 +1,4 @@
-"""What a torch module and its optimizer tell: hooks of their own, a summary, a graph. Nothing runs the model."""
+"""Watch a torch module and its optimizer: their hooks, a summary, and a graph. Nothing here runs the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 from ..errors import InvalidValueError
 from ..event import Graph, Histogram, Node, Scalar, Text
 from ..hooks.views import learning_rates
-from ..recording.recorder import Recording
+from ..recording.log_verbs import LogVerbs
+from ..recording.recorder import Recorder
 from ..values import checks
 from ..values.foreign import attempt, is_a
 from ..values.lookups import Lookups
@@ -23,10 +24,18 @@ _MOST_NODES = 5000
 
 
 class Watched:
-    """A model and its optimizer: from `listen` to `release` their hooks fire those of the loop.
+    """A model and its optimizer, whose hooks fire those of the loop from `listen` to `release`.
+
+    Args:
+        model: a `torch.nn.Module`.
+        optimizer: a `torch.optim.Optimizer`, or None.
+        fire: fires a hook of the loop.
+        recorder: the run.
+        gradient_norm: whether to log the norm of all gradients at each step.
+        histograms: log histograms every N steps; 0 for never.
 
     Raises:
-        InvalidValueError: `model` or `optimizer` is of another kind.
+        InvalidValueError: an argument has another type.
     """
 
     def __init__(
@@ -34,33 +43,36 @@ class Watched:
         model: Any,
         optimizer: Any,
         fire: Callable[..., None],
-        recording: Recording,
+        recorder: Recorder,
         gradient_norm: bool,
         histograms: int,
     ) -> None:
         torch = sys.modules.get("torch")
         if torch is None or not is_a(model, torch.nn.Module):
-            raise InvalidValueError(f"run.watch({type(model).__name__}): a torch.nn.Module is needed.")
+            raise InvalidValueError(
+                f"run.watch(…): model must be a torch.nn.Module, got {type(model).__name__}."
+            )
         if optimizer is not None and not is_a(optimizer, torch.optim.Optimizer):
             raise InvalidValueError(
-                f"run.watch(model, {type(optimizer).__name__}): a torch.optim.Optimizer is needed."
+                f"run.watch(…): optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}."
             )
         histograms = checks.index("run.watch(…): histograms", histograms)
         self._torch: Any = torch
-        self._lookups = recording.callbacks.state.lookups
+        self._lookups = recorder.callbacks.state.lookups
         self._model = model
         self._optimizer = unwrapped_optimizer(optimizer)
         self._fire = fire
-        self._recording = recording
+        self._recorder = recorder
+        self._log = LogVerbs(recorder)
         self._gradient_norm = checks.switch("run.watch(…): gradient_norm", gradient_norm)
         self._every = histograms
         self._next_histograms = 0
         self._handles: list[Any] = []
         self._shadows = False
-        """Whether the optimizer's `zero_grad` is ours."""
+        """Whether the `zero_grad` of the optimizer is replaced."""
 
     def listen(self) -> Watched:
-        """Registers every hook."""
+        """Register all hooks."""
         self._hook_on("load_state_dict", self._model, self._listen_to_model)
         if self._optimizer is not None:
             self._hook_on("step", self._optimizer, self._listen_to_steps)
@@ -68,7 +80,7 @@ class Watched:
         return self
 
     def _hook_on(self, method: str, owner: Any, register: Callable[[], None]) -> None:
-        problem = f"{type(owner).__name__}.{method} takes no hook"
+        problem = f"{type(owner).__name__}.{method} accepts no hook"
         self._lookups.guard(problem, None, register)
 
     def _listen_to_model(self) -> None:
@@ -78,14 +90,14 @@ class Watched:
         self._handles.append(self._optimizer.register_step_post_hook(self._stepped))
 
     def _listen_to_zero_grad(self) -> None:
-        """torch has no hook for zero_grad; an attribute of the object shadows the method until it is released."""
+        """Shadow `zero_grad` by an attribute of the optimizer until it is released: torch has no hook for it."""
         self._shadowed = vars(self._optimizer).get("zero_grad")
         self._zero_grad = self._optimizer.zero_grad
         self._optimizer.zero_grad = self._before_zero_grad
         self._shadows = True
 
     def release(self) -> None:
-        """Takes every hook back."""
+        """Remove all hooks."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -96,7 +108,7 @@ class Watched:
     def _restore_zero_grad(self) -> None:
         own = vars(self._optimizer)
         if own.get("zero_grad") != self._before_zero_grad:
-            return  # someone has replaced it since, and calls ours: it stays, and does nothing more of its own
+            return  # it has been replaced since, and calls ours: it stays, and fires no hook
         if self._shadowed is None:
             del own["zero_grad"]
         else:
@@ -108,7 +120,7 @@ class Watched:
     def _stepped(self, *_: Any) -> None:
         if self._gradient_norm:
             self._log_norm()
-        step = self._recording.place.present
+        step = self._recorder.place.current
         if self._every and step >= self._next_histograms:
             self._next_histograms = step + self._every
             self._log_histograms()
@@ -124,10 +136,10 @@ class Watched:
             f"the norm of the gradients of {type(self._model).__name__}", None, self._norm
         )
         if norm is not None:
-            self._recording.log({"gradients/norm": norm})
+            self._log.log({"gradients/norm": norm})
 
     def _norm(self) -> Any:
-        """Of all gradients, on the device of the first."""
+        """Return the norm of all gradients, on the device of the first."""
         norms = [self._norm_of(p.grad.detach()) for p in self._model.parameters() if p.grad is not None]
         return self._torch.stack([norm.to(norms[0].device) for norm in norms]).norm() if norms else 0.0
 
@@ -144,23 +156,23 @@ class Watched:
             self._log_histogram(f"gradients/{slashed}", _gradients, parameter)
 
     def _log_histogram(self, name: str, read: Callable[[Any], Any], parameter: Any) -> None:
-        """What is NaN all over has none, and neither has a tensor without memory."""
+        """Log a histogram. There is none if all values are NaN, or if the tensor has no memory."""
         problem = f"histogram {name!r} could not be made"
         once = "histograms of a model"
         made = self._lookups.guard(problem, None, self._histogram, name, read, parameter, once=once)
         if made is not None:
-            self._recording.log_media(made)
+            self._recorder.record({}, media=[made])
 
     def _histogram(self, name: str, read: Callable[[Any], Any], parameter: Any) -> Histogram | None:
         tensor = read(parameter)
         return None if tensor is None else histogram(name, _dense(tensor.detach()))
 
     def learning_rates(self) -> dict[str, float]:
-        """`lr/0`, … of the optimizer's groups."""
+        """Return the learning rates of the parameter groups, as `lr/0`, …"""
         return {} if self._optimizer is None else learning_rates(self._optimizer, self._lookups)
 
     def summary(self) -> dict[str, Any]:
-        """The model's size and the optimizer's settings as parameters, and the model as text and as a graph."""
+        """Return the model as a string and a graph; its size and the settings of the optimizer as parameters."""
         return {
             "params": {**sizes(self._model, self._lookups), **settings(self._optimizer, self._lookups)},
             "media": media(self._model, self._lookups),
@@ -168,9 +180,9 @@ class Watched:
 
 
 class _ModelHook:
-    """What a model keeps as its hook.
+    """The hook that is registered with a model.
 
-    A model that is copied or pickled takes its hooks along: in the copy it does nothing, and needs no trackhooks.
+    If the model is copied or pickled, so are its hooks. In the copy this one does nothing and does not need trackhooks.
     """
 
     def __init__(self, call: Callable[..., None]) -> None:
@@ -180,13 +192,13 @@ class _ModelHook:
         self._call(*arguments)
 
     def __reduce__(self) -> Any:
-        return partial, (operator.setitem, {})  # a call with two arguments that gives None
+        return partial, (operator.setitem, {})  # accepts two arguments and returns None
 
 
 def unwrapped_optimizer(optimizer: Any) -> Any:
-    """The optimizer that a wrapper holds, such as that of `accelerator.prepare`.
+    """Return the optimizer inside a wrapper, such as that of `accelerator.prepare`.
 
-    A wrapper may be an `Optimizer` by its class only: then it has none of the places that torch keeps hooks in.
+    A wrapper may be a subclass of `Optimizer` that never calls its `__init__`, so that it cannot hold hooks.
     """
     seen: list[Any] = []
     while optimizer is not None and not any(optimizer is outer for outer in seen):
@@ -199,18 +211,18 @@ def unwrapped_optimizer(optimizer: Any) -> Any:
 
 
 _HOOKS = "_optimizer_step_post_hooks"
-"""Where an optimizer keeps what `register_step_post_hook` was given, once its `__init__` has been called."""
+"""The attribute in which an optimizer keeps its hooks, once its `__init__` has been called."""
 
 
 def _stored(tensor: Any) -> Any:
-    """The values that a tensor stores; of a sparse one those that are not zero."""
+    """Return the values that a tensor stores; a sparse one stores those that are not zero."""
     if tensor.is_sparse:
         return tensor.coalesce().values()
     return tensor.values() if "sparse" in str(tensor.layout) else tensor
 
 
 def _dense(tensor: Any) -> Any:
-    """A tensor that can be counted: a sparse or a quantized one as plain numbers."""
+    """Return a dense tensor of plain numbers, of a sparse or quantized one too."""
     dense = tensor.to_dense() if "sparse" in str(tensor.layout) else tensor
     return dense.dequantize() if dense.is_quantized else dense
 
@@ -228,7 +240,7 @@ def _named_parameters(model: Any) -> list[tuple[str, Any]]:
 
 
 def sizes(model: Any, lookups: Lookups) -> dict[str, Scalar]:
-    """How large a torch module is, as parameters to compare; what is lazy has no size yet."""
+    """Return the size of a torch module, as parameters to compare. Lazy parameters have no size yet."""
     name = type(model).__name__
     parameters = lookups.find(f"the parameters of {name}", {}, _parameter_counts, model)
     layers = lookups.find(f"the modules of {name}", {}, _layer_count, model)
@@ -248,7 +260,7 @@ def _layer_count(model: Any) -> dict[str, Scalar]:
 
 
 def settings(optimizer: Any, lookups: Lookups) -> dict[str, Scalar]:
-    """An optimizer's class and defaults, as parameters to compare."""
+    """Return the class and the defaults of an optimizer, as parameters to compare."""
     if optimizer is None:
         return {}
     name = type(optimizer).__name__
@@ -262,7 +274,7 @@ def _defaults(optimizer: Any) -> dict[str, Scalar]:
 
 
 def media(model: Any, lookups: Lookups) -> list[Text | Graph]:
-    """A torch module as torch prints it, and as a graph."""
+    """Return a torch module as torch prints it, and as a graph."""
     name = type(model).__name__
     printed = lookups.find(f"the text of {name}", None, str, model)
     drawn = lookups.find(f"the modules of {name}", None, graph, model)
@@ -271,11 +283,11 @@ def media(model: Any, lookups: Lookups) -> list[Text | Graph]:
 
 
 def graph(model: Any) -> Graph:
-    """The modules as they are nested; within a `Sequential` each takes what the one before it gives.
+    """Return the nested modules as a graph. Within a `Sequential`, each takes the output of the one before it.
 
-    Tracing would tell more, but it runs the user's code, and with it the random numbers that the training is to get.
+    Tracing would find more edges, but it runs the user's code, and so may change the random numbers of the training.
     """
-    modules = dict(model.named_modules(remove_duplicate=False))  # one that is used twice appears twice
+    modules = dict(model.named_modules(remove_duplicate=False))  # a module that is used twice appears twice
     nodes = {name: _node(name, module) for name, module in modules.items() if name}
     for name, module in modules.items():
         if type(module).__name__ == "Sequential":

@@ -1,4 +1,4 @@
-"""What a run was made with: program, host, Python, packages, and the state of the code."""
+"""Describe what a run was made with: program, host, Python, packages, and the state of the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GIT_TIMEOUT_S = 2.0
 
 
 def capture() -> dict[str, Scalar]:
-    """The environment by name; nothing is imported for it, and secrets on the command line are redacted."""
+    """Return the environment by name. Imports nothing, and redacts secrets on the command line."""
     here = directory()
     found = {
         "python": platform.python_version(),
@@ -39,11 +39,11 @@ def capture() -> dict[str, Scalar]:
         **(git(here) if here else {}),
         **{f"package/{name}": version for name, version in _versions().items()},
     }
-    return {name: scalar(value) for name, value in found.items()}  # a file name may hold what is no text
+    return {name: scalar(value) for name, value in found.items()}  # a file name may not be valid UTF-8
 
 
 def directory() -> str | None:
-    """The working directory; None where it has been deleted."""
+    """Return the working directory, or None if it has been deleted."""
     try:
         return str(Path.cwd())
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def directory() -> str | None:
 
 
 def program() -> str:
-    """The script that runs, `-m module`, or what stands for them."""
+    """Return the path of the script, `-m module`, or `<interactive>`."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -62,19 +62,19 @@ def program() -> str:
 def _user() -> str | None:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container whose user has no name
+    except (OSError, KeyError):  # as in a container whose user has no name
         return None
 
 
 def _versions() -> dict[str, str]:
-    """Of the packages that matter, those that the program has imported so far."""
+    """Return the versions of those relevant packages that the program has imported so far."""
     found = {name: getattr(sys.modules.get(name), "__version__", None) for name in _PACKAGES}
     versions = {name: str(version) for name, version in found.items() if version is not None}
     return versions | {"trackhooks": own_version()}
 
 
 def own_version() -> str:
-    """The version of trackhooks."""
+    """Return the version of trackhooks."""
     try:
         return importlib.metadata.version("trackhooks")
     except importlib.metadata.PackageNotFoundError:
@@ -82,7 +82,7 @@ def own_version() -> str:
 
 
 def git(where: str) -> dict[str, Scalar]:
-    """`git/commit`, `git/branch`, `git/dirty` and `git/remote` of the directory's repository; empty without one."""
+    """Return `git/commit`, `git/branch`, `git/dirty` and `git/remote` of the repository, or nothing outside of one."""
     status = _run_git(where, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     if status is None:
         return {}

@@ -1,7 +1,8 @@
-"""`EventWriter`: from what was measured to the events of a journal.
+"""`EventWriter`: writes events to a journal, without waiting for an accelerator.
 
-What lies on the CPU is written at once. What lies on an accelerator is not waited for: the event and those behind it
-are held, and their values fetched together, in order, at most 100 ms of hooks or one epoch later.
+An event whose values are on the CPU is written at once. If values are on an accelerator, the event and those after it
+are held back. Their values are fetched together, and the events written in order, after at most 100 ms of hooks or one
+epoch.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from ..storage.journal import Writer, unreadable
 from ..values.numbers import Snapshot, split_numbers, to_host
 
 _HELD_S = 0.1
-"""How long events are held at most before their values are fetched together, in seconds."""
+"""The longest time that events are held back, in seconds."""
 _MAY_WAIT = frozenset({"on_train_batch_end", LOG})
 
 Number = float | Snapshot
 
 
 class EventWriter:
-    """Writes one run's events, in order. Not safe with threads: one calls it at a time.
+    """Writes the events of one run, in order. Not safe with threads: the caller holds a lock.
 
     Args:
-        writer: the run's journal.
-        run: what messages call the run.
-        strict: raise what would be a warning otherwise.
+        writer: the journal of the run.
+        run: the name of the run, for messages.
+        strict: raise errors instead of warnings.
     """
 
     def __init__(self, writer: Writer, run: str, strict: bool = False) -> None:
         self.journal = writer
         self.index = 0
-        """The number of the next event."""
+        """The index of the next event."""
         self.lost = 0
-        """Events that could not be written."""
+        """The number of events that could not be written."""
         self._run = run
         self._strict = strict
         self._held: list[Event] = []
@@ -56,9 +57,14 @@ class EventWriter:
         batch: int,
         more: Mapping[str, Any],
     ) -> None:
-        """Writes an event; what its metrics hold that is no number is left out.
+        """Write an event. Metrics that are not numbers are left out.
 
         Args:
+            hook: its canonical name.
+            metrics: by the names that are recorded.
+            step: the training step.
+            epoch: the epoch; −1 outside of them.
+            batch: the index of the batch in its epoch; −1 outside of them.
             more: further fields of the event.
         """
         numbers = metrics if all_floats(metrics) else self.numbers(metrics)
@@ -91,7 +97,7 @@ class EventWriter:
         warn(f"run {self._run!r}: {message} The rest of the record is kept.")
 
     def numbers(self, metrics: Mapping[str, Any]) -> dict[str, Number]:
-        """The numbers among the metrics; of each that is none, a warning says so once."""
+        """Return the metrics that are numbers; warn once for each of the others."""
         accepted, refused = split_numbers(metrics)
         for name, why in refused.items():
             self._leave_out(name, why)
@@ -105,7 +111,7 @@ class EventWriter:
             self._left_out.add(name)
             warn(f"{message} The rest of the record is kept.")
 
-    # What lies on an accelerator
+    # Values on an accelerator
 
     def _hold(self, event: Event) -> None:
         now = time.monotonic()
@@ -116,7 +122,7 @@ class EventWriter:
             self.fetch()
 
     def fetch(self) -> None:
-        """Writes what is held."""
+        """Write the events that are held back."""
         held, self._held = self._held, []
         fetched = iter(to_host(value for event in held for value in _snapshots(event.metrics)))
         for event in held:
@@ -138,14 +144,14 @@ class EventWriter:
             warn(f"run {self._run!r}: {error} It is left out.")
 
     def sync(self) -> None:
-        """Makes all that was written survive a crash of the machine."""
+        """Sync the journal to disk, so that it survives a crash of the machine."""
         try:
             self.journal.sync()
         except OSError as error:
             self._warn(error)
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Close the journal."""
         try:
             self.journal.close()
         except OSError as error:
@@ -155,13 +161,13 @@ class EventWriter:
         if not self._failed:
             self._failed = True
             warn(
-                f"run {self._run!r}: its journal could not be written: {error.strerror}. Training goes on; recording"
-                " does so as soon as writing works again."
+                f"run {self._run!r}: its journal could not be written: {error.strerror}. The training continues,"
+                " and recording resumes as soon as writing works again."
             )
 
 
 def on_host(numbers: Mapping[str, Number]) -> dict[str, float]:
-    """The numbers as floats, those on an accelerator fetched together."""
+    """Return the numbers as floats. Those on an accelerator are fetched together."""
     return _filled(numbers, iter(to_host(_snapshots(numbers))))
 
 
@@ -174,7 +180,7 @@ def _filled(numbers: Mapping[str, Any], fetched: Iterator[float]) -> dict[str, f
 
 
 def all_floats(metrics: Mapping[Any, Any]) -> bool:
-    """Whether nothing needs to be converted."""
+    """Whether all metrics are floats already."""
     for value in metrics.values():  # noqa: SIM110 — in the hot path a generator costs more than the check
         if type(value) is not float:
             return False

@@ -1,4 +1,4 @@
-"""Create a run's folder, or resume one."""
+"""Create the folder of a run, or resume a run in its folder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from . import environment
 
 
 def new_info(**more: Any) -> RunInfo:
-    """Who a new run of this process is, but for its name and folder.
+    """Return the identity of a new run of this process, without its name and folder.
 
     Raises:
-        TrackhooksError: this process cannot be described, since no file can be opened.
+        TrackhooksError: this process cannot be described, because no file can be opened.
     """
     try:
         process = psutil.Process()
@@ -44,14 +44,14 @@ def new_info(**more: Any) -> RunInfo:
 
 
 def _storable(value: Any) -> Any:
-    """Texts as JSON can hold them: half a surrogate pair, of a path that is no UTF-8, as its escape."""
+    """Escape what JSON cannot hold in strings: the half surrogate pairs of a path that is not valid UTF-8."""
     if isinstance(value, list):
         return [_storable(item) for item in value]
     return scalar(value) if isinstance(value, str) else value
 
 
 def create(directory: Path, name: str | None, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
-    """A new run in a folder of its own.
+    """Create a run in a new folder.
 
     Raises:
         TrackhooksError: the directory cannot be written.
@@ -72,11 +72,11 @@ def _opened(path: Path, info: RunInfo) -> journal.Writer:
 
 
 def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
-    """A run that goes on in its folder; `info` says who goes on with it.
+    """Continue a run in its folder. `info` describes the process that continues it.
 
     Raises:
-        TrackhooksError: there is no run in this folder.
-        JournalError: another process still writes it, or there is no journal: `run.json` belongs to something else.
+        TrackhooksError: the folder does not contain a run.
+        JournalError: another process still writes to it, or it has no journal: `run.json` belongs to something else.
     """
     old = whole_info(path)
     journal.Reader(path).close()

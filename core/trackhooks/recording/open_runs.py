@@ -1,46 +1,51 @@
-"""The runs that are open in this process, and which of them a loop belongs to."""
+"""The runs that are open in this process, and the ones that a thread or a model belongs to."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from .recorder import Recording
+from .recorder import Recorder
 
-_open: dict[str, Recording] = {}
-
-
-def add(recording: Recording) -> None:
-    """Notes that a run has been opened."""
-    _open[recording.id] = recording
+_open: dict[str, Recorder] = {}
 
 
-def remove(recording: Recording) -> None:
-    """Notes that it has been closed."""
-    _open.pop(recording.id, None)
+def add(recorder: Recorder) -> None:
+    """Add a run that has been opened."""
+    _open[recorder.id] = recorder
+
+
+def remove(recorder: Recorder) -> None:
+    """Remove a run that has been closed."""
+    _open.pop(recorder.id, None)
 
 
 def clear() -> None:
-    """In a forked child: the runs belong to the parent."""
+    """Forget all runs, in a forked child: they belong to the parent."""
     _open.clear()
 
 
-def every() -> list[Recording]:
-    """All of them, in the order in which they were opened."""
+def every() -> list[Recorder]:
+    """Return all open runs, in the order in which they were opened."""
     return list(_open.values())
 
 
-def training_here() -> Recording | None:
-    """The run that trains on this thread, the innermost where one training runs inside of another."""
-    training = [recording for recording in every() if recording.trains_here]
-    return max(training, key=lambda recording: recording.trains_since, default=None)
+def training_here() -> Recorder | None:
+    """Return the run that trains on this thread; of a training inside another, the inner one."""
+    training = [recorder for recorder in every() if recorder.trains_here]
+    return max(training, key=lambda recorder: recorder.trains_since, default=None)
 
 
-def of(model: Any, *, anywhere: bool = False) -> Recording | None:
-    """The newest run that this model has been used in, on this thread or (a save, an export) on any."""
+def of(model: Any, *, anywhere: bool = False) -> Recorder | None:
+    """Return the newest run that used this model.
+
+    Args:
+        model: the model.
+        anywhere: whether runs that used it on other threads count, as for a save or an export.
+    """
     here = threading.get_ident()
-    for recording in reversed(every()):
-        thread = recording.models.get(model)
+    for recorder in reversed(every()):
+        thread = recorder.models.get(model)
         if thread is not None and (anywhere or thread == here):
-            return recording
+            return recorder
     return None

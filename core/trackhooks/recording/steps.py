@@ -1,8 +1,8 @@
-"""`StepCounter`: where a run is on its two axes, training steps and epochs, across trainings and resumes.
+"""`StepCounter`: counts the training steps and epochs of a run, across trainings and resumes.
 
-A training that resumes repeats what was trained since its checkpoint. Its first epoch is then one that the run has
-already, and begins at the step where it began before: so the steps mean what they would without the interruption, and
-trackers can put the new ones in the place of the old.
+A training that resumes from a checkpoint repeats what was trained after the checkpoint. The run then already has its
+first epoch, and that epoch begins again at the same step as before. So steps count as they would without the
+interruption, and trackers can replace the old values by the new ones.
 """
 
 from __future__ import annotations
@@ -12,42 +12,46 @@ from ..hooks.vocabulary import LOG
 
 
 class StepCounter:
-    """Follows the hooks of a run; not safe with threads."""
+    """Follows the hooks of one run. Not safe with threads: the caller holds a lock."""
 
     def __init__(self) -> None:
         self.step = -1
         """The index of the last training batch, from 0; −1 before the first."""
         self.epoch = -1
-        """From 0; −1 before the first."""
+        """The index of the current epoch, from 0; −1 before the first."""
         self.before_epoch = -1
-        """The last step before the present epoch."""
+        """The last step before the current epoch."""
         self.epochs_done = 0
-        """How many epochs have ended."""
+        """The number of epochs that have ended."""
         self._in_batch = False
         self._in_first_epoch = False
         self._epochs_before = 0
         self._begins: dict[int, int] = {}
-        """Epoch → the last step before it."""
+        """The last step before each epoch."""
         self._own_steps = -1
         self._outside = {"on_val_end": -1, "on_predict_end": -1}
 
     # Training
 
+    def overshoot(self, batches: int) -> None:
+        """Correct for a loop whose batch index is this much higher than the number of batches that it ran."""
+        self.before_epoch -= batches
+
     def training_starts(self) -> None:
-        """Expects the first epoch of a training."""
+        """Prepare for the first epoch of a training."""
         self._in_first_epoch = True
 
     def jump(self, step: int) -> None:
-        """Goes on behind this step, whatever was known of the steps."""
+        """Continue after this step, and forget where epochs began."""
         self.step = step
         self._begins.clear()
 
     def expect(self, epoch: int, step: int) -> None:
-        """Says behind which step an epoch begins, as far as this is not known."""
+        """Set the last step before an epoch, unless it is known already."""
         self._begins.setdefault(epoch, max(self.step, step))
 
-    def hear(self, hook: str, epoch: int | None) -> None:
-        """Follows a hook that ends no training batch."""
+    def follow(self, hook: str, epoch: int | None) -> None:
+        """Follow a hook other than the end of a training batch."""
         if hook == "on_train_batch_start":
             self.start_batch()
         elif hook == "on_train_epoch_start":
@@ -58,7 +62,7 @@ class StepCounter:
             self.epochs_done = self.epoch + 1
 
     def _start_epoch(self, epoch: int | None) -> None:
-        """A training that counts from 0 again goes on behind the epochs that the run already has."""
+        """Start an epoch. If a training counts from 0 again, its epochs come after those that the run already has."""
         first, self._in_first_epoch, self._in_batch = self._in_first_epoch, False, False
         if first:
             self._epochs_before = self.epochs_done if epoch == 0 else 0
@@ -69,11 +73,11 @@ class StepCounter:
         self._begins.setdefault(self.epoch, self.step)
 
     def start_batch(self) -> None:
-        """What is logged from now on stands at the step of the batch that starts."""
+        """Start a training batch: what is logged from now on is at its step."""
         self._in_batch = True
 
     def end_batch(self, batch: int | None) -> int:
-        """The step of the batch that ends; a loop that ends batches in several threads may tell a later one first."""
+        """Return the step of the batch that ends. Batches may end in any order, if the loop uses several threads."""
         self._in_batch = False
         step = self.step + 1 if batch is None else self.before_epoch + 1 + batch
         if step > self.step:
@@ -82,35 +86,35 @@ class StepCounter:
 
     @property
     def batches(self) -> int:
-        """How many batches the present epoch has had."""
+        """The number of batches of the current epoch so far."""
         return self.step - self.before_epoch
 
     # Outside of the training
 
     def evaluate(self, hook: str) -> int:
-        """The step of an evaluation or prediction outside of a training: each has one of its own."""
+        """Return the step of an evaluation or prediction outside a training. Each has another step."""
         self._outside[hook] = max(self.step, self._outside[hook] + 1)
         return self._outside[hook]
 
     def log(self, training: bool) -> int:
-        """The step of what the user logs; where no loop counts the steps, every call is one."""
+        """Return the step of metrics that are logged. If no loop counts the steps, each call is a step."""
         if not training and self.step < 0:
             self._own_steps += 1
-        return self.present
+        return self.current
 
     @property
-    def present(self) -> int:
-        """The step of what is logged now: that of the batch that goes on, else of the last one."""
+    def current(self) -> int:
+        """The step of what is logged now: that of the current batch, otherwise that of the last one."""
         step = self.step + 1 if self._in_batch else self.step
         return step if step >= 0 else self._own_steps
 
     # Resuming
 
     def replay(self, event: Event) -> None:
-        """Follows a run that goes on, by what its journal holds."""
+        """Follow an event in the journal of a run that is resumed."""
         if event.hook == "on_train_batch_end":
             self.step = max(self.step, event.step)
-        elif event.hook == "on_train_epoch_start":  # with what stands before it, where a run was rewound
+        elif event.hook == "on_train_epoch_start":  # its step is the last one before it, as after a resume
             self.epoch, self.step = event.epoch, event.step
             self._begins.setdefault(event.epoch, event.step)
         elif event.hook == "on_fit_epoch_end":

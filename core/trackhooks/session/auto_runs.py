@@ -18,8 +18,8 @@ import msgspec
 
 from ..errors import TrackhooksError, warn
 from ..recording import open_runs
-from ..recording.recorder import Recording
-from .run import Run, open_run, silent_run
+from ..recording.recorder import Recorder
+from .opening import open_recorder, silent_recorder
 from .settings import Settings
 
 
@@ -29,10 +29,10 @@ class AutoRuns:
     def __init__(self, chosen: Settings) -> None:
         self._chosen = chosen
         self._spare = [copy.copy(made) for made in chosen.objects]
-        self._opened: list[Run] = []
+        self._opened: list[Recorder] = []
         self._mutex = threading.Lock()
 
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recording:
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recorder:
         """The run that this model's next mode belongs to.
 
         Args:
@@ -51,18 +51,18 @@ class AutoRuns:
             found.adopt(model)
         return found
 
-    def _joinable(self, model: Any, resumes: bool | Path) -> Recording | None:
+    def _joinable(self, model: Any, resumes: bool | Path) -> Recorder | None:
         if isinstance(resumes, Path):
             return next((run for run in open_runs.every() if run.path == resumes.absolute()), None)
         last = open_runs.of(model)
-        if not isinstance(last, Run) or last not in self._opened or last.callbacks.state.training:
+        if last is None or last not in self._opened or last.callbacks.state.training:
             return None
         if resumes or not last.trained:
             return last
         last.close(*last.status_at_exit(None))
         return None
 
-    def _open(self, around: Recording | None, earlier: Path | None) -> Run:
+    def _open(self, around: Recorder | None, earlier: Path | None) -> Recorder:
         self._close_forgotten()
         opened = self._resumed(earlier) or self._new(around)
         opened.automatic = True
@@ -74,21 +74,21 @@ class AutoRuns:
         )
         return opened
 
-    def _resumed(self, earlier: Path | None) -> Run | None:
+    def _resumed(self, earlier: Path | None) -> Recorder | None:
         try:
-            return open_run(self._chosen, earlier) if earlier is not None else None
+            return open_recorder(self._chosen, earlier) if earlier is not None else None
         except TrackhooksError as error:
             warn(f"the run {earlier} cannot be resumed: {error} A new one is opened.")
             return None
 
-    def _new(self, around: Recording | None) -> Run:
+    def _new(self, around: Recorder | None) -> Recorder:
         try:
-            return open_run(self._chosen, parent=around)
+            return open_recorder(self._chosen, parent=around)
         except TrackhooksError as error:
             if self._chosen.strict:
                 raise
             warn(f"{error} Nothing is recorded.")
-            return silent_run(self._chosen)
+            return silent_recorder(self._chosen)
 
     def take_over(self, other: AutoRuns) -> None:
         """From now on the runs of the other are this one's to continue and to close."""

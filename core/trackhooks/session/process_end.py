@@ -1,4 +1,4 @@
-"""The delivery of this process, and what happens when the process ends."""
+"""Deliver the runs of this process, and finish them when the process ends."""
 
 from __future__ import annotations
 
@@ -10,70 +10,68 @@ from contextlib import ExitStack
 from ..delivery.manager import DeliveryManager
 from ..errors import say
 from ..recording import open_runs
-from ..recording.recorder import Recording
+from ..recording.recorder import Recorder
+from ..storage.forks import after_fork_in_child
 
 _EXIT_WAIT_S = 60.0
-"""How long the end of the process waits for delivery, in seconds."""
+"""The longest time that the end of the process waits for delivery, in seconds."""
+
+_managers: list[DeliveryManager] = []
 
 
-# The end of the process
-
-_deliverers: list[DeliveryManager] = []
-
-
-def _deliverer() -> DeliveryManager:
-    """Of this process; a forked child gets one of its own."""
-    if not _deliverers:
-        _deliverers.append(DeliveryManager())
+def delivery_manager() -> DeliveryManager:
+    """Return the delivery of this process, started with the first run; a forked child has its own."""
+    if not _managers:
+        _managers.append(DeliveryManager())
         atexit.register(_at_exit, os.getpid())
-    return _deliverers[0]
+    return _managers[0]
 
 
 def _forget_in_fork() -> None:
-    for deliverer in _deliverers:
-        deliverer.abandon()
-    _deliverers.clear()
+    for manager in _managers:
+        manager.abandon()
+    _managers.clear()
     open_runs.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_fork)
+after_fork_in_child(_forget_in_fork)
 
 
 def _at_exit(pid: int) -> None:
-    if pid != os.getpid() or not _deliverers:
+    if pid != os.getpid() or not _managers:
         return
-    with ExitStack() as ends:  # each is done, whatever the callbacks of an earlier run raise
+    with ExitStack() as ends:  # every run is closed, even if a callback of an earlier one raises
         ends.callback(_wait_for_delivery)
-        for made in reversed(open_runs.every()):
-            ends.callback(_close_at_exit, made)
+        for recorder in reversed(open_runs.every()):
+            ends.callback(_close_at_exit, recorder)
 
 
-def _close_at_exit(made: Recording) -> None:
+def _close_at_exit(recorder: Recorder) -> None:
     # In an interactive session any earlier line may have raised the last exception.
     error = None if hasattr(sys, "ps1") else getattr(sys, "last_value", None)
-    made.close(*made.status_at_exit(error))
+    recorder.close(*recorder.status_at_exit(error))
 
 
 def _wait_for_delivery() -> None:
-    deliverer = _deliverers[0]
+    manager = _managers[0]
     try:
-        done = deliverer.finish(_EXIT_WAIT_S)
+        done = manager.finish(_EXIT_WAIT_S)
     except KeyboardInterrupt:
         done = False
     if not done:
-        _say_what_is_left(deliverer)
+        _say_what_is_left(manager)
 
 
-def _say_what_is_left(deliverer: DeliveryManager) -> None:
-    for made, tracker, why, continues in deliverer.unfinished():
+def _say_what_is_left(manager: DeliveryManager) -> None:
+    for run, tracker, why, continues in manager.unfinished():
         because = f" ({why})" if why else ""
         if continues:
             say(
-                f"run {made.name} is not all delivered to {tracker} yet{because}. It goes on in the background;"
-                f" if that is stopped: trackhooks sync {made.path}"
+                f"run {run.name} is not fully delivered to {tracker} yet{because}. Delivery continues in the"
+                f" background. If it is stopped, deliver the run with: trackhooks sync {run.path}"
             )
         else:
             say(
-                f"run {made.name} is not all delivered to {tracker}{because}. Deliver it: trackhooks sync {made.path}"
+                f"run {run.name} is not fully delivered to {tracker}{because}. Deliver it with:"
+                f" trackhooks sync {run.path}"
             )

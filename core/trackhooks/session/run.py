@@ -1,228 +1,226 @@
-"""`run`: opens a run. A `Run` is a recording with the methods of every loop."""
+"""`run` and `Run`: a run that the user opens."""
 
 from __future__ import annotations
 
-import copy
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from trackhooks_integrations.frameworks.keras import framework as keras
 from trackhooks_integrations.frameworks.ultralytics import framework as ultralytics
 
-from ..delivery.cursor import Spec, cursors
-from ..delivery.registry import find
-from ..errors import say, unknown
-from ..event import RunInfo, Scalar
+from ..delivery.cursor import cursors
+from ..errors import unknown
 from ..hooks.callback_list import CallbackList
 from ..hooks.dispatch import Function
 from ..loop.batches import Item
 from ..loop.loop import OwnLoop
-from ..recording import environment, identity, open_runs
-from ..recording.recorder import Recording, ending
+from ..recording.log_verbs import LogVerbs
+from ..recording.recorder import Recorder
 from ..recording.status import status_of
-from ..storage.journal import Writer
-from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
-from ..values import checks
 from ..values.foreign import is_a
-from ..values.params import flat_params
-from .process_end import _deliverer
-from .ranks import records_here
-from .settings import Settings, _exhaustion_as_own_error, _text, settings
+from .opening import open_recorder
+from .settings import settings
 
 
-class Run(Recording):
-    """A run that is being made. Open one with `trackhooks.run`; use it in a `with`, or call `close`.
+class Run(LogVerbs):
+    """An open run. Open one with `trackhooks.run`, use it in a `with` statement, or call `close`.
 
-    An exception that leaves the `with` gives it the status failed, Ctrl-C killed, and `sys.exit` with a code other
-    than 0 failed.
+    An exception that leaves the `with` sets the status: Ctrl-C to killed, other exceptions and `sys.exit` with a code
+    other than 0 to failed.
     """
 
     run_callbacks: Callable[..., None]
     """Fires a hook: see `CallbackList.run_callbacks`."""
 
-    def __init__(
-        self, info: RunInfo, writer: Writer | None, callbacks: CallbackList, chosen: Settings
-    ) -> None:
-        super().__init__(info, writer, callbacks, chosen.extra_hooks, chosen.strict)
-        self._settings = chosen
-        self._spare = [copy.copy(made) for made in chosen.objects]
-        # The list's own method: what calls a function must be what the loop calls, since functions look at frames.
-        self.run_callbacks = callbacks.run_callbacks
-        self._loop = OwnLoop(self)
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder)
+        self._loop = recorder.custom_loop = OwnLoop(recorder)
+        # The method of the list itself: functions look at the frame that called them, which must be the loop's.
+        self.run_callbacks = recorder.callbacks.run_callbacks
 
-    # The two vocabularies
+    # Identity and state
+
+    @property
+    def id(self) -> str:
+        """The id of the run, which does not change if the folder moves; trackers that accept ids use it too."""
+        return self._recorder.id
+
+    @property
+    def name(self) -> str:
+        """The name of the run, and of its folder."""
+        return self._recorder.name
+
+    @property
+    def path(self) -> Path:
+        """The folder of the run."""
+        return self._recorder.path
+
+    @property
+    def status(self) -> str:
+        """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
+        return self._recorder.status
+
+    @property
+    def step(self) -> int:
+        """The index of the last training batch, from 0, counted across epochs and resumes; −1 before the first.
+
+        Set it to continue after another step, as after loading a checkpoint.
+        """
+        return self._recorder.place.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self._recorder.jump(value)
+
+    @property
+    def epoch(self) -> int:
+        """The index of the current epoch, from 0, counted across trainings and resumes; −1 before the first."""
+        return self._recorder.place.epoch
+
+    @property
+    def records(self) -> bool:
+        """Whether anything is recorded: not on ranks above 0, when disabled, when closed, or in a forked child."""
+        return self._recorder.records
+
+    # Callbacks
+
+    @property
+    def callbacks(self) -> CallbackList:
+        """The callbacks of the run, in either vocabulary."""
+        return self._recorder.callbacks
 
     def add_callback(self, event: str, func: Function) -> None:
-        """Calls `func(trainer)` (or validator, predictor, exporter) at a hook: see `CallbackList.add_callback`."""
+        """Call `func(trainer)` (or validator, predictor, exporter) at a hook: see `CallbackList.add_callback`."""
         self.callbacks.add_callback(event, func)
 
-    def _end_epoch(self) -> None:
-        super()._end_epoch()
-        _deliverer().check(self.info, self.strict)
-
-    # Keras
+    # Frameworks
 
     @property
     def keras(self) -> Any:
-        """The run as a callback of Keras: `model.fit(x, y, callbacks=[run.keras])`.
+        """The run as a Keras callback: `model.fit(x, y, callbacks=[run.keras])`.
 
-        A true `keras.callbacks.Callback`, to be passed to `fit`, `evaluate` or `predict`. Afterwards evaluations,
+        It is an instance of `keras.callbacks.Callback`, for `fit`, `evaluate` or `predict`. After that, evaluations,
         predictions, saves and exports of the model are recorded without it, until the run is closed.
 
         Raises:
             MissingPackageError: Keras has not been imported.
         """
-        return keras.callback_of(self)
-
-    # Ultralytics
+        return keras.callback_of(self._recorder)
 
     def attach(self, model: Any) -> None:
-        """Records all that an Ultralytics model does, in every mode, until the run is closed.
+        """Record everything that an Ultralytics model does, in every mode, until the run is closed.
 
-        The model's own callbacks are called as before, and those of the run behind them. Several models may be
-        attached to one run.
+        The callbacks of the model are called as before, then those of the run. Several models may be attached to one
+        run.
 
         Args:
-            model: such as `YOLO("yolo11n.pt")`; a trainer that was made without one serves, too.
+            model: a model such as `YOLO("yolo11n.pt")`, or a trainer that was created without one.
 
         Raises:
-            InvalidValueError: it is no model of Ultralytics.
+            InvalidValueError: `model` is not a model of Ultralytics.
         """
-        ultralytics.attach(self, model)
+        ultralytics.attach(self._recorder, model)
 
     def child(self, name: str) -> Run:
-        """Opens a run that is a part of this one, with the same settings; each has trackers of its own."""
-        checked = _text("run.child(…): name", name)
-        trackers = [copy.copy(made) for made in self._spare]
-        return open_run(
-            msgspec.structs.replace(self._settings, name=checked, params={}, objects=trackers), parent=self
-        )
+        """Open a run that is part of this one, with the same settings and its own trackers."""
+        return Run(self._recorder.child(name))
 
-    # A loop of your own
+    # A custom loop
 
     def watch(
         self, model: Any, optimizer: Any = None, *, gradient_norm: bool = False, histograms: int = 0
     ) -> None:
-        """Tells the run about the model and the optimizer: then all 25 hooks fire.
+        """Tell the run about the model and the optimizer, so that all 25 hooks fire.
 
-        Fires `on_pretrain_routine_start` and `_end`, with the model's summary and the optimizer's settings as
-        parameters. Adds the learning rates of each epoch. Nothing of it runs the model or moves random numbers.
+        Fires `on_pretrain_routine_start` and `on_pretrain_routine_end`, with a summary of the model and the settings
+        of the optimizer as parameters. Adds the learning rates to each epoch. Never runs the model and never uses
+        random numbers.
 
         Args:
-            model: a `torch.nn.Module`; Keras callbacks get it as a `model` whose `stop_training` ends the loop.
-            optimizer: a `torch.optim.Optimizer`; its steps and `zero_grad` fire `optimizer_step` and
+            model: a `torch.nn.Module`. Keras callbacks get it as their `model`; its `stop_training` ends the loop.
+            optimizer: a `torch.optim.Optimizer`. Its `step` fires `optimizer_step`, and its `zero_grad` fires
                 `on_before_zero_grad`.
-            gradient_norm: log the norm of all gradients at each step, as `batch/gradients…`; costs a pass over them.
-            histograms: log histograms of weights and gradients every so many steps; 0 for never.
+            gradient_norm: log the norm of all gradients at each step, as `gradients/norm`. It takes a pass over them.
+            histograms: log histograms of weights and gradients every N steps; 0 for never.
 
         Raises:
-            InvalidValueError: `model` or `optimizer` is of another kind.
+            InvalidValueError: `model` or `optimizer` has another type.
         """
         self._loop.watch(model, optimizer, gradient_norm, histograms)
 
     def epochs(self, count: int, *, start: int | None = None, progress: bool = False) -> Iterable[int]:
-        """Runs a training: `for epoch in run.epochs(10)`. Ends early when a callback asks for it.
+        """Run a training: `for epoch in run.epochs(10)`. It ends early if a callback asks for it.
 
         Args:
-            count: how many epochs, behind those that the run already has; with `start`, the index to stop before.
-            start: the index of the first epoch, as after a checkpoint was loaded.
-            progress: show a bar for each epoch.
+            count: the number of epochs, after those that the run already has; with `start`, the index to stop before.
+            start: the index of the first epoch, as after loading a checkpoint.
+            progress: show a progress bar for each epoch.
 
         Returns:
-            The indices of the epochs, from 0; as long as there are epochs.
+            The indices of the epochs, from 0, as an iterable with a length.
 
         Raises:
-            InvalidValueError: `count` is no number of epochs.
+            InvalidValueError: `count` or `start` is not a whole number from 0.
         """
         return self._loop.epochs(count, start, progress)
 
     def train(self, batches: Iterable[Item]) -> Iterable[Item]:
-        """Goes through the training batches of an epoch; what is logged in each becomes one record.
+        """Iterate over the training batches of an epoch. What is logged in a batch becomes one record.
 
-        What it returns can be gone through in every epoch anew, and is as long as the batches are. Without
-        `run.epochs` around it each time is an epoch of its own.
+        The result can be iterated again in every epoch, and has the length of `batches`. Outside `run.epochs`, each
+        iteration is an epoch.
         """
         return self._loop.train(batches)
 
     def validate(self, batches: Iterable[Item]) -> Iterable[Item]:
-        """Goes through validation batches; the means of what is logged become `val/…`, outside of epochs `test/…`."""
+        """Iterate over validation batches. The means of logged metrics become `val/…`, outside epochs `test/…`."""
         return self._loop.validate(batches)
 
     def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
-        """Goes through batches to predict; samples a second are recorded, and the means of what is logged."""
+        """Iterate over batches to predict. Records samples per second, and the means of logged metrics."""
         return self._loop.predict(batches)
 
-    # Where it is
+    # Delivery
 
     def url(self, tracker: str) -> str | None:
-        """Where this run can be looked at in a tracker; None as long as the tracker has not said.
+        """Return the address of this run in a tracker, or None if the tracker has not reported one yet.
 
         Raises:
             UnknownNameError: the run has no such tracker.
         """
-        if not is_a(tracker, str) or tracker not in self.info.trackers:
-            raise unknown("tracker", tracker, self.info.trackers, f"run {self.name!r}: ")
-        return next(
-            (found.url for found in cursors(self.path) if found.tracker == tracker and found.url), None
-        )
+        names = self._recorder.info.trackers
+        if not is_a(tracker, str) or tracker not in names:
+            raise unknown("tracker", tracker, names, f"run {self.name!r}: ")
+        found = (cursor.url for cursor in cursors(self.path) if cursor.tracker == tracker and cursor.url)
+        return next(found, None)
+
+    def flush(self) -> None:
+        """Write everything that is held back, and sync the journal to disk, so that it survives a system crash."""
+        self._recorder.flush()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until every tracker has all that was recorded so far.
+        """Wait until every tracker has all that was recorded so far.
 
         Args:
-            timeout: how long at most, in seconds; None for as long as it takes.
+            timeout: the longest time to wait, in seconds; None to wait as long as it takes.
 
         Returns:
-            False on timeout, and if a tracker cannot be delivered to any more: its delivery process died, and could
-            not be started again.
+            False on timeout, or if the delivery process died and could not be started again.
         """
-        if self._events is None or self._settings.delivery == "off":
-            return True
-        if self.records:
-            self.flush()
-        return _deliverer().wait(self.info, self._settings.tracker_names, timeout)
+        return self._recorder.owner.wait(self._recorder, timeout)
 
     # The end
 
-    def status_at_exit(self, error: BaseException | None) -> tuple[str, str]:
-        """The status of a run that is still open when the process ends: see `Recording.status_at_exit`."""
-        if error is None:
-            self._loop.settle_at_exit()
-        return super().status_at_exit(error)
-
     def close(self, status: str = "finished", reason: str = "") -> None:
-        """Ends the run: fires `teardown` where a training has started, sets the status, closes the journal.
+        """End the run: fire `teardown` if a training has started, set the status, close the journal.
 
-        Does not wait for delivery: see `wait`. Closing again does nothing.
+        Does not wait for delivery: see `wait`. Closing a closed run does nothing.
         """
-        status, reason = ending(status, reason)
-        try:
-            if status == "finished":
-                self._loop.settle()
-        except BaseException as error:  # of a callback of the user's own
-            status, reason = status_of(error)
-            raise
-        finally:
-            self._end(status, reason)
-
-    def _end(self, status: str, reason: str) -> None:
-        self._loop.abandon()
-        for loop in (self._loop, *self.loops.values()):
-            loop.release()
-        recorded = self.records
-        try:
-            super().close(status, reason)
-        finally:
-            open_runs.remove(self)
-            if recorded:
-                _deliverer().end(self.info)
+        self._recorder.close(status, reason)
 
     def __enter__(self) -> Run:
         return self
@@ -232,8 +230,17 @@ class Run(Recording):
     ) -> None:
         self.close(*status_of(error))
 
+    def __fspath__(self) -> str:
+        """The folder of the run: functions that take the path of a run also take the run."""
+        return str(self.path)
+
     def __repr__(self) -> str:
-        return f"<trackhooks run {self.name!r}, {self.status}, in {self.info.path!r}>"
+        return f"<trackhooks run {self.name!r}, {self.status}, in {str(self.path)!r}>"
+
+
+def recorder_of(run: Run) -> Recorder:
+    """Return what records this run: for the loops of frameworks, and for tests."""
+    return run._recorder
 
 
 def run(
@@ -253,124 +260,40 @@ def run(
     resume: str | os.PathLike[str] | None = None,
     **options: Mapping[str, Any],
 ) -> Run:
-    """Opens a run.
+    """Open a run.
 
     Args:
-        *trackers: names (`"csv"`, `"mlflow"`, `"module:Class"`) or objects of a `Tracker`; by default those that the
-            environment variable `TRACKHOOKS` names, and `csv` where it names none.
-        project: what the runs belong to: MLflow's experiment, W&B's project.
-        name: what people call the run; one that is taken gets a number behind it. By default one is made up.
-        params: hyper-parameters, in whatever `log_params` takes; nested ones are flattened, secrets redacted.
+        *trackers: names (`"csv"`, `"mlflow"`, `"module:Class"`) or instances of a `Tracker`. By default those that the
+            environment variable `TRACKHOOKS` names, otherwise `csv`.
+        project: the project of the run: an experiment in MLflow, a project in W&B.
+        name: the name of the run. A number is added if it is taken. By default a name is generated.
+        params: hyper-parameters: anything that `log_params` accepts. Nested ones are flattened, and secrets redacted.
         tags: words to find the run by.
-        notes: a text about it.
-        group: runs of one group belong together: the folds of a cross-validation, the trials of a sweep.
-        dir: the directory of the runs; by default that of `TRACKHOOKS_DIR`, and `runs` where it is not set.
-        every: how often trackers take the metrics of batches: every N steps, or `"1s"`; by default each its own way.
-        keep: which checkpoints the run's folder keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`.
-        delivery: `"process"`, `"inline"` (threads of this process) or `"off"` (record only, `trackhooks sync` later);
-            by default that of `TRACKHOOKS_DELIVERY`, and `"process"` where it is not set.
-        system: how often processor, memory, disk, network and GPU are measured, as `system/…`; None for never, and
-            with `delivery="off"` nobody does.
-        strict: raise what would be a warning otherwise: a value that is no number, a tracker that fails.
-        resume: the folder of a run to go on with.
-        **options: the options of a tracker by its name, as in `mlflow={"tracking_uri": …}`; it is then used, too.
+        notes: a description of the run.
+        group: the group of the run, such as the folds of a cross-validation or the trials of a sweep.
+        dir: the directory of the runs. By default that of `TRACKHOOKS_DIR`, otherwise `runs`.
+        every: how often trackers take the metrics of batches: every N steps, or `"1s"`. By default each tracker has
+            its own rate.
+        keep: which checkpoints the folder of the run keeps: `"best,last"`, `"all"`, `"none"` or `"every:N"`.
+        delivery: `"process"`, `"inline"` (threads of this process) or `"off"` (only record; deliver later with
+            `trackhooks sync`). By default that of `TRACKHOOKS_DELIVERY`, otherwise `"process"`.
+        system: how often CPU, memory, disk, network and GPU are measured, as `system/…`; None for never. They are not
+            measured with `delivery="off"`.
+        strict: raise errors instead of warnings, such as for a value that is not a number or a tracker that fails.
+        resume: the folder of a run to continue.
+        **options: the options of a tracker, by its name: `csv={…}` enables the tracker and sets its options.
 
     Returns:
-        The run, to be used in a `with`. On a rank other than 0, and where `TRACKHOOKS_DISABLED` is 1, it records
-        nothing and only calls the callbacks.
+        The run, for use in a `with` statement. If `TRACKHOOKS_DISABLED` is 1, or on a rank other than 0, it only calls
+        the callbacks and records nothing.
 
     Raises:
-        UnknownNameError: there is no such tracker or option; the message holds the nearest name.
+        UnknownNameError: a tracker or option does not exist; the message has the nearest name.
         InvalidValueError: a value is not accepted.
-        MissingPackageError: a tracker's package is not installed; the message holds the install line.
-        TrackhooksError: the directory cannot be written, or there is no run to resume.
+        MissingPackageError: the package of a tracker is not installed; the message has the command that installs it.
+        TrackhooksError: the directory cannot be written, or `resume` is not the folder of a run.
     """
-    chosen = settings(
-        *trackers, project=project, name=name, params=params, tags=tags, notes=notes, group=group, dir=dir, every=every,
-        keep=keep, delivery=delivery, system=system, strict=strict, **options,
-    )  # fmt: skip
-    return open_run(chosen, None if resume is None else checks.path("resume", resume))
-
-
-def open_run(chosen: Settings, resume: Path | None = None, parent: Recording | None = None) -> Run:
-    """Opens a run with settings that were checked before; `parent` is the run that it is a part of.
-
-    Raises:
-        TrackhooksError: the directory cannot be written, no file can be opened, or there is no run to resume.
-    """
-    if not records_here():
-        return silent_run(chosen)
-    with _exhaustion_as_own_error():
-        return _opened(chosen, resume, parent)
-
-
-def _opened(chosen: Settings, resume: Path | None, parent: Recording | None) -> Run:
-    info = identity.new_info(
-        name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
-        trackers=chosen.tracker_names, system=chosen.system,
-        parent=None if parent is None else parent.id,
-        options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
-    )  # fmt: skip
-    made = Run(*_folder_of(info, chosen, resume), CallbackList(), chosen)
-    open_runs.add(made)
-    try:
-        _begin(made, chosen, resumes=resume is not None)
-    except BaseException as error:
-        made.close(*status_of(error))
-        raise
-    return made
-
-
-def _begin(made: Run, chosen: Settings, resumes: bool) -> None:
-    _announce(made)
-    specs, objects = _joining(chosen, made.name)
-    _deliverer().follow(made.info, specs, [*chosen.objects, *objects], chosen.delivery)
-    if resumes:
-        made.tell("running")
-    if chosen.params:
-        made.log_params(chosen.params)
-
-
-def _joining(chosen: Settings, run: str) -> tuple[list[Spec], list[Tracker]]:
-    """The trackers by name, told what the program has active in their backends; and those that are then fed here."""
-    specs: list[Spec] = []
-    objects: list[Tracker] = []
-    for spec in chosen.specs:
-        active = find(spec.name).active()
-        if active and all(spec.options.get(name, value) == value for name, value in active.items()):
-            spec = Spec(spec.name, {**active, **spec.options}, spec.every)
-            say(f"run {run} joins what is active in {spec.name}, and leaves it open")
-        made = spec.make()
-        if made.in_place:
-            objects.append(made)
-        else:
-            specs.append(spec)
-    return specs, objects
-
-
-def _stored_options(spec: Spec) -> dict[str, Scalar]:
-    """What `run.json` remembers, so that `sync` delivers to the same place, as often."""
-    every = {} if spec.every is None else {"every": spec.every}
-    return flat_params({**spec.options, **every})
-
-
-def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
-    if resume is None:
-        return identity.create(chosen.dir, chosen.name, info)
-    return identity.resume(resume, info)
-
-
-def _announce(made: Run) -> None:
-    here = environment.directory()
-    path = os.path.relpath(made.path) if here and made.path.is_relative_to(here) else str(made.path)
-    say(f"run {made.name} → {path} ({', '.join(made.info.trackers)})")
-
-
-def silent_run(chosen: Settings) -> Run:
-    """A run that calls its callbacks and records nothing."""
-    name = as_file_name(chosen.name or "silent")
-    info = RunInfo(
-        id=f"silent-{os.getpid()}-{time.monotonic_ns()}", name=name, path=str((chosen.dir / name).absolute()),
-        trackers=chosen.tracker_names,
-    )  # fmt: skip
-    return Run(info, None, CallbackList(), chosen)
+    given = dict(locals())  # what is passed on is the signature, which a test compares with `Options`
+    names, more = given.pop("trackers"), given.pop("options")
+    chosen = settings(*names, **given, **more)
+    return Run(open_recorder(chosen, chosen.resume))

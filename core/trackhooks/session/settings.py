@@ -1,9 +1,9 @@
-"""The options of `run`, `enable` and `keras_callback`, checked."""
+"""The options of `run`, `enable` and `keras_callback`: their names, their defaults, and their checks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,81 +22,88 @@ from ..values.foreign import Failure, is_a, items, key_text, shown
 from ..values.params import checked_fields
 
 _MODES = ("process", "inline", "off")
+_MOST_OPTIONS = 1000
 
 
-class Settings(msgspec.Struct, kw_only=True):
-    """What `run`, `enable` and `keras_callback` take, checked."""
+class Options(msgspec.Struct, kw_only=True):
+    """The options, as users pass them. `run` documents each of them; its signature has the same names and defaults."""
 
-    specs: list[Spec] = []
-    objects: list[Tracker] = []
     project: str | None = None
     name: str | None = None
-    params: dict[str, Any] = {}
-    tags: list[str] = []
+    params: Any = None
+    tags: Iterable[str] = ()
     notes: str | None = None
     group: str | None = None
-    dir: Path
+    dir: str | os.PathLike[str] | None = None
+    every: int | str | None = None
     keep: str = "best,last"
-    delivery: str = "process"
-    system: float | None = None
-    """Seconds between two measurements; None for none."""
+    delivery: str | None = None
+    system: str | None = "10s"
     strict: bool = False
-    extra_hooks: frozenset[str] = frozenset()
+    resume: str | os.PathLike[str] | None = None
+
+
+class Settings(Options, kw_only=True):
+    """The options after the checks, and the trackers."""
+
+    params: dict[str, Any]
+    tags: list[str]
+    dir: Path
+    delivery: str
+    resume: Path | None
+    measured_every: float | None
+    """Seconds between two measurements of the system; None if it is not measured."""
+    specs: list[Spec]
+    """The trackers that were given by name."""
+    objects: list[Tracker]
+    """The trackers that were given as objects."""
+    extra_hooks: frozenset[str]
+    """The hooks that these trackers need besides those that are always recorded."""
 
     @property
     def tracker_names(self) -> list[str]:
-        """What the trackers are called."""
+        """The names of all trackers."""
         return [*(spec.name for spec in self.specs), *(made.name for made in self.objects)]
 
 
-def settings(
-    *trackers: str | Tracker,
-    project: str | None = None,
-    name: str | None = None,
-    params: Any = None,
-    tags: Iterable[str] = (),
-    notes: str | None = None,
-    group: str | None = None,
-    dir: str | os.PathLike[str] | None = None,  # noqa: A002 — the name that users know from other trackers
-    every: int | str | None = None,
-    keep: str = "best,last",
-    delivery: str | None = None,
-    system: str | None = "10s",
-    strict: bool = False,
-    **options: Mapping[str, Any],
-) -> Settings:
-    """What a user asked for, checked: see `run`.
+def settings(*trackers: str | Tracker, **options: Any) -> Settings:
+    """Check trackers and options.
+
+    Args:
+        *trackers: as in `run`.
+        **options: the fields of `Options`, and the options of a tracker by its name.
 
     Raises:
-        UnknownNameError: there is no such tracker or option.
+        UnknownNameError: a tracker or option does not exist.
         InvalidValueError: a value is not accepted.
-        MissingPackageError: a tracker's package is not installed.
+        MissingPackageError: the package of a tracker is not installed.
     """
-    Policy(keep)
-    given = [] if params is None else checked_fields("params", params)
+    known = {name: options.pop(name) for name in Options.__struct_fields__ if name in options}
+    given = Options(**known)
+    Policy(given.keep)
+    params = [] if given.params is None else checked_fields("params", given.params)
     names, objects = _split(trackers)
-    with _exhaustion_as_own_error():
-        specs, made = _specs(names, options, every)
-    extra_hooks = frozenset[str]().union(*(tracker.extra_hooks for tracker in [*made, *objects]))
+    with machine_failures_as_errors():
+        specs, made = _specs(names, options, given.every)
     return Settings(
+        **{name: optional_text(name, getattr(given, name)) for name in ("project", "name", "notes", "group")},
+        params={key_text(key): value for key, value in params},
+        tags=[key_text(tag) for tag in checks.listed("tags", given.tags)],
+        dir=home(None if given.dir is None else checks.path("dir", given.dir)),
+        every=given.every,
+        keep=given.keep,
+        delivery=_mode(given.delivery),
+        system=given.system,
+        strict=checks.switch("strict", given.strict),
+        resume=None if given.resume is None else checks.path("resume", given.resume),
+        measured_every=None if given.system is None else seconds("system", given.system),
         specs=specs,
         objects=objects,
-        project=_text("project", project),
-        name=_text("name", name),
-        params={key_text(key): value for key, value in given},
-        tags=[key_text(tag) for tag in checks.listed("tags", tags)],
-        notes=_text("notes", notes),
-        group=_text("group", group),
-        dir=home(None if dir is None else checks.path("dir", dir)),
-        keep=keep,
-        delivery=_mode(delivery),
-        system=None if system is None else seconds("system", system),
-        strict=checks.switch("strict", strict),
-        extra_hooks=extra_hooks,
+        extra_hooks=frozenset[str]().union(*(tracker.extra_hooks for tracker in [*made, *objects])),
     )
 
 
-def _split(trackers: tuple[Any, ...]) -> tuple[list[str], list[Tracker]]:
+def _split(trackers: Sequence[Any]) -> tuple[list[str], list[Tracker]]:
     names: list[str] = []
     objects: list[Tracker] = []
     for tracker in trackers:
@@ -105,9 +112,9 @@ def _split(trackers: tuple[Any, ...]) -> tuple[list[str], list[Tracker]]:
         elif is_a(tracker, Tracker):
             objects.append(tracker)
         else:
-            hint = f" Pass an object of it: {tracker.__name__}()" if is_a(tracker, type) else ""
+            hint = f" Pass an instance: {tracker.__name__}()" if is_a(tracker, type) else ""
             raise InvalidValueError(
-                f"{shown(tracker)} is no tracker: a name or an object of a Tracker is needed.{hint}"
+                f"trackers must be names or instances of a Tracker, got {shown(tracker)}.{hint}"
             )
     return names, objects
 
@@ -115,9 +122,6 @@ def _split(trackers: tuple[Any, ...]) -> tuple[list[str], list[Tracker]]:
 def _specs(
     names: list[str], options: Mapping[str, Any], every: int | str | None
 ) -> tuple[list[Spec], list[Tracker]]:
-    for name in options:
-        if not exists(name):
-            raise unknown("option or tracker", name, [*entry_points(), *_OPTIONS])
     options = {name: _options_of(name, given) for name, given in options.items()}
     chosen = (
         [*names, *options]
@@ -130,10 +134,12 @@ def _specs(
 
 
 def _options_of(tracker: str, given: Any) -> dict[str, Any]:
+    if not exists(tracker):
+        raise unknown("option or tracker", tracker, [*entry_points(), *Options.__struct_fields__])
     found = items(given, _MOST_OPTIONS) if is_a(given, Mapping) else None
     if not isinstance(found, list) or not all(is_a(name, str) for name, _ in found):
         raise InvalidValueError(
-            f"{tracker}={shown(given)}: the options of a tracker are a mapping, as in {tracker}={{}}."
+            f"the options of a tracker must be a mapping, as in {tracker}={{}}, got {tracker}={shown(given)}."
         )
     for name, value in found:
         if type(value) is Failure:
@@ -141,17 +147,24 @@ def _options_of(tracker: str, given: Any) -> dict[str, Any]:
     return dict(found)
 
 
-_MOST_OPTIONS = 1000
-_OPTIONS = (
-    "project", "name", "params", "tags", "notes", "group", "dir", "every", "keep", "delivery", "system", "strict",
-    "resume",
-)  # fmt: skip
+def optional_text(what: str, value: Any) -> Any:
+    """Return a string or None as it is. (A name becomes that of a folder, which omits what UTF-8 cannot encode.)
 
-
-def _text(option: str, value: str | None) -> str | None:
+    Raises:
+        InvalidValueError: it is something else.
+    """
     if value is not None:
-        checks.text(option, value)
-    return value  # as it is: a name becomes a folder's, which leaves out what UTF-8 cannot hold
+        checks.text(what, value)
+    return value
+
+
+@contextmanager
+def machine_failures_as_errors() -> Iterator[None]:
+    """Raise a `TrackhooksError` if no run can be opened because of the machine, for lack of files for example."""
+    try:
+        yield
+    except OSError as error:
+        raise TrackhooksError(f"no run can be opened: {error}.") from error
 
 
 def _mode(delivery: str | None) -> str:
@@ -159,11 +172,3 @@ def _mode(delivery: str | None) -> str:
     if not is_a(mode, str) or mode not in _MODES:
         raise unknown("delivery", mode, _MODES)
     return mode
-
-
-@contextmanager
-def _exhaustion_as_own_error() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise TrackhooksError(f"no run can be opened: {error}.") from error

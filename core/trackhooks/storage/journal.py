@@ -43,6 +43,7 @@ import msgspec
 
 from ..errors import JournalError, log
 from ..event import Event
+from .forks import after_fork_in_child
 from .records import LeaveOut, decode_later, encode_anything
 from .records import unreadable as unreadable
 
@@ -282,8 +283,7 @@ def _abandon_all() -> None:
         writer._abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
+after_fork_in_child(_abandon_all)
 
 
 class Reader:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ...session.run import recorder_of
 from ...values import media
 from ..sample_runs import ALIKE_NAMES, ODD_NAMES, png, written
 from ..trial import Trial, plain
@@ -69,7 +70,7 @@ class MediaPromises(TrackerSuite):
     ) -> None:
         with trial.record() as run:
             picture = media.file(written(tmp_path / "p.png", png(3, 2)), "image", name="samples")
-            run.note_files([picture])
+            recorder_of(run).note_files([picture])
             run.callbacks.run_callbacks("on_predict_end", None, {"samples": 4.0}, files=[picture])
             run.log_text("samples", "a text")
             run.log_table("samples", [["a row"]], columns=["of"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...session.run import recorder_of
 from ..sample_runs import among, everything, log_everything, losses, repeated, train
 from ..trial import Seen, Trial
 from .suite import TrackerSuite, needs
@@ -11,7 +12,7 @@ class ResumePromises(TrackerSuite):
     def test_a_run_that_goes_on_after_its_end_has_both_parts(self, trial: Trial) -> None:
         run = trial.record()
         train(run)
-        run.settle("finished")
+        recorder_of(run).settle("finished")
         trial.deliver(run.path)
         for _ in run.validate(range(2)):
             run.log(loss=8.0)

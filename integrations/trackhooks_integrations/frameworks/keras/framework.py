@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from trackhooks.recording.recorder import Recording
+from trackhooks.recording.recorder import Recorder
 
 from .callback import imported_keras, make
 from .methods import Methods, Opener
@@ -19,7 +19,7 @@ MODULE = "keras"
 _methods = Methods()
 
 
-def callback_of(recording: Recording) -> Any:
+def callback_of(recording: Recorder) -> Any:
     """A callback of Keras that records into this run.
 
     Raises:

@@ -15,7 +15,8 @@ from trackhooks.frameworks import double_logging, resume_marker
 from trackhooks.hooks.callback import Logs
 from trackhooks.hooks.dispatch import flag
 from trackhooks.hooks.metric_names import prefixed
-from trackhooks.recording.recorder import Recording
+from trackhooks.recording.log_verbs import LogVerbs
+from trackhooks.recording.recorder import Recorder
 from trackhooks.recording.status import status_of
 from trackhooks.values import media
 from trackhooks.values.lookups import Lookups
@@ -39,8 +40,9 @@ class KerasLoop:
         release: called when the run is closed.
     """
 
-    def __init__(self, recording: Recording, release: Callable[[KerasLoop], None]) -> None:
+    def __init__(self, recording: Recorder, release: Callable[[KerasLoop], None]) -> None:
         self.recording = recording
+        self._log = LogVerbs(recording)
         self.callbacks = recording.callbacks
         self.callback: Any = None
         """What the user gives to Keras, once it was asked for."""
@@ -121,7 +123,7 @@ class KerasLoop:
             )
         elif known != params:
             changed = {name: value for name, value in params.items() if known.get(name) != value}
-            self.recording.log_params(changed)
+            self._log.log_params(changed)
 
     def epoch_begin(self, epoch: int, logs: Logs | None) -> None:
         """The first hook of an epoch."""
@@ -132,7 +134,7 @@ class KerasLoop:
     def train_batch_end(self, batch: int, logs: Logs | None) -> None:
         """With `steps_per_execution` Keras counts beyond the end of an epoch; the steps of the run do not."""
         if self._steps and batch >= self._steps:
-            self.recording.place.before_epoch -= batch - self._steps + 1
+            self.recording.overshoot(batch - self._steps + 1)
         self._batch, self._logs = batch, logs or {}
         self.callbacks.on_train_batch_end(batch, logs)
 
@@ -243,7 +245,7 @@ class KerasLoop:
             self.end_train_part(self.rates())
         best = self._lookups.find("a ModelCheckpoint among the callbacks", False, self._is_best, path)
         if path.exists():
-            self.recording.log_model(path, ["best" if best else "last"])
+            self._log.log_model(path, ["best" if best else "last"])
         else:  # in a store that only Keras can read
             self.callbacks.run_callbacks("on_model_save")
 
@@ -261,7 +263,7 @@ class KerasLoop:
         try:
             yield
         except BaseException as error:
-            self.recording.log_text("export failed", f"{form} → {path}\n\n{status_of(error)[1]}")
+            self._log.log_text("export failed", f"{form} → {path}\n\n{status_of(error)[1]}")
             raise
         files = _exported(path, form, self._state.file, time.monotonic() - started)
         self.callbacks.run_callbacks("on_export_end", files=files)

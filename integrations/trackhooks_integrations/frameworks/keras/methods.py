@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from trackhooks.errors import warn
 from trackhooks.frameworks.patching import Patches
 from trackhooks.recording import open_runs
-from trackhooks.recording.recorder import Recording
+from trackhooks.recording.recorder import Recorder
 
 from .callback import Bridge, Choose, imported_keras, make
 from .loop import KerasLoop, flatten
@@ -30,7 +30,7 @@ Named = Mapping[str, Any]
 class Opener(Protocol):
     """Opens runs for models that have none."""
 
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recording:
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recorder:
         """The run that this model's next mode belongs to."""
 
 
@@ -58,7 +58,7 @@ class Methods:
         """Restores them, unless someone else holds them."""
         self._patches.release(holder)
 
-    def loop_of(self, recording: Recording) -> KerasLoop:
+    def loop_of(self, recording: Recorder) -> KerasLoop:
         """What this run hears Keras with."""
         found = recording.loops.get(KerasLoop)
         if found is None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from trackhooks.errors import InvalidValueError
 from trackhooks.frameworks import resume_marker
 from trackhooks.frameworks.patching import Around, Patches
-from trackhooks.recording.recorder import Recording
+from trackhooks.recording.recorder import Recorder
 from trackhooks.values.foreign import attempt
 from trackhooks.values.lookups import Lookups
 from trackhooks.values.weak_dict import WeakIdentityDict
@@ -33,19 +33,19 @@ MODULE = "ultralytics.engine.model"
 class Opener(Protocol):
     """Says which run a model belongs to that is attached to none."""
 
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recording:
+    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recorder:
         """The run of the model's next mode; `resumes` is the earlier run's folder where a training says it."""
 
 
 # There is one class of models in a process, and so there is one of each of these.
 _patches = Patches()
 _openers: list[Opener] = []
-_attached: WeakIdentityDict[Recording] = WeakIdentityDict()
+_attached: WeakIdentityDict[Recorder] = WeakIdentityDict()
 _loops: WeakIdentityDict[UltralyticsLoop] = WeakIdentityDict()
 _benchmarking: contextvars.ContextVar[bool] = contextvars.ContextVar("benchmarking", default=False)
 
 
-def attach(run: Recording, model: Any) -> None:
+def attach(run: Recorder, model: Any) -> None:
     """Records all that a model does from now on: see `Run.attach`.
 
     Raises:
@@ -68,7 +68,7 @@ def attach(run: Recording, model: Any) -> None:
 class Models:
     """The models that a run hears."""
 
-    def __init__(self, run: Recording) -> None:
+    def __init__(self, run: Recorder) -> None:
         self._run = run
 
     def release(self) -> None:
@@ -118,7 +118,7 @@ def _around(mode: str) -> Around:
     return called
 
 
-def _run_of(model: Any, mode: str, arguments: Mapping[str, Any]) -> Recording | None:
+def _run_of(model: Any, mode: str, arguments: Mapping[str, Any]) -> Recorder | None:
     if _benchmarking.get() and mode != "export":
         return None  # of the models that a benchmark makes only its table counts
     run = _attached.get(model)
@@ -167,7 +167,7 @@ def _predict(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
     return results
 
 
-def _stream(loop: UltralyticsLoop, run: Recording, model: Any, results: Any) -> Iterator[Any]:
+def _stream(loop: UltralyticsLoop, run: Recorder, model: Any, results: Any) -> Iterator[Any]:
     """The results; what the user does between them is not a part of the prediction."""
     try:
         while True:

@@ -14,14 +14,14 @@ from typing import Any
 
 from trackhooks.errors import JournalError, warn
 from trackhooks.hooks.callback_list import CallbackList
-from trackhooks.recording.recorder import Recording
+from trackhooks.recording.recorder import Recorder
 from trackhooks.storage import journal, run_folder
 
 Baggage = tuple[str, bool, frozenset[str], list[tuple[str | None, bytes]]]
 """The run's folder; whether it is strict; the hooks that it wants; and its callbacks, pickled one by one."""
 
 
-def baggage(run: Recording) -> Baggage:
+def baggage(run: Recorder) -> Baggage:
     """What another process needs to go on with a run."""
     packed = [(hook, _packed(hook, listener)) for hook, listener in run.callbacks.registered]
     return (
@@ -45,7 +45,7 @@ def _packed(hook: str | None, listener: Any) -> bytes | None:
 
 def unpacked(
     path: str, strict: bool, extra_hooks: frozenset[str], packed: list[tuple[str | None, bytes]]
-) -> Recording:
+) -> Recorder:
     """The run as this process goes on with it."""
     callbacks = CallbackList()
     for hook, data in packed:
@@ -54,7 +54,7 @@ def unpacked(
             callbacks.append(listener)
         else:
             callbacks.add_callback(hook, listener)
-    return Recording(run_folder.read_info(path), _writer(path), callbacks, extra_hooks, strict)
+    return Recorder(run_folder.read_info(path), _writer(path), callbacks, extra_hooks, strict)
 
 
 def _writer(path: str) -> journal.Writer | None:

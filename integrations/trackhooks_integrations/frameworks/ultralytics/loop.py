@@ -20,7 +20,8 @@ from trackhooks.event import FINAL
 from trackhooks.frameworks import double_logging, resume_marker
 from trackhooks.hooks.dispatch import Function
 from trackhooks.hooks.vocabulary import BY_NAME
-from trackhooks.recording.recorder import Recording
+from trackhooks.recording.log_verbs import LogVerbs
+from trackhooks.recording.recorder import Recorder
 from trackhooks.recording.status import status_of
 from trackhooks.values.lookups import Lookups
 
@@ -41,7 +42,7 @@ _UNHEARD = (
 class Parent(Protocol):
     """A run that can have parts: what `Run` adds to a recording."""
 
-    def child(self, name: str) -> Recording:
+    def child(self, name: str) -> Recorder:
         """Opens a run that is a part of this one."""
 
 
@@ -89,9 +90,9 @@ class UltralyticsLoop:
     """Hears one model, or one trainer, for the run that it belongs to at the time."""
 
     def __init__(self) -> None:
-        self._run: Recording | None = None
-        self._recording: Recording | None = None
-        self._last_run: Callable[[], Recording | None] = lambda: None
+        self._run: Recorder | None = None
+        self._recording: Recorder | None = None
+        self._last_run: Callable[[], Recorder | None] = lambda: None
         self._lookups = Lookups()
         self._pictures = Pictures(self._lookups)
         self._prediction = Prediction(self._lookups)
@@ -113,13 +114,13 @@ class UltralyticsLoop:
         }
 
     @property
-    def run(self) -> Recording:
+    def run(self) -> Recorder:
         """The run whose callbacks hear."""
         assert self._run is not None
         return self._run
 
     @property
-    def recording(self) -> Recording:
+    def recording(self) -> Recorder:
         """Where it is recorded: the run, or one that is a part of it."""
         assert self._recording is not None
         return self._recording
@@ -127,7 +128,7 @@ class UltralyticsLoop:
     # Being called by Ultralytics
 
     @contextmanager
-    def hearing(self, run: Recording, callbacks: Callbacks) -> Iterator[None]:
+    def hearing(self, run: Recorder, callbacks: Callbacks) -> Iterator[None]:
         """Hears what is called through these callbacks; afterwards they are as they were."""
         before = self._run, self._recording
         if run is not self._run:
@@ -143,16 +144,16 @@ class UltralyticsLoop:
             self._run, self._recording = before
             recording.note_files(self._pictures.late())
 
-    def serve(self, run: Recording) -> None:
+    def serve(self, run: Recorder) -> None:
         """Hears for this run from now on."""
         self._run = self._recording = run
 
-    def hear_always(self, run: Recording, callbacks: Callbacks) -> None:
+    def hear_always(self, run: Recorder, callbacks: Callbacks) -> None:
         """Hears what is called through these callbacks, for good."""
         self.serve(run)
         self._listen(run, callbacks)
 
-    def _listen(self, run: Recording, callbacks: Callbacks) -> dict[str, list[Function]]:
+    def _listen(self, run: Recorder, callbacks: Callbacks) -> dict[str, list[Function]]:
         """Puts this loop's lists in the place of those that are there, which are returned; once is enough."""
         run.callbacks.state.loop = "an Ultralytics loop"
         self._lookups.strict = run.strict
@@ -219,7 +220,7 @@ class UltralyticsLoop:
             self._new_training()
             self.launches = self._apart = False
 
-    def _take_back(self, run: Recording) -> bool:
+    def _take_back(self, run: Recorder) -> bool:
         """Goes on behind what processes of the training have recorded: were there any?"""
         try:
             lent = run.reacquire_journal()
@@ -246,7 +247,7 @@ class UltralyticsLoop:
         batches = self._lookups.find(f"the number of batches of {kind}", None, _batches, trainer)
         start = self._lookups.find(f"the start epoch of {kind}", 0, _start_epoch, trainer)
         if start and batches is not None:
-            self.recording.place.expect(start, start * batches - 1)
+            self.recording.expect(start, start * batches - 1)
         folder = self._lookups.find(f"the folder of {kind}", None, _folder, trainer)
         if folder is not None:
             resume_marker.leave(folder, self.recording)
@@ -285,7 +286,7 @@ class UltralyticsLoop:
         """Records why an export has failed; it does not change the run's status, which is that of its training."""
         self._export.running = False
         _, reason = status_of(error)
-        self.recording.log_text("export", f"The export to {format} failed: {reason}")
+        LogVerbs(self.recording).log_text("export", f"The export to {format} failed: {reason}")
 
     def record_left_prediction(self) -> None:
         """Records what was predicted where a stream was left before its end: no hook fires then."""
@@ -294,9 +295,9 @@ class UltralyticsLoop:
 
     def record_table(self, name: str, table: Any) -> None:
         """Records a table."""
-        self.recording.log_table(name, table)
+        LogVerbs(self.recording).log_table(name, table)
 
-    def record_late_pictures(self, run: Recording) -> None:
+    def record_late_pictures(self, run: Recorder) -> None:
         """Records what Ultralytics has drawn in threads of its own, and was not ready when the call returned."""
         if self._last_run() is run:
             run.note_files(self._pictures.late())

@@ -1,0 +1,218 @@
+"""`Training`: the trainings of a custom loop, with their epochs.
+
+A loop may be left early. After a `break` or a `return` the training ends there, as if it had been the last epoch.
+After an exception only `teardown` fires, as in Ultralytics. If the program catches the exception and continues, the
+training has ended too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from ..hooks.builtin import ProgressBar
+from ..recording.recorder import Recorder
+from ..values import checks
+from ..values.params import flat_params
+from .batches import Pass
+from .collector import Collector
+from .early_exit import left_by_exception
+from .means import Scope, TrainScope
+from .torch_model import Watched
+
+
+class Training:
+    """Fires the hooks of trainings and epochs.
+
+    Args:
+        recorder: the run of the loop.
+        collector: collects what is logged in an epoch.
+    """
+
+    def __init__(self, recorder: Recorder, collector: Collector) -> None:
+        self.running = False
+        """Whether a `for` loop over `epochs` is running."""
+        self.epoch: Scope | None = None
+        """The current epoch."""
+        self._recorder = recorder
+        self._callbacks = recorder.callbacks
+        self._state = recorder.callbacks.state
+        self._collector = collector
+        self._watched: Watched | None = None
+        self._pretrained = False
+        self._bar: ProgressBar | None = None
+        self._started = False
+        """Whether a training has started and not ended."""
+        self._broken = False
+        """Whether an exception left the loop, as far as is known."""
+        self._train_part: TrainScope | None = None
+        self._metrics: dict[str, float] = {}
+        """The metrics of the epoch so far."""
+
+    # The model
+
+    def watch(self, model: Any, optimizer: Any, gradient_norm: bool, histograms: int) -> None:
+        """See `Run.watch`."""
+        watched = Watched(model, optimizer, self._fire, self._recorder, gradient_norm, histograms)
+        self._release()
+        self._watched = watched.listen()
+        self._state.optimizer = optimizer
+        self._callbacks.set_model(model)
+        self._pretrained = False
+        self.pretrain()
+
+    def pretrain(self) -> None:
+        """Fire the two hooks before a training, once for each model."""
+        if self._pretrained:
+            return
+        self._pretrained = True
+        self._fire("on_pretrain_routine_start", params=flat_params(self._state.args, _reported_before))
+        summary = self._watched.summary() if self._watched is not None else {}
+        self._fire("on_pretrain_routine_end", **summary)
+
+    def _release(self) -> None:
+        if self._watched is not None:
+            self._watched.release()
+            self._watched = None
+
+    # Trainings
+
+    def epochs(self, count: int, start: int | None, progress: bool) -> Iterable[int]:
+        """See `Run.epochs`."""
+        count = checks.index("run.epochs(…): count", count)
+        done = self._recorder.place.epochs_done
+        epochs = (
+            range(done, done + count)
+            if start is None
+            else range(checks.index("run.epochs(…): start", start), count)
+        )
+        return Pass(partial(self._epochs, progress=progress), epochs)
+
+    def _epochs(self, epochs: Iterable[int], progress: bool) -> Iterator[int]:
+        assert isinstance(epochs, range)
+        self._start(epochs.stop, epochs.start, progress)
+        self.running = True
+        try:
+            for epoch in epochs:
+                self._start_epoch(epoch)
+                yield epoch
+                self._end_epoch()
+                if self._callbacks.stop_training:
+                    break
+        except GeneratorExit:
+            self._broken = left_by_exception()
+            if self._broken:
+                raise
+        finally:
+            self.running = False
+            self._remove_bar()
+        self._end()
+
+    def _start(self, epochs: int | None, first: int, progress: bool) -> None:
+        self.settle()
+        self.pretrain()
+        if progress:
+            self._add_bar()
+        self._callbacks.set_params(
+            {"verbose": int(progress), "epochs": epochs, "steps": None, "initial_epoch": first}
+        )
+        self._started, self._broken = True, False
+        self._fire("on_train_start")
+
+    def _end(self) -> None:
+        self._end_epoch()
+        self._started = self._broken = False
+        self._fire("on_train_end", self._metrics)
+
+    def settle(self) -> None:
+        """End a training that was left early: the program continued after it, so it ended well."""
+        if self._started and not self.running:
+            self._end()
+
+    def settle_at_exit(self) -> None:
+        """As `settle`, unless an exception left the training, such as that of `sys.exit`."""
+        if not self._broken:
+            self.settle()
+
+    def break_off(self) -> None:
+        """Note that an exception left a loop over batches."""
+        self._broken = not self.running
+
+    def abandon(self) -> None:
+        """Stop without firing hooks, after an exception, and let go of the model."""
+        self._collector.collect_in(None)
+        self.epoch = self._train_part = None
+        self._started = self.running = self._broken = False
+        self._remove_bar()
+        self._release()
+
+    def _add_bar(self) -> None:
+        if not any(isinstance(callback, ProgressBar) for callback in self._callbacks):
+            self._bar = ProgressBar()
+            self._callbacks.append(self._bar)
+
+    def _remove_bar(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.on_train_end()  # otherwise an exception would leave the terminal without a cursor
+            self._callbacks.remove(bar)
+
+    # Epochs
+
+    def start_lone_epoch(self) -> None:
+        """Start an epoch for `run.train` outside `run.epochs`: each call is an epoch."""
+        if self._broken:
+            self.settle()
+        if not self._started:
+            self._start(None, self._recorder.place.epochs_done, progress=False)
+        self._end_epoch()
+        self._start_epoch(self._recorder.place.epochs_done)
+
+    def in_epoch(self) -> bool:
+        """Whether an epoch is running; ends a training that was left early."""
+        if self._broken or self.epoch is None:
+            self.settle()
+        return self.epoch is not None
+
+    def _start_epoch(self, epoch: int) -> None:
+        self.epoch, self._train_part, self._metrics = Scope(""), None, {}
+        self._collector.collect_in(self.epoch)
+        self._fire("on_train_epoch_start", epoch=epoch)
+
+    def _end_epoch(self) -> None:
+        epoch, self.epoch = self.epoch, None
+        if epoch is None:
+            return
+        self.end_train_part()
+        self._collector.collect_in(None)
+        self._metrics.update(epoch.means.result())
+        self._fire("on_fit_epoch_end", self._metrics, epoch=self._state.epoch)
+
+    def train_part(self) -> TrainScope:
+        """Return the training part of the epoch; it starts with the first batch."""
+        if self._train_part is None:
+            self._train_part = TrainScope()
+        return self._train_part
+
+    def end_train_part(self) -> None:
+        """Fire `on_train_epoch_end`, once in an epoch."""
+        part, self._train_part = self._train_part, None
+        if part is None:
+            return
+        rates = self._watched.learning_rates() if self._watched is not None else {}
+        metrics = part.means.result() | rates
+        self._metrics.update(metrics)
+        self._fire("on_train_epoch_end", metrics | part.speed(), epoch=self._state.epoch)
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Add the metrics of a validation to those of the epoch, if one is running."""
+        if self.epoch is not None:
+            self._metrics.update(metrics)
+
+    def _fire(self, hook: str, metrics: Mapping[str, Any] | None = None, **more: Any) -> None:
+        self._callbacks.run_callbacks(hook, None, metrics, **more)
+
+
+def _reported_before(message: str) -> None:
+    """Drop a warning: parameters that cannot be read were reported when they were logged."""

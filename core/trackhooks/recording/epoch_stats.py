@@ -1,0 +1,58 @@
+"""Metrics that the recorder adds itself: the best value of each metric, and how fast the training runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..event import Event
+from ..hooks.metric_goals import better
+
+
+class EpochStats:
+    """Follows the epochs of one run."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._best: dict[str, float] = {}
+        self._updates = 0
+
+    def add(self, hook: str, metrics: Mapping[str, Any], batches: int) -> Mapping[str, Any]:
+        """Return the metrics of a hook together with those that are computed here.
+
+        Args:
+            hook: its canonical name.
+            metrics: what the loop measured; at `on_fit_epoch_end` all of them must be floats.
+            batches: the number of batches in this epoch so far.
+        """
+        if hook == "on_train_epoch_start":
+            self._started = time.monotonic()
+        elif hook == "on_train_epoch_end":
+            return {**metrics, **self._speed(batches)}
+        elif hook == "on_fit_epoch_end":
+            self._note_best(metrics)
+        elif hook == "on_params_update":
+            self._updates += 1
+            return {**metrics, "model/updates": self._updates}
+        elif hook == "on_train_end":
+            return {f"best/{name}": value for name, value in self._best.items()} | dict(metrics)
+        return metrics
+
+    def replay(self, event: Event) -> None:
+        """Take an event that is in the journal already."""
+        if event.hook == "on_fit_epoch_end":
+            self._note_best(event.metrics)
+        elif event.hook == "on_params_update":
+            self._updates += 1
+
+    def _speed(self, batches: int) -> dict[str, float]:
+        seconds = time.monotonic() - self._started
+        rate = {"speed/steps_per_s": batches / seconds} if batches and seconds else {}
+        return {"speed/train_s": seconds, **rate}
+
+    def _note_best(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            if better(name, value, self._best.get(name, math.nan)):
+                self._best[name] = value

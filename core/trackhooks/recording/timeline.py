@@ -1,0 +1,206 @@
+"""`Timeline`: writes the events of a run to its journal, each at its step and epoch."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..event import RunInfo
+from ..hooks.vocabulary import LOG
+from ..storage import journal
+from ..storage.checkpoints import TrainingCopies
+from ..storage.forks import after_fork_in_child
+from ..values.numbers import split_numbers
+from .epoch_stats import EpochStats
+from .event_writer import EventWriter, Number, on_host
+from .status import RunStatus
+from .steps import StepCounter
+
+_EVALUATIONS = frozenset({"on_val_end", "on_predict_end"})
+_SYNC_S = 10.0
+"""The shortest time between two syncs of the journal during a training: a sync takes some ms, on some disks many."""
+
+
+class Timeline:
+    """Counts the steps of a run, adds the metrics that follow from them, and writes its events. Safe with threads.
+
+    Args:
+        info: the identity of the run.
+        writer: the journal of the run; with None nothing is written.
+        strict: raise errors instead of warnings.
+    """
+
+    def __init__(self, info: RunInfo, writer: journal.Writer | None, strict: bool) -> None:
+        self.place = StepCounter()
+        self.status = RunStatus(info)
+        self._info = info
+        self._events = None if writer is None else EventWriter(writer, info.name, strict)
+        self._stats = EpochStats()
+        self._copies = TrainingCopies(info)
+        self._next_file = 0
+        self._signed = False
+        """Whether the journal has the identity of the run, from which a damaged `run.json` is rebuilt."""
+        self._mutex = threading.RLock()
+        self._pid = os.getpid()
+        self._synced_at = time.monotonic()
+        if writer is not None and writer.last is not None:
+            self._catch_up()
+        _timelines.add(self)
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether there is a journal, open or closed."""
+        return self._events is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether the journal is open, in this process."""
+        return self._events is not None and self._events.journal.open
+
+    # Events
+
+    def end_batch(self, metrics: Mapping[str, Any], batch: int | None, more: dict[str, Any]) -> None:
+        """Write the end of a training batch. The hot path: a `with` would take twice as long."""
+        events = self._events
+        if events is None:
+            return
+        try:  # around acquire as well: a signal handler may raise as soon as it returns
+            self._mutex.acquire()
+            place = self.place
+            step = place.end_batch(batch)
+            events.write(
+                "on_train_batch_end", metrics, step, place.epoch, -1 if batch is None else batch, more
+            )
+        finally:
+            self._mutex.release()
+
+    def add_hook(
+        self,
+        hook: str,
+        metrics: Mapping[str, Any],
+        epoch: int | None,
+        batch: int | None,
+        training: bool,
+        more: dict[str, Any],
+    ) -> None:
+        """Write a hook other than the end of a training batch.
+
+        Args:
+            hook: its canonical name.
+            metrics: by the names that are recorded.
+            epoch: from 0, if the hook has one.
+            batch: from 0 in each epoch, if the hook has one.
+            training: whether a training is running.
+            more: further fields of the event.
+        """
+        if "files" in more:
+            self._copies.take(more["files"])
+        with self._mutex:
+            self.place.follow(hook, epoch)
+            if hook in _EVALUATIONS and not training:
+                more = {**more, "step": self.place.evaluate(hook), "epoch": -1}
+            known = on_host(self.numbers(metrics)) if hook == "on_fit_epoch_end" else metrics
+            complete = self._stats.add(hook, known, self.place.batches)
+            self._append(hook, complete, self.place.step, -1 if batch is None else batch, more)
+
+    def add_log(self, metrics: Mapping[str, Any], training: bool, more: Mapping[str, Any]) -> None:
+        """Write what was logged directly, at the current step.
+
+        Args:
+            metrics: name → number.
+            training: whether a training is running.
+            more: further fields of the event; `step` and `epoch` replace the current ones.
+        """
+        with self._mutex:
+            counts = metrics and "step" not in more
+            step = self.place.log(training) if counts else self.place.current
+            self._append(LOG, metrics, step, -1, more)
+
+    def _append(
+        self, hook: str, metrics: Mapping[str, Any], step: int, batch: int, more: Mapping[str, Any]
+    ) -> None:
+        assert self._events is not None
+        if not self._signed:
+            self._signed = True
+            more = {**more, "run": msgspec.structs.replace(self._info, path="")}
+        self._events.write(hook, metrics, step, self.place.epoch, batch, more)
+        if "status" in more:
+            self.flush()
+            self.status.set(more["status"], more.get("reason", ""))
+
+    def numbers(self, metrics: Mapping[str, Any]) -> Mapping[str, Number]:
+        """Return the metrics that are numbers; warn once for each of the others."""
+        return split_numbers(metrics)[0] if self._events is None else self._events.numbers(metrics)
+
+    def next_file_number(self) -> int:
+        """Return a number that is in no earlier file name of the run: neither from this process nor before a resume."""
+        with self._mutex:
+            number, self._next_file = self._next_file, self._next_file + 1
+        return number
+
+    # The journal
+
+    def flush(self) -> None:
+        """Write everything that is held back, and sync the journal to disk."""
+        if self._events is not None:
+            with self._mutex:
+                self._events.fetch()
+            self._events.sync()
+
+    def sync_if_due(self) -> None:
+        """Sync the journal to disk if the last time was long enough ago."""
+        if self._events is not None and time.monotonic() - self._synced_at > _SYNC_S:
+            self._events.sync()
+            self._synced_at = time.monotonic()
+
+    def close(self) -> None:
+        """Write everything that is held back, and close the journal."""
+        if self._events is not None:
+            with self._mutex:
+                self._events.fetch()
+                self._events.close()
+
+    def reopen(self) -> bool:
+        """Open the journal again after another process wrote to it. Returns whether one did.
+
+        Raises:
+            TrackhooksError: another process still writes to it, or the folder was removed.
+        """
+        if self._events is None or self.open or self._pid != os.getpid():
+            return False
+        path = Path(self._info.path)
+        self._events.journal = journal.Writer(path)
+        self._catch_up()
+        self.status.reload()
+        return True
+
+    def _catch_up(self) -> None:
+        """Continue where the journal ends."""
+        assert self._events is not None
+        models, self._stats = 0, EpochStats()
+        with journal.Reader(self._info.path) as events:
+            for event in events:
+                self._events.index = self._next_file = event.index + 1
+                models += sum(file.kind == "model" for file in event.files)
+                self.place.replay(event)
+                self._stats.replay(event)
+        self._copies = TrainingCopies(self._info, models)
+
+
+_timelines: weakref.WeakSet[Timeline] = weakref.WeakSet()
+
+
+def _renew_mutexes() -> None:
+    """Replace the locks in a forked child, where the thread that holds one does not exist."""
+    for timeline in list(_timelines):
+        timeline._mutex = threading.RLock()
+
+
+after_fork_in_child(_renew_mutexes)

@@ -1,0 +1,161 @@
+"""Open a run: make its folder, start its delivery, and join what is active in the backends of its trackers."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from ..delivery.cursor import Spec
+from ..delivery.registry import find
+from ..errors import say
+from ..event import RunInfo, Scalar
+from ..hooks.callback_list import CallbackList
+from ..recording import environment, identity, open_runs
+from ..recording.log_verbs import LogVerbs
+from ..recording.recorder import Owner, Recorder
+from ..recording.status import status_of
+from ..storage.journal import Writer
+from ..storage.run_folder import as_file_name
+from ..tracker import Tracker
+from ..values.params import flat_params
+from .process_end import delivery_manager
+from .ranks import records_here
+from .settings import Settings, machine_failures_as_errors, optional_text
+
+
+def open_recorder(chosen: Settings, resume: Path | None = None, parent: Recorder | None = None) -> Recorder:
+    """Open a run.
+
+    Args:
+        chosen: its settings.
+        resume: the folder of a run to continue.
+        parent: the run that it is part of.
+
+    Raises:
+        TrackhooksError: the directory cannot be written, no file can be opened, or `resume` is not the folder of a run.
+    """
+    if not records_here():
+        return silent_recorder(chosen)
+    with machine_failures_as_errors():
+        return _opened(chosen, resume, parent)
+
+
+def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> Recorder:
+    info, writer = _folder_of(_info(chosen, parent), chosen, resume)
+    opened = Recorder(info, writer, CallbackList(), chosen.extra_hooks, chosen.strict, Delivered(chosen))
+    open_runs.add(opened)
+    try:
+        _begin(opened, chosen, resumes=resume is not None)
+    except BaseException as error:
+        opened.close(*status_of(error))
+        raise
+    return opened
+
+
+def _begin(opened: Recorder, chosen: Settings, resumes: bool) -> None:
+    _announce(opened)
+    specs, objects = _joining(chosen, opened.name)
+    delivery_manager().follow(opened.info, specs, [*chosen.objects, *objects], chosen.delivery)
+    if resumes:
+        opened.record_status("running")
+    if chosen.params:
+        LogVerbs(opened).log_params(chosen.params)
+
+
+def silent_recorder(chosen: Settings) -> Recorder:
+    """Return a run that calls its callbacks and records nothing."""
+    name = as_file_name(chosen.name or "silent")
+    info = RunInfo(
+        id=f"silent-{os.getpid()}-{time.monotonic_ns()}", name=name, path=str((chosen.dir / name).absolute()),
+        trackers=chosen.tracker_names,
+    )  # fmt: skip
+    return Recorder(info, None, CallbackList(), chosen.extra_hooks, chosen.strict, Delivered(chosen))
+
+
+class Delivered(Owner):
+    """Delivers a run while it is recorded.
+
+    Args:
+        chosen: the settings of the run, and of the runs that are part of it.
+    """
+
+    def __init__(self, chosen: Settings) -> None:
+        self._chosen = chosen
+        self._unused = [copy.copy(made) for made in chosen.objects]
+
+    def epoch_recorded(self, recorder: Recorder) -> None:
+        """Report errors of the trackers."""
+        delivery_manager().check(recorder.info, recorder.strict)
+
+    def closed(self, recorder: Recorder, recorded: bool) -> None:
+        """Tell the delivery that nothing more is recorded."""
+        open_runs.remove(recorder)
+        if recorded:
+            delivery_manager().end(recorder.info)
+
+    def wait(self, recorder: Recorder, timeout: float | None) -> bool:
+        """Wait until every tracker has all that was recorded so far."""
+        if not recorder.has_journal or self._chosen.delivery == "off":
+            return True
+        if recorder.records:
+            recorder.flush()
+        return delivery_manager().wait(recorder.info, self._chosen.tracker_names, timeout)
+
+    def child(self, recorder: Recorder, name: str) -> Recorder:
+        """Open a run with the same settings. Each run has its own trackers, since a tracker holds one run at a time."""
+        checked = optional_text("run.child(…): name", name)
+        trackers = [copy.copy(made) for made in self._unused]
+        chosen = msgspec.structs.replace(self._chosen, name=checked, params={}, objects=trackers)
+        return open_recorder(chosen, parent=recorder)
+
+
+def _info(chosen: Settings, parent: Recorder | None) -> RunInfo:
+    return identity.new_info(
+        name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
+        trackers=chosen.tracker_names, system=chosen.measured_every,
+        parent=None if parent is None else parent.id,
+        options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
+    )  # fmt: skip
+
+
+def _stored_options(spec: Spec) -> dict[str, Scalar]:
+    """Return the options that `run.json` keeps, so that `sync` delivers to the same place, equally often."""
+    every = {} if spec.every is None else {"every": spec.every}
+    return flat_params({**spec.options, **every})
+
+
+def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
+    if resume is None:
+        return identity.create(chosen.dir, chosen.name, info)
+    return identity.resume(resume, info)
+
+
+def _announce(opened: Recorder) -> None:
+    here = environment.directory()
+    inside = here is not None and opened.path.is_relative_to(here)
+    path = os.path.relpath(opened.path) if inside else str(opened.path)
+    say(f"run {opened.name} → {path} ({', '.join(opened.info.trackers)})")
+
+
+def _joining(chosen: Settings, run: str) -> tuple[list[Spec], list[Tracker]]:
+    """Return the trackers given by name, with options to join what the program has active in their backends.
+
+    The second list has those of them that must then run in this process.
+    """
+    specs: list[Spec] = []
+    objects: list[Tracker] = []
+    for spec in chosen.specs:
+        active = find(spec.name).active()
+        if active and all(spec.options.get(name, value) == value for name, value in active.items()):
+            spec = Spec(spec.name, {**active, **spec.options}, spec.every)
+            say(f"run {run} joins the active run of {spec.name}, and leaves it open")
+        made = spec.make()
+        if made.in_place:
+            objects.append(made)
+        else:
+            specs.append(spec)
+    return specs, objects
