@@ -81,12 +81,11 @@ class Training:
     def epochs(self, count: int, start: int | None, progress: bool) -> Iterable[int]:
         """See `Run.epochs`."""
         count = checks.index("run.epochs(…): count", count)
-        done = self._recorder.place.epochs_done
-        epochs = (
-            range(done, done + count)
-            if start is None
-            else range(checks.index("run.epochs(…): start", start), count)
-        )
+        if start is None:
+            done = self._recorder.place.epochs_done
+            epochs = range(done, done + count)
+        else:
+            epochs = range(checks.index("run.epochs(…): start", start), count)
         return Pass(partial(self._epochs, progress=progress), epochs)
 
     def _epochs(self, epochs: Iterable[int], progress: bool) -> Iterator[int]:
