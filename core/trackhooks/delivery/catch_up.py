@@ -13,7 +13,7 @@ from ..storage.lost_runs import end_if_dead
 from ..tracker import Tracker
 from ..values.secrets import redact_text
 from .cursor import Spec
-from .feed import _OWN_ERRORS, _TRIES, Feed
+from .feed import OWN_ERRORS, TRIES, Feed
 
 
 def deliver(
@@ -75,17 +75,17 @@ def specs_of(run: RunInfo) -> list[Spec]:
 def _deliver_all(feed: Feed, name: str, progress: Callable[[str, int, int], None] | None) -> None:
     size = Path(feed.run.path, "journal").stat().st_size
     while _step_on(feed):
-        if progress is not None:
+        if progress is not None and feed.cursor is not None:
             progress(name, feed.cursor.offset, size)
 
 
 def _step_on(feed: Feed) -> bool:
     """A step; what a tracker's own code cannot take is tried again at once, until the feed skips it."""
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         try:
             return feed.step()
         except TrackhooksError:
             raise
-        except _OWN_ERRORS:
+        except OWN_ERRORS:
             continue
     return feed.step()

@@ -80,8 +80,8 @@ class Cursor(Position, omit_defaults=True, kw_only=True):
     """The last batch, where the throttle held it back, as MessagePack: it passes in front of the epoch's end."""
     held_back: int = 0
     """The batches whose metrics did not pass it: they are in the journal only."""
-    told: str = ""
-    """The status that the journal has given to the run so far; empty while it goes on."""
+    run_status: str = msgspec.field(default="", name="told")
+    """The final status that the journal has given to the run so far; empty while the run is open."""
     reason: str = ""
     status: str = ""
     """The status that the tracker has been closed with; empty while the run is open in it."""
@@ -92,7 +92,6 @@ class Cursor(Position, omit_defaults=True, kw_only=True):
     """Attempts that failed since the last that did not."""
     spec: Spec | None = None
     """Without options that may be secret: only what `sync` needs to find the tracker again."""
-    updated: float = 0.0
 
     @property
     def left_out(self) -> int:

@@ -73,7 +73,7 @@ class Follower:
                 gives_up_at = time.monotonic() + self._patience
             ending = (
                 feed.ending
-            )  # asked before the step: what was written before it was set is then read by the step
+            )  # read before the step, which then delivers what was written before it was set
             try:
                 busy = feed.step()
             except (Exception, SystemExit) as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
@@ -86,12 +86,12 @@ class Follower:
             failures = 0
             if ending and not busy:
                 break
-            wait = 0.0 if busy else _IDLE_POLL_S if feed.cursor.status else _POLL_S
+            wait = 0.0 if busy else _IDLE_POLL_S if feed.is_finished else _POLL_S
         feed.close()
 
     def _report(self, feed: Feed, error: BaseException, failures: int) -> None:
         if failures == 1:
-            name = feed.cursor.tracker if hasattr(feed, "cursor") else "a tracker"
+            name = "a tracker" if feed.cursor is None else feed.cursor.tracker
             where = {"run": feed.run.path}
             log.warning(
                 "%s, run %r: %s. Tries again; nothing is lost.",
