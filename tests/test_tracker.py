@@ -386,12 +386,12 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("tests_of_tracker:Zzz", r"Known: Mine, Other, Takes, Tracker\."),
         (
             "no_such_module:Mine",
-            r"unknown tracker 'no_such_module:Mine': there is no module 'no_such_module'\.",
+            r"unknown tracker 'no_such_module:Mine': module 'no_such_module' was not found\.",
         ),
-        ("os.no_such:Mine", r"there is no module 'os\.no_such'"),
-        (":Mine", "'module:Class' is needed"),
-        ("tests_of_tracker:", "'module:Class' is needed"),
-        (".tests_of_tracker:Mine", "'module:Class' is needed"),
+        ("os.no_such:Mine", r"module 'os\.no_such' was not found"),
+        (":Mine", "use the form 'module:Class'"),
+        ("tests_of_tracker:", "use the form 'module:Class'"),
+        (".tests_of_tracker:Mine", "use the form 'module:Class'"),
     ],
 )
 def test_an_unknown_tracker_is_an_error_with_the_nearest(tmp_path: Path, name: str, message: str) -> None:

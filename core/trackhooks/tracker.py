@@ -17,9 +17,6 @@ that this `flush` returned. A tracker that returns to that state has every event
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import importlib.util
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -285,6 +282,3 @@ def _overridden_hooks(cls: type[Tracker], own: Mapping[str, Any]) -> dict[str, s
 
 
 _generate_hooks()
-
-
-_ours: dict[str, importlib.metadata.EntryPoint] = {}

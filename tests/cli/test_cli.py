@@ -171,7 +171,7 @@ def test_without_runs_people_get_a_message_and_programs_an_empty_list() -> None:
     (["compare", "b", "aa"], "Error: unknown run 'b'. List the runs in runs: trackhooks runs runs"),
     (["compare", "a", "--metrics", "val/los"], "Error: unknown metric 'val/los'. Did you mean 'val/loss'?"),
     (["sync", "a", "--to", "cvs"], "Error: unknown tracker 'cvs'. Did you mean 'csv'?"),
-    (["sync", "a", "--every", "0"], "Error: every=0: a positive number of steps is needed, or a time such as '1s'."),
+    (["sync", "a", "--every", "0"], "Error: every must be a positive number of steps or a time such as '1s', got 0."),
     (["sync", "a", "--option", "x=1"],
      "Error: --option must be TRACKER.OPTION=VALUE, as in csv.dir=tables, got 'x=1'."),
 ])  # fmt: skip
@@ -341,7 +341,7 @@ def test_sync_asks_for_a_secret_option_instead_of_delivering_elsewhere(here: Pat
     options: dict[str, Any] = {"lines:Lines": {"token": "hunter2"}}
     path = train("a", **options)
     message = call("sync", "a").stderr
-    assert "the option 'token' holds a secret" in message
+    assert "the option 'token' is a secret" in message
     assert lines.read(path) == []
     assert "delivered" in good("sync", "a", "--option", "lines:Lines.token=hunter2")
     assert lines.steps(path) == list(range(10))
@@ -390,7 +390,7 @@ def test_sync_does_not_interfere_with_a_delivery_by_another_process(here: Path) 
         path = here / "runs" / "alive"
         until(lambda: cursors(path))
         message = call("sync", "alive").stderr
-    assert "run 'alive' is being delivered to 'csv' by another process now." in message
+    assert "run 'alive' is being delivered to 'csv' by another process." in message
 
 
 @contextlib.contextmanager

@@ -155,9 +155,9 @@ def test_a_run_json_that_is_none_is_an_error_with_its_path(tmp_path: Path, conte
 
 
 def test_a_folder_that_is_no_run_is_an_error_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(TrackhooksError, match=r"no run\. A run is a folder with a run\.json"):
+    with pytest.raises(TrackhooksError, match=r"is not a run: it does not contain run\.json"):
         run_folder.read_info(tmp_path)
-    with pytest.raises(TrackhooksError, match="no run"):
+    with pytest.raises(TrackhooksError, match="is not a run"):
         trackhooks.run(resume=tmp_path / "nothing", delivery="off")
     assert list(run_folder.paths(tmp_path / "nothing")) == []
 

@@ -246,7 +246,7 @@ def test_a_full_disk_keeps_no_half_file_and_the_training_goes_on(small_disk: Pat
     large = tmp_path / "large.pt"
     large.write_bytes(b"\1" * 100_000)
     with pytest.warns(
-        UserWarning, match=r"large\.pt could not be copied .* No space left .* Training goes on"
+        UserWarning, match=r"large\.pt could not be copied .* No space left .* Training continues"
     ):
         run.log_model(large)
     run.log(loss=0.5)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..delivery import registry
 from ..delivery.cursor import FOLDER, Cursor, cursors, is_delivered
-from ..delivery.process import possible
+from ..delivery.process import why_impossible
 from ..errors import MissingPackageError, TrackhooksError
 from ..event import FINAL
 from ..reading import formats
@@ -150,7 +150,7 @@ def _defaults() -> Iterator[Finding]:
     given = {name: f" ({name})" if os.environ.get(name) else "" for name in _VARIABLES}
     yield Finding("trackers", ", ".join(chosen.tracker_names) + given["TRACKHOOKS"], True)
     yield _directory(chosen.dir, given["TRACKHOOKS_DIR"])
-    why = possible() if chosen.delivery == "process" else ""
+    why = why_impossible() if chosen.delivery == "process" else ""
     yield Finding("delivery", f"{why or chosen.delivery}{given['TRACKHOOKS_DELIVERY']}", not why)
     if not ranks.records_here():
         yield Finding(

@@ -10,7 +10,7 @@ import msgspec
 
 from ..delivery import registry
 from ..delivery.catch_up import deliver, specs_of
-from ..delivery.cursor import Cursor, Spec, cursors, is_delivered
+from ..delivery.cursor import Cursor, Spec, cursors, is_delivered_to
 from ..errors import InvalidValueError
 from ..event import FINAL, RunInfo
 from ..reading.formats import counted
@@ -69,7 +69,9 @@ def sync(
     specs = _specs(run, list(to), options, every)
     known = [spec for spec in specs if ":" in spec.name or spec.name in registry.entry_points()]
     before = {spec.name: cursors(run.path, spec.name) for spec in specs}
-    failed = {spec.name: _OBJECT for spec in specs if spec not in known and not _is_delivered(run, spec.name)}
+    failed = {
+        spec.name: _OBJECT for spec in specs if spec not in known and not is_delivered_to(run.path, spec.name)
+    }
     failed |= deliver(path, known, progress, from_start=every is not None)
     running = run_folder.read_info(path).status not in FINAL
     return [_outcome(run, spec.name, running, before[spec.name], failed.get(spec.name, "")) for spec in specs]
@@ -107,10 +109,6 @@ def _specs(run: RunInfo, to: list[str], options: Options, every: int | str | Non
 
 def _progress(cursor: Cursor) -> tuple[str, int, str, int]:
     return cursor.destination, cursor.offset, cursor.status, cursor.held_back
-
-
-def _is_delivered(run: RunInfo, name: str) -> bool:
-    return any(is_delivered(run.path, cursor) for cursor in cursors(run.path, name))
 
 
 def parse_options(given: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -12,50 +12,43 @@ from ..storage.checkpoints import DeliveredFiles
 from ..storage.lost_runs import end_if_dead
 from ..tracker import Tracker
 from ..values.secrets import redact_text
-from .cursor import Spec
+from .cursor import Spec, journal_size
 from .feed import OWN_ERRORS, TRIES, Feed
+
+Progress = Callable[[str, int, int], None]
+"""Called with the tracker's name, the bytes of the journal that are delivered, and the size of the journal."""
 
 
 def deliver(
     path: str | Path,
     specs: Sequence[Spec | Tracker] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
     from_start: bool = False,
 ) -> dict[str, str]:
-    """Delivers all of a run that is not delivered yet, in this process.
+    """Deliver everything of a run that is not delivered yet, in this process.
 
     Args:
         path: the run's folder.
         specs: the trackers; by default those that the run was made with.
-        progress: called with the tracker's name, the bytes of the journal that are delivered, and all of them.
-        from_start: delivers all again where a tracker was fed less often than its spec says now.
+        progress: called with the tracker's name, the bytes of the journal that are delivered, and its size.
+        from_start: deliver the whole run again to trackers that got batch metrics less often than their spec now says.
 
     Returns:
-        The name of each tracker that failed → why.
+        The names of the trackers that failed, each with the error.
 
     Raises:
-        TrackhooksError: there is no run in this folder.
+        TrackhooksError: the folder does not contain a run.
     """
     run = end_if_dead(path)
-    found = list(specs) if specs is not None else specs_of(run)
-    keeper = DeliveredFiles(run)
+    files = DeliveredFiles(run)
     failed = {}
-    for spec in found:
-        made = (lambda given=spec: given) if isinstance(spec, Tracker) else spec.make
-        feed = Feed(
-            run,
-            made,
-            keeper,
-            None if isinstance(spec, Tracker) else spec.every,
-            None if isinstance(spec, Tracker) else spec,
-            from_start=from_start,
-        )
-        feed.ending = run.status in FINAL
+    for spec in specs_of(run) if specs is None else specs:
+        feed = _feed(run, spec, files, from_start)
         try:
             _deliver_all(feed, spec.name, progress)
         except TrackhooksError as error:
             failed[spec.name] = str(error)
-        except Exception as error:  # noqa: BLE001 — one tracker's failure must not keep the others from theirs
+        except Exception as error:  # noqa: BLE001 — a tracker that fails must not keep the others from being delivered
             failed[spec.name] = redact_text(f"{type(error).__name__}: {error}")
         finally:
             feed.close()
@@ -63,7 +56,7 @@ def deliver(
 
 
 def specs_of(run: RunInfo) -> list[Spec]:
-    """The trackers that a run was made with, and their options, as far as `run.json` holds them."""
+    """Return the trackers that a run was made with, and their options as far as `run.json` contains them."""
     found = []
     for name in run.trackers:
         options: dict[str, Any] = dict(run.options.get(name, {}))
@@ -72,15 +65,24 @@ def specs_of(run: RunInfo) -> list[Spec]:
     return found
 
 
-def _deliver_all(feed: Feed, name: str, progress: Callable[[str, int, int], None] | None) -> None:
-    size = Path(feed.run.path, "journal").stat().st_size
-    while _step_on(feed):
+def _feed(run: RunInfo, spec: Spec | Tracker, files: DeliveredFiles, from_start: bool) -> Feed:
+    if isinstance(spec, Tracker):
+        feed = Feed(run, lambda: spec, files, from_start=from_start)
+    else:
+        feed = Feed(run, spec.make, files, spec.every, spec, from_start=from_start)
+    feed.ending = run.status in FINAL
+    return feed
+
+
+def _deliver_all(feed: Feed, name: str, progress: Progress | None) -> None:
+    size = journal_size(feed.run.path)
+    while _step(feed):
         if progress is not None and feed.cursor is not None:
             progress(name, feed.cursor.offset, size)
 
 
-def _step_on(feed: Feed) -> bool:
-    """A step; what a tracker's own code cannot take is tried again at once, until the feed skips it."""
+def _step(feed: Feed) -> bool:
+    """Take a step. Errors of the tracker's own code are retried at once, until the feed skips the event."""
     for _ in range(TRIES):
         try:
             return feed.step()

@@ -1,4 +1,4 @@
-"""`Cursor`: how far one tracker is with one run, and which tracker that is."""
+"""`Cursor`: how far one tracker is with one run, and `is_delivered`, which says whether it has all of it."""
 
 from __future__ import annotations
 
@@ -11,105 +11,105 @@ import msgspec
 
 from ..errors import DamagedFileError, InvalidValueError, JournalError
 from ..event import FINAL, Event, RunInfo
-from ..storage.journal import Reader, path_of
-from ..storage.run_folder import as_file_name, read_json, set_aside, write_atomically
+from ..storage import journal, run_folder
+from ..storage.run_folder import as_file_name, json_files, read_json, set_aside, write_atomically
 from ..tracker import EpochMetrics, State, Tracker
 from ..values.foreign import Failure, attempt
 from ..values.secrets import REDACTED, redact_text
 from . import registry
 from .throttle import Throttle
 
-FOLDER = "delivery"
-"""Where a run's folder holds its cursors and the log of its delivery."""
+FOLDER = run_folder.DELIVERY
+"""The folder of a run that contains its cursors and the log of its delivery."""
 
 
 class Spec(msgspec.Struct, omit_defaults=True):
-    """One tracker as the user named it."""
+    """A tracker as the user specified it."""
 
     name: str
-    """Of an entry point, or `"module:Class"`."""
+    """The name of an entry point, or `"module:Class"`."""
     options: dict[str, Any] = {}
     every: int | str | None = None
-    """How often it takes the metrics of training batches; None for its own default."""
+    """How often the tracker gets the metrics of training batches; None for its default."""
 
     def make(self) -> Tracker:
-        """The tracker.
+        """Make the tracker.
 
         Raises:
-            UnknownNameError: there is no such tracker or option.
-            InvalidValueError: an option was redacted: without it the run would be delivered to somewhere else.
-            MissingPackageError: a package that it needs is not installed.
+            UnknownNameError: the tracker or an option does not exist.
+            InvalidValueError: an option was redacted. Without it, the run would go to another destination.
+            MissingPackageError: a package that the tracker requires is not installed.
         """
         for option, value in self.options.items():
             if isinstance(value, str) and REDACTED in value:
                 raise InvalidValueError(
-                    f"tracker {self.name!r}: the option {option!r} holds a secret, which is not stored with the run."
-                    f" Give it again: trackhooks sync … --option {self.name}.{option}=…"
+                    f"tracker {self.name!r}: the option {option!r} is a secret, which is not stored with the run."
+                    f" Pass it again: trackhooks sync … --option {self.name}.{option}=…"
                 )
         return registry.load(self.name, **self.options)
 
 
 class Position(msgspec.Struct, omit_defaults=True):
-    """How far one journal of a run is delivered."""
+    """How far a journal is delivered."""
 
     offset: int = 0
-    """Where in the journal the next event starts, in bytes."""
+    """The offset of the next event in the journal, in bytes."""
     index: int = -1
-    """The last event that was delivered."""
+    """The index of the last event that was delivered."""
     skipped: list[int] = []
-    """The events that the tracker could not take."""
+    """The indexes of the events that the tracker could not process."""
 
 
 class Cursor(Position, omit_defaults=True, kw_only=True):
-    """How far one tracker is with one run: what is stored, one small file for each tracker and destination.
+    """How far one tracker is with one run. Stored as a small file for each tracker and destination.
 
-    The place is that in the run's journal.
+    Its own position is the one in the run's journal.
     """
 
     tracker: str
     destination: str = ""
     system: Position = msgspec.field(default_factory=Position)
-    """The place in the journal of the measurements."""
+    """The position in the journal of the system metrics."""
     state: State = {}
-    """The tracker's own: what its last `flush` returned."""
+    """The tracker's own state, which its last `flush` returned."""
     epoch: State = {}
-    """The metrics that the tracker has of the present epoch."""
+    """The metrics of the current epoch that the tracker has so far."""
     passed: float | None = None
     """When a batch's metrics last passed the throttle."""
     waiting: bytes = b""
-    """The last batch, where the throttle held it back, as MessagePack: it passes in front of the epoch's end."""
+    """The last batch if the throttle held it back, as MessagePack; it is delivered just before the epoch ends."""
     held_back: int = 0
-    """The batches whose metrics did not pass it: they are in the journal only."""
+    """The number of batches whose metrics the throttle held back. They are only in the journal."""
     run_status: str = msgspec.field(default="", name="told")
-    """The final status that the journal has given to the run so far; empty while the run is open."""
+    """The final status that the journal records for the run; empty while the run is open."""
     reason: str = ""
     status: str = ""
-    """The status that the tracker has been closed with; empty while the run is open in it."""
+    """The status with which the run was closed in the tracker; empty while it is open there."""
     url: str | None = None
     error: str | None = None
-    """Why the last attempt failed; None when it did not."""
+    """Why the last attempt failed; None if it did not."""
     failures: int = 0
-    """Attempts that failed since the last that did not."""
+    """The number of attempts that have failed since the last successful one."""
     spec: Spec | None = None
-    """Without options that may be secret: only what `sync` needs to find the tracker again."""
+    """What `sync` needs to find the tracker again, without options, which may be secret."""
 
     @property
     def left_out(self) -> int:
-        """How many events of both journals the tracker could not take."""
+        """The number of events of both journals that the tracker could not process."""
         return len(self.skipped) + len(self.system.skipped)
 
     def is_of(self, name: str) -> bool:
-        """Whether this is the tracker that the user named so."""
+        """Whether this is the cursor of the tracker that the user calls `name`."""
         return self.tracker == name or (self.spec is not None and self.spec.name == name)
 
 
 def check_spec(name: str, options: dict[str, Any]) -> tuple[Spec, Tracker]:
-    """The spec of a tracker with the options that a user gave, and the tracker that it makes: it is light.
+    """Check the options that a user gave for a tracker. Returns its spec and the tracker, which is cheap to make.
 
     Raises:
-        UnknownNameError: there is no such tracker or option.
-        MissingPackageError: a package that it needs is not installed.
-        InvalidValueError: `every` is neither a number of steps nor a time.
+        UnknownNameError: the tracker or an option does not exist.
+        MissingPackageError: a package that the tracker requires is not installed.
+        InvalidValueError: an option is invalid or cannot be passed to the delivery process.
     """
     given = dict(options)
     every = given.pop("every", None)
@@ -120,46 +120,49 @@ def check_spec(name: str, options: dict[str, Any]) -> tuple[Spec, Tracker]:
     found = attempt(msgspec.json.encode, spec)
     if isinstance(found, Failure):
         raise InvalidValueError(
-            f"tracker {name!r}: an option cannot be handed to the delivery process ({found.why})."
+            f"tracker {name!r}: an option cannot be passed to the delivery process ({found.why})."
             " Pass the tracker itself, or delivery='inline'."
         ) from found.error
     return spec, made
 
 
-def cursor_path(run: RunInfo, made: Tracker) -> Path:
-    """Where the cursor of this tracker and its destination is stored."""
-    name = as_file_name(made.name)
-    if made.destination:
-        name += "-" + hashlib.sha256(made.destination.encode()).hexdigest()[:8]
+def cursor_path(run: RunInfo, tracker: Tracker) -> Path:
+    """Return the path of the cursor of this tracker and its destination."""
+    name = as_file_name(tracker.name)
+    if tracker.destination:
+        name += "-" + hashlib.sha256(tracker.destination.encode()).hexdigest()[:8]
     return Path(run.path, FOLDER, f"{name}.json")
 
 
-def load_cursor(run: RunInfo, made: Tracker, spec: Spec | None = None) -> Cursor:
-    """The cursor of this tracker; a new one where it has not delivered this run to this destination."""
-    path = cursor_path(run, made)
+def load_cursor(run: RunInfo, tracker: Tracker, spec: Spec | None = None) -> Cursor:
+    """Load the cursor of a tracker, or make a new one if it has not delivered this run to its destination.
+
+    A damaged cursor is set aside and replaced by a new one.
+    """
+    path = cursor_path(run, tracker)
     path.parent.mkdir(exist_ok=True)
     try:
         found = read_cursor(path)
     except FileNotFoundError:
-        found = new_cursor(made)
+        found = new_cursor(tracker)
     except DamagedFileError as error:
         set_aside(path, run.path, error)
-        found = new_cursor(made)
+        found = new_cursor(tracker)
     found.spec = spec or found.spec
     return found
 
 
-def new_cursor(made: Tracker) -> Cursor:
-    """The cursor of a tracker that has nothing of a run yet: all of the journal is delivered to it."""
-    return Cursor(tracker=made.name, destination=redact_text(made.destination))
+def new_cursor(tracker: Tracker) -> Cursor:
+    """Make the cursor of a tracker that has nothing of the run yet."""
+    return Cursor(tracker=tracker.name, destination=redact_text(tracker.destination))
 
 
 def read_cursor(path: Path) -> Cursor:
-    """A cursor that was saved.
+    """Read a saved cursor.
 
     Raises:
-        DamagedFileError: it is none.
-        OSError: there is no such file, or no file can be read now.
+        DamagedFileError: the file does not contain a valid cursor.
+        OSError: the file does not exist, or no file can be read now.
     """
     found = read_json(path, Cursor)
     try:
@@ -172,45 +175,48 @@ def read_cursor(path: Path) -> Cursor:
 
 
 def cursors(run: str | Path, name: str | None = None) -> list[Cursor]:
-    """How far every tracker of a run is, or only those of this name: a tracker may have several destinations."""
+    """Read the cursors of all trackers of a run, or of one tracker, which may have several destinations."""
     found = []
-    for path in _json_files(Path(run, FOLDER)):
-        with contextlib.suppress(
-            OSError, DamagedFileError
-        ):  # another file, such as the one about the kept files
+    for path in json_files(Path(run, FOLDER)):
+        with contextlib.suppress(OSError, DamagedFileError):  # another file, such as `files.json`
             found.append(read_json(path, Cursor))
     return [cursor for cursor in found if name is None or cursor.is_of(name)]
 
 
-def _json_files(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.glob("*.json"))
-    except OSError:  # no folder can be opened now
-        return []
-
-
 def is_delivered(run: str | Path, cursor: Cursor) -> bool:
-    """Return whether a tracker has all records of a run and its final status.
-
-    An incomplete record at the end of the journal, left by a full disk, does not count.
-    """
+    """Whether a tracker has every record of a run and its final status."""
     if cursor.status not in FINAL or cursor.error is not None:
         return False
+    return cursor.offset >= journal_size(run) or not _has_more(run, cursor.offset)
+
+
+def is_delivered_to(run: str | Path, name: str) -> bool:
+    """Whether the run is delivered to the tracker of this name, at one of its destinations at least."""
+    return any(is_delivered(run, cursor) for cursor in cursors(run, name))
+
+
+def has_reached(cursor: Cursor, size: int) -> bool:
+    """Whether a tracker has this many bytes of the journal, and did not fail since."""
+    return cursor.offset >= size and cursor.error is None
+
+
+def journal_size(run: str | Path) -> int:
+    """Return the size of a run's journal in bytes; 0 if the run's folder was removed."""
     try:
-        size = path_of(run).stat().st_size
+        return journal.path_of(run).stat().st_size
     except OSError:
-        return True  # the run was removed
-    return cursor.offset >= size or not _has_records_after(run, cursor.offset)
+        return 0
 
 
-def _has_records_after(run: str | Path, offset: int) -> bool:
+def _has_more(run: str | Path, offset: int) -> bool:
+    """Whether whole records follow. A full disk can leave an incomplete one at the end."""
     try:
-        with Reader(run, offset) as events:
+        with journal.Reader(run, offset) as events:
             return any(True for _ in events)
     except (JournalError, OSError):
         return True
 
 
-def save_cursor(run: RunInfo, made: Tracker, cursor: Cursor) -> None:
-    """Replaces the cursor of this tracker atomically."""
-    write_atomically(cursor_path(run, made), msgspec.json.encode(cursor))
+def save_cursor(run: RunInfo, tracker: Tracker, cursor: Cursor) -> None:
+    """Replace the cursor of this tracker atomically."""
+    write_atomically(cursor_path(run, tracker), msgspec.json.encode(cursor))

@@ -1,7 +1,7 @@
-"""`Feed`: delivers one run to one tracker and copes with failures: it retries, and skips events that never work.
+"""`Feed`: delivers one run to one tracker, retries after failures, and skips events that always fail.
 
-The same feeds are used everywhere: by the delivery process and by a thread of the training (`Follower`), and by
-`deliver`, which runs them to the end of the journal.
+`Follower` runs feeds in threads, of the delivery process or of the training; `deliver` runs them to the end of the
+journal.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .cursor import Cursor, Spec, cursor_path, load_cursor, save_cursor
 from .replay import Replay
 
 TRIES = 3
-"""After this many failures at one event, an error of the tracker's own code is blamed on the event: it is skipped."""
+"""An event is skipped after this many errors of the tracker's own code."""
 OWN_ERRORS = (
     TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, NotImplementedError, NameError,
 )  # fmt: skip
-"""Errors of a tracker's own code, which come back however often it is called; an outage raises others."""
+"""Errors of a tracker's own code, which occur again at every attempt. An outage raises other errors."""
 
 
 class Feed:
@@ -33,11 +33,11 @@ class Feed:
     Args:
         run: the run.
         make: makes the tracker; called again after a failure.
-        files: keeps the run's files.
+        files: the copies of the run's files.
         every: how often batch metrics pass; None for the tracker's default.
         spec: what the cursor stores so that the tracker can be found again.
         batch: the maximum number of events between two flushes.
-        from_start: deliver from the start if the tracker was fed less often than `every` says.
+        from_start: deliver the whole run again if the tracker got batch metrics less often than `every` says.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class Feed:
         self._blame = _Blame()
 
     def is_of(self, name: str) -> bool:
-        """Whether it may feed the tracker of this name; before the first step, that is not known."""
+        """Whether this may be the feed of the tracker of this name. Before the first step, that is not known."""
         return self.cursor is None or self.cursor.is_of(name)
 
     @property
     def is_finished(self) -> bool:
-        """Whether the tracker has closed the run, which may still be resumed."""
+        """Whether the run is closed in the tracker. It may still be resumed."""
         return self.cursor is not None and self.cursor.status != ""
 
     def step(self) -> bool:
-        """Deliver one batch of what is there.
+        """Deliver one batch of the events that are not delivered yet.
 
         Returns:
             False if there was nothing to deliver.
@@ -113,7 +113,7 @@ class Feed:
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         if not lock.acquire():
             raise TrackhooksError(
-                f"run {self.run.name!r} is being delivered to {tracker.name!r} by another process now."
+                f"run {self.run.name!r} is being delivered to {tracker.name!r} by another process."
             )
         self._lock = lock
 
@@ -138,7 +138,7 @@ class Feed:
         return fresh
 
     def _start_over(self, replay: Replay) -> None:
-        """Deliver the whole run again, to a tracker whose backend has lost some of it."""
+        """Deliver the whole run again because the tracker's backend has lost some of it."""
         self._replay = None
         self.cursor = self._new_cursor(replay.tracker, replay.cursor)
         replay.abort()

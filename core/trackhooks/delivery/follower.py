@@ -1,4 +1,4 @@
-"""`Follower`: feeds the trackers of many runs while these are being recorded."""
+"""`Follower`: delivers runs to their trackers while the runs are being recorded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from .system_sampler import Sampler
 
 _POLL_S, _IDLE_POLL_S = 0.1, 1.0
 _BACKOFF_S, _LONGEST_BACKOFF_S = 0.5, 30.0
+_DOUBLINGS = 10
 
 
 class Follower:
-    """Feeds the trackers of many runs, each in a thread of its own: one's failure never delays another.
+    """Delivers many runs. Each tracker of a run has its own thread, so that it never delays another.
 
     Args:
-        patience: how long failing trackers are tried again once the run has ended, in seconds.
+        patience: how long a tracker that fails is retried after the run has ended, in seconds.
     """
 
     def __init__(self, patience: float = 300.0) -> None:
@@ -39,7 +40,7 @@ class Follower:
 
     @property
     def runs(self) -> list[str]:
-        """The folders of the runs that are followed."""
+        """The folders of the runs that are delivered."""
         return list(self._feeds)
 
     def follow(
@@ -48,16 +49,19 @@ class Follower:
         sources: Sequence[tuple[Callable[[], Tracker], Spec | None, int | str | None]],
         measures: bool = True,
     ) -> None:
-        """Starts delivering a run; each source is how to make a tracker, its spec, and how often it is fed.
+        """Start delivering a run.
 
-        With `measures`, the run's process is measured, too, as often as the run says.
+        Args:
+            run: the run.
+            sources: for each tracker, a function that makes it, its spec, and how often it gets batch metrics.
+            measures: whether to record system metrics of the run's process.
         """
         if measures:
             self._sampler.follow(run)
-        keeper = DeliveredFiles(run)
+        files = DeliveredFiles(run)
         self._threads = {thread: feed for thread, feed in self._threads.items() if thread.is_alive()}
         for make, spec, every in sources:
-            feed = Feed(run, make, keeper, every, spec)
+            feed = Feed(run, make, files, every, spec)
             self._feeds.setdefault(run.path, []).append(feed)
             name = f"trackhooks-{spec.name if spec else 'tracker'}-{run.name}"
             thread = threading.Thread(target=self._run, args=(feed,), name=name, daemon=True)
@@ -65,73 +69,91 @@ class Follower:
             thread.start()
 
     def _run(self, feed: Feed) -> None:
-        gives_up_at = float("inf")
-        failures = 0
-        wait = 0.0
-        while not self._stop.wait(wait):
-            if feed.ending and gives_up_at == float("inf"):
-                gives_up_at = time.monotonic() + self._patience
-            ending = (
-                feed.ending
-            )  # read before the step, which then delivers what was written before it was set
-            try:
-                busy = feed.step()
-            except (Exception, SystemExit) as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
-                failures += 1
-                self._report(feed, error, failures)
-                if time.monotonic() > gives_up_at or not Path(feed.run.path).is_dir():
-                    break
-                wait = _backoff(failures)
-                continue
-            failures = 0
-            if ending and not busy:
-                break
-            wait = 0.0 if busy else _IDLE_POLL_S if feed.is_finished else _POLL_S
+        retries = _Retries(feed, self._patience)
+        wait: float | None = 0.0
+        while wait is not None and not self._stop.wait(wait):
+            if feed.ending:
+                retries.start_patience()
+            wait = self._step(feed, retries)
         feed.close()
 
-    def _report(self, feed: Feed, error: BaseException, failures: int) -> None:
-        if failures == 1:
-            name = "a tracker" if feed.cursor is None else feed.cursor.tracker
-            where = {"run": feed.run.path}
-            log.warning(
-                "%s, run %r: %s. Tries again; nothing is lost.",
-                name,
-                feed.run.name,
-                redact_text(str(error)),
-                extra=where,
-            )
-            log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=where)
+    def _step(self, feed: Feed, retries: _Retries) -> float | None:
+        """Take a step. Returns the seconds until the next one, or None after the last."""
+        ending = feed.ending  # read first, so that the step delivers everything written before it was set
+        try:
+            is_busy = feed.step()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
+            return retries.after(error)
+        retries.failures = 0
+        if is_busy:
+            return 0.0
+        if ending:
+            return None
+        return _IDLE_POLL_S if feed.is_finished else _POLL_S
 
     def feeds(self, run: str, name: str) -> bool:
-        """Whether the tracker of this name is still fed with the run in this folder."""
+        """Whether the run in this folder is still being delivered to the tracker of this name."""
         return any(
             thread.is_alive() and feed.run.path == run and feed.is_of(name)
             for thread, feed in list(self._threads.items())
         )
 
     def end(self, run: str) -> None:
-        """Says that nothing more will be written to the journal of this run; a status that it lacks is added."""
+        """Note that nothing more will be written to the journal of this run, and set its status if it has none."""
         self._sampler.end(run)
         try:
             end_if_dead(run)
-        except TrackhooksError as error:  # its folder was removed, perhaps
+        except TrackhooksError as error:  # for example, its folder was removed
             log.warning("%s", error, extra={"run": run})
         for feed in self._feeds.get(run, []):
             feed.ending = True
 
     def join(self, timeout: float | None = None) -> bool:
-        """Waits until all runs that have ended are delivered; False where the time was too short."""
+        """Wait until all runs that have ended are delivered. Returns False on timeout."""
         until = None if timeout is None else time.monotonic() + timeout
         for thread in list(self._threads):
             thread.join(None if until is None else max(until - time.monotonic(), 0))
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Ends the threads after their present step, delivered or not."""
+        """Stop all threads after their current step, even if not everything is delivered."""
         self._stop.set()
         self._sampler.stop()
 
 
-def _backoff(failures: int) -> float:
-    longest: float = min(_BACKOFF_S * 2 ** (failures - 1), _LONGEST_BACKOFF_S)
-    return longest * random.SystemRandom().uniform(0.5, 1.0)  # the training's random numbers stay its own
+class _Retries:
+    """Counts the failures of a feed in a row, reports the first, and decides when to try again."""
+
+    def __init__(self, feed: Feed, patience: float) -> None:
+        self.failures = 0
+        self._feed = feed
+        self._patience = patience
+        self._until = float("inf")
+
+    def start_patience(self) -> None:
+        """Give up after a while from the first call on."""
+        self._until = min(self._until, time.monotonic() + self._patience)
+
+    def after(self, error: BaseException) -> float | None:
+        """Return the seconds until the next attempt, or None if there should not be one."""
+        self.failures += 1
+        if self.failures == 1:
+            self._report(error)
+        if time.monotonic() > self._until or not Path(self._feed.run.path).is_dir():
+            return None
+        doublings = min(
+            self.failures - 1, _DOUBLINGS
+        )  # after a long outage, the power would not fit into a float
+        longest: float = min(_BACKOFF_S * 2**doublings, _LONGEST_BACKOFF_S)
+        # Not the shared generator: the training's random numbers must not change.
+        return longest * random.SystemRandom().uniform(0.5, 1.0)
+
+    def _report(self, error: BaseException) -> None:
+        run, cursor = self._feed.run, self._feed.cursor
+        name = "a tracker" if cursor is None else cursor.tracker
+        extra = {"run": run.path}
+        text = redact_text(str(error))
+        log.warning(
+            "%s, run %r: %s. It will be tried again, and no data is lost.", name, run.name, text, extra=extra
+        )
+        log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=extra)

@@ -1,49 +1,37 @@
-"""`DeliveryManager`: who delivers the runs of this process, and the wait at its end."""
+"""`DeliveryManager`: has the runs of this process delivered, and waits for them when the process ends."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any
 
 import psutil
 
-from ..errors import JournalError, Notices, TrackerError, warn
+from ..errors import TrackerError, warn
 from ..event import FINAL, RunInfo
-from ..storage import journal
 from ..storage.run_folder import damaged_files
 from ..tracker import Tracker
-from .cursor import FOLDER, Cursor, Spec, cursors
+from .cursor import FOLDER, Spec, cursors, has_reached, is_delivered_to, journal_size
 from .follower import Follower
-from .process import DeliveryProcess, possible
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from .process import DeliveryProcess, why_impossible
+from .waiting import Standing, Unfinished, wait_with_bar
 
 _POLL_S = 0.05
 _QUIET_S = 1.0
-"""A wait that is shorter than this is not talked about."""
+"""The progress bar appears after this long."""
 _STARTS = 5
-"""How often a delivery process is started, as long as the ones before it died."""
-_OFTEN = f"the delivery process ended {_STARTS} times and is not started again"
-
-
-class Unfinished(NamedTuple):
-    """A run that is not all delivered to a tracker."""
-
-    run: RunInfo
-    tracker: str
-    why: str
-    """As far as it is known."""
-    continues: bool
-    """Whether the delivery process still delivers it."""
+"""How often a delivery process is started if the earlier ones died."""
+_TOO_OFTEN = f"the delivery process ended {_STARTS} times and is not started again"
 
 
 class DeliveryManager:
-    """Has the runs of one process delivered: trackers by name in the delivery process, objects in threads here."""
+    """Has the runs of one process delivered.
+
+    The delivery process delivers to trackers that are given by name, and threads of this process to tracker objects.
+    """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -56,23 +44,24 @@ class DeliveryManager:
         self._followed: dict[str, tuple[RunInfo, list[Spec]]] = {}
         """The runs that the delivery process delivers, by folder."""
         self._here: dict[str, tuple[RunInfo, list[str]]] = {}
-        """The runs that threads of this process deliver, with the names of their trackers."""
+        """The runs that threads of this process deliver, and the names of their trackers, by folder."""
         self._ended: set[str] = set()
         self._reported: set[tuple[str, str]] = set()
+        """The folder of a run, and the tracker or file about which the user has been warned."""
 
     def follow(self, run: RunInfo, specs: Sequence[Spec], objects: Sequence[Tracker], mode: str) -> None:
-        """Starts delivering a run.
+        """Start delivering a run.
 
         Args:
-            run: which.
-            specs: the trackers by name.
-            objects: trackers that are objects of this process already.
+            run: the run.
+            specs: the trackers that are given by name.
+            objects: the trackers that are given as objects.
             mode: `"process"`, `"inline"` or `"off"`.
         """
         if mode == "off":
             return
-        here: list[Any] = [(lambda made=made: made, None, None) for made in objects]
-        names = [made.name for made in objects]
+        here: list[Any] = [(lambda tracker=tracker: tracker, None, None) for tracker in objects]
+        names = [tracker.name for tracker in objects]
         if mode == "inline":
             here += [(spec.make, spec, spec.every) for spec in specs]
             names += [spec.name for spec in specs]
@@ -80,275 +69,209 @@ class DeliveryManager:
         if here:
             self._threads = self._threads or Follower()
             self._here[run.path] = (run, names)
-            self._threads.follow(run, here, measures=not specs)  # else the process does
+            self._threads.follow(run, here, measures=not specs)  # otherwise the process measures
         if specs:
-            self._have_followed(run, list(specs))
+            self._follow_in_process(run, list(specs))
 
-    def _have_followed(self, run: RunInfo, specs: list[Spec]) -> None:
+    def _follow_in_process(self, run: RunInfo, specs: list[Spec]) -> None:
         self._followed[run.path] = (run, specs)
-        self._reported |= {
-            (run.path, str(path)) for path in damaged_files(run.path)
-        }  # said when it was set aside
+        # Files that an earlier process set aside were reported then.
+        self._reported |= {(run.path, str(path)) for path in damaged_files(run.path)}
         self._ended.discard(run.path)
-        if self._running:
-            assert self._process is not None
-            self._process.follow(run, specs)
+        process = self._running_process
+        if process is not None:
+            process.follow(run, specs)
         elif not self._start():
             self._gave_up = True
             warn(
                 f"run {run.name!r} is only recorded: {self._why_not}. Deliver it later: trackhooks sync {run.path}"
             )
-            if possible():
-                del self._followed[run.path]  # nor can one be started later
+            if why_impossible():
+                del self._followed[run.path]  # a later attempt to start a process would fail, too
+
+    # The delivery process
 
     @property
-    def _running(self) -> bool:
-        return self._process is not None and self._process.running
+    def _running_process(self) -> DeliveryProcess | None:
+        return self._process if self._process is not None and self._process.running else None
 
     def _start(self) -> bool:
         """Start a delivery process for all runs that are not delivered yet. Returns whether one was started."""
         if self._process is not None:
             self._process.close()
-        behind = [(run, specs) for run, specs in self._followed.values() if self._needs_more(run, specs)]
-        self._why_not = possible() or (_OFTEN if self._starts >= _STARTS else "")
-        if self._why_not or not behind:
+        waiting = [(run, specs) for run, specs in self._followed.values() if self._needs_more(run, specs)]
+        self._why_not = why_impossible() or (_TOO_OFTEN if self._starts >= _STARTS else "")
+        if self._why_not or not waiting:
             return False
         try:
-            self._process = DeliveryProcess(Path(behind[0][0].path, FOLDER, "log"))
+            process = self._process = DeliveryProcess(Path(waiting[0][0].path, FOLDER, "log"))
         except (OSError, psutil.Error) as error:
             self._why_not = f"no delivery process can be started: {error}"
             return False
         self._starts += 1
-        for run, specs in behind:
-            self._process.follow(run, specs)
+        for run, specs in waiting:
+            process.follow(run, specs)
             if run.path in self._ended:
-                self._process.end(run)
+                process.end(run)
         return True
 
     def _needs_more(self, run: RunInfo, specs: list[Spec]) -> bool:
-        """Whether there is anything to deliver, or may be soon: a run that is resumed was delivered before."""
-        return _size(run) > 0 and (run.path not in self._ended or not _delivered(run, specs))
-
-    def end(self, run: RunInfo) -> None:
-        """Says that nothing more will be written to this run's journal."""
-        if self._threads is not None:
-            self._threads.end(run.path)
-        if run.path in self._followed:
-            self._tell_of_damage(run)
-            self._ended.add(run.path)
-            if self._running:
-                assert self._process is not None
-                self._process.end(run)
-            else:
-                self._revive()
-
-    # How it stands
-
-    def check(self, run: RunInfo, strict: bool) -> None:
-        """Says once which tracker fails; starts the process again where it has died.
-
-        Raises:
-            TrackerError: a tracker fails, and the run is strict.
-        """
-        self._revive()
-        self._tell_of_damage(run)
-        for cursor in cursors(run.path):
-            if cursor.error is None or (run.path, cursor.tracker) in self._reported:
-                continue
-            self._reported.add((run.path, cursor.tracker))
-            message = f"{cursor.tracker}, run {run.name!r}: {cursor.error}"
-            if strict:
-                raise TrackerError(message)
-            warn(
-                f"{message}. It is tried again, and nothing is lost. More in {Path(run.path, FOLDER, 'log')}"
-            )
-
-    def _tell_of_damage(self, run: RunInfo) -> None:
-        """Say once which files the delivery process has set aside; threads of this process have said so themselves."""
-        if run.path not in self._followed:
-            return
-        for path in damaged_files(run.path):
-            if (run.path, str(path)) not in self._reported:
-                self._reported.add((run.path, str(path)))
-                warn(
-                    f"a file of the run {run.name!r} was damaged. It is kept as {path}, and rebuilt from the journal."
-                )
+        """Whether a run has, or may soon have, records that are not delivered."""
+        if not journal_size(run.path):
+            return False
+        # A resumed run may be delivered up to now and still get more records.
+        return run.path not in self._ended or not all(is_delivered_to(run.path, spec.name) for spec in specs)
 
     def _revive(self) -> None:
-        """Start the delivery process again if it has died and is needed."""
-        if self._followed and not self._running and not self._start() and self._why_not:
+        """Start the delivery process again if it has died and there is something to deliver."""
+        if self._followed and self._running_process is None and not self._start() and self._why_not:
             self._give_up()
 
     def _give_up(self) -> None:
         if not self._gave_up:
             self._gave_up = True
-            warn(f"{self._why_not}; recording goes on. Deliver later: trackhooks sync RUN_DIR")
+            warn(f"{self._why_not}; recording continues. Deliver later: trackhooks sync RUN_DIR")
+
+    def abandon(self) -> None:
+        """Leave the delivery process to the parent; for a forked child."""
+        if self._process is not None:
+            self._process.abandon()
+
+    # While a run is recorded
+
+    def end(self, run: RunInfo) -> None:
+        """Note that nothing more will be written to the journal of a run."""
+        if self._threads is not None:
+            self._threads.end(run.path)
+        if run.path not in self._followed:
+            return
+        self._report_damage(run)
+        self._ended.add(run.path)
+        process = self._running_process
+        if process is not None:
+            process.end(run)
+        else:
+            self._revive()
+
+    def check(self, run: RunInfo, strict: bool) -> None:
+        """Warn about trackers that fail, once each, and restart the delivery process if it has died.
+
+        Raises:
+            TrackerError: a tracker fails, and the run is strict.
+        """
+        self._revive()
+        self._report_damage(run)
+        for cursor in cursors(run.path):
+            if cursor.error is None or not self._is_news(run, cursor.tracker):
+                continue
+            message = f"{cursor.tracker}, run {run.name!r}: {cursor.error}"
+            if strict:
+                raise TrackerError(message)
+            warn(
+                f"{message}. Delivery will be tried again, and no data is lost."
+                f" Details: {Path(run.path, FOLDER, 'log')}"
+            )
+
+    def _report_damage(self, run: RunInfo) -> None:
+        """Warn about files that the delivery process has set aside; threads of this process warn themselves."""
+        if run.path not in self._followed:
+            return
+        for path in damaged_files(run.path):
+            if self._is_news(run, str(path)):
+                warn(
+                    f"a file of the run {run.name!r} was damaged. It is kept as {path}, and rebuilt from the journal."
+                )
+
+    def _is_news(self, run: RunInfo, subject: str) -> bool:
+        is_new = (run.path, subject) not in self._reported
+        self._reported.add((run.path, subject))
+        return is_new
 
     def wait(self, run: RunInfo, names: Sequence[str], timeout: float | None) -> bool:
-        """Wait until all that is written so far is delivered, a status included.
+        """Wait until everything written so far is delivered, including the run's final status if it has one.
 
-        Returns False on timeout, and if a tracker is delivered to by nobody any more.
+        Returns False on timeout, and if delivery to one of the trackers has stopped.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        size = _size(run)
+        size = journal_size(run.path)
         while True:
             self._revive()
-            # Asked first: what was delivered just before the delivery ended is then seen.
-            tried = {name: self._delivers(run, name) for name in names}
-            missing = [name for name in names if not _has_all(run, name, size)]
+            # In this order, events that are delivered just before delivery stops are seen.
+            stopped = {name for name in names if not self._delivers(run, name)}
+            missing = {name for name in names if not _has_all(run, name, size)}
             if not missing:
                 return True
-            if not all(tried[name] for name in missing) or (until is not None and time.monotonic() > until):
+            if missing & stopped or (until is not None and time.monotonic() > until):
                 return False
             time.sleep(_POLL_S)
 
     def _delivers(self, run: RunInfo, name: str) -> bool:
-        """Whether anyone delivers the run to this tracker."""
+        """Whether the run is being delivered to this tracker."""
         _, specs = self._followed.get(run.path, (run, []))
         if any(spec.name == name for spec in specs):
-            return self._running
+            return self._running_process is not None
         return self._threads is not None and self._threads.feeds(run.path, name)
 
     # The end of this process
 
     def finish(self, timeout: float) -> bool:
-        """Wait until what has ended is delivered, with a bar if it takes long. Returns False if some of it is not."""
+        """Wait until the ended runs are delivered. Returns whether all of them are."""
         if self._process is not None:
             self._process.close()
         until = time.monotonic() + timeout
-        ended = self._join(min(_QUIET_S, timeout)) or self._join_with_bar(until)
-        return ended and not self.unfinished()
+        has_ended = self._join(min(_QUIET_S, timeout)) or wait_with_bar(
+            until, self._standings, self._join, lambda: self._join_threads(0)
+        )
+        return has_ended and not self.unfinished()
 
     def _join(self, timeout: float) -> bool:
-        """Wait until nobody delivers any more. Returns False on timeout."""
+        """Wait until nothing is delivered any more. Returns False on timeout."""
         until = time.monotonic() + timeout
-        threads = self._threads is None or self._threads.join(timeout)
+        threads_ended = self._join_threads(timeout)
         while self._process is None or self._process.wait(max(until - time.monotonic(), 0)):
-            if not self._starts_again():
-                return threads
+            if not self._restart_at_end():
+                return threads_ended
         return False
 
-    def _starts_again(self) -> bool:
-        """At the end: start a delivery process again that was killed or failed. Returns whether one was started."""
+    def _join_threads(self, timeout: float) -> bool:
+        return self._threads is None or self._threads.join(timeout)
+
+    def _restart_at_end(self) -> bool:
+        """Start a delivery process that was killed or failed again. Returns whether one was started."""
         if not self._followed or (self._process is not None and self._process.gave_up) or not self._start():
             return False
-        assert self._process is not None
-        self._process.close()
+        if self._process is not None:
+            self._process.close()
         return True
 
-    def _join_with_bar(self, until: float) -> bool:
-        try:
-            bar = _new_bar()
-        except (ImportError, OSError):  # no file can be opened any more
-            return self._join(max(until - time.monotonic(), 0))
-        with bar:
-            task = bar.add_task("", total=1)
-            while time.monotonic() < until:
-                done, size, names, in_vain = self._standing()
-                bar.update(
-                    task, total=max(size, 1), completed=done, description=", ".join(names), refresh=True
-                )
-                if self._join(_POLL_S * 2):
-                    return True
-                if in_vain and (self._threads is None or self._threads.join(0)):
-                    return False
-        return False
-
-    def _standing(self) -> tuple[int, int, list[str], bool]:
-        """Bytes delivered, bytes in all, the trackers that are not done, and whether waiting for them is in vain.
-
-        So it is where all of them only fail, and where there is none: what a run that was removed lacks, nobody gets.
-        """
-        done = size = 0
-        waiting: dict[str, bool] = {}
-        for run, name, whole, found in self._deliveries():
-            done += max((cursor.offset for cursor in found), default=0)
-            size += whole
-            if not any(_is_done(run, cursor, whole) for cursor in found):
-                failing = bool(found) and all(cursor.failures > 2 for cursor in found)
-                waiting[name] = waiting.get(name, True) and failing
-        return done, size, sorted(waiting), all(waiting.values())
-
     def unfinished(self) -> list[Unfinished]:
-        """What is not delivered."""
+        """List what is not delivered."""
         return [
-            Unfinished(run, name, self._reason(run, found), self._running and run.path in self._followed)
-            for run, name, size, found in self._deliveries()
-            if not any(_is_done(run, cursor, size) for cursor in found)
+            Unfinished(standing.run, standing.tracker, self._reason(standing), self._continues(standing.run))
+            for standing in self._standings()
+            if not standing.is_delivered
         ]
 
-    def _reason(self, run: RunInfo, found: list[Cursor]) -> str:
-        """Why a tracker does not have all of a run, as far as it is known."""
-        error = next((cursor.error for cursor in found if cursor.error), "")
-        if error or run.path not in self._followed or self._running:
-            return error
+    def _continues(self, run: RunInfo) -> bool:
+        return run.path in self._followed and self._running_process is not None
+
+    def _reason(self, standing: Standing) -> str:
+        """Why a tracker does not have all of a run; empty if it is not known."""
+        if standing.error or standing.run.path not in self._followed or self._running_process is not None:
+            return standing.error
         return self._why_not or (self._process.how_it_ended if self._process is not None else "")
 
-    def _deliveries(self) -> Iterator[tuple[RunInfo, str, int, list[Cursor]]]:
-        """Run, tracker, the size of the journal, and how far the tracker is; a run that was removed needs nothing."""
-        apart = ((run, [spec.name for spec in specs]) for run, specs in self._followed.values())
-        for run, names in (*apart, *self._here.values()):
-            size = _size(run)
+    def _standings(self) -> Iterator[Standing]:
+        """How far each tracker is with each run; runs whose folder was removed are left out."""
+        in_process = ((run, [spec.name for spec in specs]) for run, specs in self._followed.values())
+        for run, names in (*in_process, *self._here.values()):
+            size = journal_size(run.path)
             if size:
-                yield from ((run, name, size, cursors(run.path, name)) for name in names)
-
-    @property
-    def process_id(self) -> int | None:
-        """The pid of the delivery process, where there is one."""
-        return self._process.pid if self._process is not None else None
-
-    def abandon(self) -> None:
-        """In a forked child: nothing here is the child's."""
-        if self._process is not None:
-            self._process.abandon()
-
-
-def _new_bar() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("trackhooks delivers {task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(file=cast("IO[str]", Notices(sys.stderr)))
-    # No refreshing thread: none can be started any more while the interpreter ends.
-    return Progress(*columns, console=console, transient=True, auto_refresh=False)
-
-
-def _delivered(run: RunInfo, specs: Sequence[Spec]) -> bool:
-    """Whether every one of the trackers has all of a run that has ended."""
-    size = _size(run)
-    return all(any(_is_done(run, cursor, size) for cursor in cursors(run.path, spec.name)) for spec in specs)
+                yield from (Standing(run, name, size, cursors(run.path, name)) for name in names)
 
 
 def _has_all(run: RunInfo, name: str, size: int) -> bool:
-    """Whether a tracker has all that was written so far, and the status of a run that has one."""
-    found = cursors(run.path, name)
+    """Whether a tracker has this many bytes of the journal, and the final status if the run has one."""
     if run.status in FINAL:
-        return any(_is_done(run, cursor, size) for cursor in found)
-    return any(_reached(cursor, size) for cursor in found)
-
-
-def _size(run: RunInfo) -> int:
-    """Bytes of the journal; 0 where the run's folder was removed."""
-    try:
-        return journal.path_of(run.path).stat().st_size
-    except OSError:
-        return 0
-
-
-def _reached(cursor: Cursor, size: int) -> bool:
-    return cursor.offset >= size and cursor.error is None
-
-
-def _is_done(run: RunInfo, cursor: Cursor, size: int) -> bool:
-    if cursor.status not in FINAL or cursor.error is not None:
-        return False
-    return cursor.offset >= size or not _has_more(run, cursor.offset)
-
-
-def _has_more(run: RunInfo, offset: int) -> bool:
-    """Whether records follow: an incomplete one at the end, of a full disk, is none."""
-    try:
-        with journal.Reader(run.path, offset) as events:
-            return any(True for _ in events)
-    except (JournalError, OSError):
-        return True
+        return is_delivered_to(run.path, name)
+    return any(has_reached(cursor, size) for cursor in cursors(run.path, name))

@@ -1,8 +1,9 @@
-"""The delivery process: one for each training process, started with the first run, for all of its runs.
+"""The delivery process. Each training process starts one with its first run, for all of its runs.
 
-It is no child in the sense of `multiprocessing`: no fork, no `__main__` guard. It gets its orders as lines of JSON on
-its standard input, so that no option or secret stands in an argument list; it watches the training process by its pid
-and the time it was made, since a pipe or a lock is held on to by forked data loaders; and it ends by itself.
+It is a new Python process, not a child of `multiprocessing`: it is not forked, and scripts do not need a `__main__`
+guard. It reads its orders as lines of JSON from its standard input, so that options and secrets do not appear in an
+argument list. It recognizes the end of the training process by its pid and creation time, because forked data loaders
+keep pipes and locks open. It ends by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -25,18 +26,16 @@ import psutil
 from ..errors import TrackhooksError, log
 from ..event import RunInfo
 from ..storage.lost_runs import has_ended, whole_info
-from ..storage.processes import alive
+from ..storage.processes import is_alive
 from .cursor import FOLDER, Spec
 from .follower import Follower
-
-_log = logging.getLogger("trackhooks")
 
 _NICE = 10
 _WATCH_S = 0.2
 _LISTEN_S = 1.0
 
-# Python's own modules first, then what else the training can import, in its order: a `platform.py` of the user's must
-# not be taken for Python's.
+# Python's own modules come first, then what the training can import, in its order: a user's `platform.py` must not
+# replace Python's.
 _BOOTSTRAP = """\
 import sys
 path = list(sys.path)
@@ -49,9 +48,9 @@ main()
 
 
 def _import_path() -> list[str]:
-    """What this process can import from, in its order, but for the script's folder, which comes last.
+    """Return the import path of this process, with the script's folder moved to the end.
 
-    There anything may lie beside the script, such as a `wandb.py`; nobody has named it as a place of modules.
+    Any file may be next to the script, such as a `wandb.py`; the user did not choose that folder as an import path.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     beside = {"", os.path.dirname(os.path.realpath(script)) if script else ""}  # noqa: PTH120 — as sys.path has it
@@ -59,7 +58,7 @@ def _import_path() -> list[str]:
 
 
 class _Order(msgspec.Struct, omit_defaults=True):
-    """One line on the standard input."""
+    """One line of the standard input."""
 
     parent: int = 0
     parent_created: float = 0.0
@@ -67,13 +66,16 @@ class _Order(msgspec.Struct, omit_defaults=True):
     """The folder of a run to deliver."""
     specs: list[Spec] = []
     path: list[str] = []
-    """What the training can import from: more, perhaps, than when the process was started."""
+    """The import path of the training, which may have grown since the process was started."""
     end: str = ""
     """The folder of a run to which nothing more will be written."""
 
 
+_DECODER = msgspec.json.Decoder(_Order)
+
+
 class DeliveryProcess:
-    """The training's side: starts the process, and tells it which runs to follow.
+    """The training's side: starts the process and sends it orders.
 
     Raises:
         OSError: the process cannot be started.
@@ -96,17 +98,17 @@ class DeliveryProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     @property
     def gave_up(self) -> bool:
-        """Whether the process ended by itself, without an error: a further one would not get further."""
+        """Whether the process ended by itself without an error. Another one would not achieve more."""
         return self._process.poll() == 0
 
     @property
     def how_it_ended(self) -> str:
-        """What ended the process, in words; empty while it runs."""
+        """How the process ended, in words; empty while it runs."""
         code = self._process.poll()
         if not code:
             return "" if code is None else "the delivery process gave up"
@@ -114,27 +116,27 @@ class DeliveryProcess:
         return f"the delivery process {how}"
 
     def follow(self, run: RunInfo, specs: Sequence[Spec]) -> None:
-        """Has a run delivered."""
+        """Order the process to deliver a run."""
         self._send(_Order(follow=run.path, specs=list(specs), path=_import_path()))
 
     def end(self, run: RunInfo) -> None:
-        """Says that nothing more will be written to this run's journal."""
+        """Announce that nothing more will be written to the journal of a run."""
         self._send(_Order(end=run.path))
 
     def _send(self, order: _Order) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it has ended; `running` says so
+        with contextlib.suppress(OSError, ValueError):  # the process has ended; `running` shows that
             self._process.stdin.write(msgspec.json.encode(order) + b"\n")
             self._process.stdin.flush()
 
     def close(self) -> None:
-        """Says that no more runs come."""
+        """Announce that there will be no more runs."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
     def wait(self, timeout: float) -> bool:
-        """Waits for the process to end; False where the time was too short."""
+        """Wait for the process to end. Returns False on timeout."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -142,58 +144,43 @@ class DeliveryProcess:
         return True
 
     def abandon(self) -> None:
-        """In a forked child: the process and its input belong to the parent."""
+        """Leave the process and its input to the parent; for a forked child."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             os.close(self._process.stdin.fileno())
-        self._process.returncode = 0  # not ours to wait for
+        self._process.returncode = 0  # the child must not wait for it
 
 
 def _opened(path: Path) -> IO[bytes]:
-    """Where the output of the process goes; a log that cannot be written keeps nothing from being delivered."""
+    """Open the log for the output of the process. Without a writable log, runs are still delivered."""
     try:
         return path.open("ab")
     except (IsADirectoryError, PermissionError):
         return open(os.devnull, "ab")  # noqa: PTH123
 
 
-def possible() -> str:
-    """Why no delivery process can be started here; empty where one can."""
+def why_impossible() -> str:
+    """Return why no delivery process can be started here; empty if one can."""
     if getattr(sys, "frozen", False):
         return "a frozen executable cannot start another Python"
     if not sys.executable:
-        return "this Python does not know its own executable"
+        return "this Python does not know the path of its executable"
     return ""
 
 
-# The process's own side
+# The side of the delivery process
 
 
 def main() -> None:
-    """What the delivery process runs, until the training has ended and everything is delivered."""
+    """Run the delivery process until the training has ended and everything is delivered."""
     _become_background()
-    orders = msgspec.json.Decoder(_Order)
     lines = iter(sys.stdin.buffer.readline, b"")
-    first = orders.decode(next(lines))
+    first = _DECODER.decode(next(lines))
     follower = Follower()
-    told = threading.Event()
-
-    def listen() -> None:
-        for line in lines:
-            try:
-                _obey(orders.decode(line), follower)
-            except (TrackhooksError, OSError, RuntimeError) as error:  # the other runs get theirs
-                log.error("an order was not obeyed: %s", error)
-        told.set()
-
-    listener = threading.Thread(target=listen, name="trackhooks-orders", daemon=True)
+    listener = threading.Thread(target=_listen, args=(lines, follower), name="trackhooks-orders", daemon=True)
     listener.start()
-    while alive(first.parent, first.parent_created) and not (
-        told.wait(_WATCH_S) and all(map(has_ended, follower.runs))
-    ):
-        time.sleep(
-            _WATCH_S if told.is_set() else 0
-        )  # its input ends a moment before a killed process is gone
+    while is_alive(first.parent, first.parent_created) and not _has_nothing_left(listener, follower):
+        pass
     listener.join(_LISTEN_S)  # a parent that was killed may have left orders in the pipe
     for path in follower.runs:
         follower.end(path)
@@ -201,10 +188,39 @@ def main() -> None:
     follower.join()
 
 
-def _become_background() -> None:
-    """Out of reach of the terminal's Ctrl-C, and behind the training where both want the processor.
+def _has_nothing_left(listener: threading.Thread, follower: Follower) -> bool:
+    """Whether no more orders come and all runs have ended. Takes a short while, as the pause between two checks."""
+    listener.join(_WATCH_S)
+    if listener.is_alive():
+        return False
+    if all(map(has_ended, follower.runs)):
+        return True
+    time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
+    return False
 
-    No session of its own: the scheduler would then weigh it against the training as an equal, whatever its nice value.
+
+def _listen(lines: Iterable[bytes], follower: Follower) -> None:
+    for line in lines:
+        try:
+            _obey(_DECODER.decode(line), follower)
+        except (TrackhooksError, OSError, RuntimeError) as error:  # other runs must still be delivered
+            log.error("an order failed: %s", error)
+
+
+def _obey(order: _Order, follower: Follower) -> None:
+    if order.follow:
+        sys.path += [path for path in order.path if path not in sys.path]
+        run = whole_info(order.follow)
+        follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
+    if order.end:
+        follower.end(order.end)
+
+
+def _become_background() -> None:
+    """Ignore Ctrl-C in the terminal, and yield the processor to the training.
+
+    The process stays in the training's session: the scheduler weighs different sessions equally, whatever their nice
+    values.
     """
     _log_to_the_runs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -218,17 +234,18 @@ def _become_background() -> None:
 
 def _log_to_the_runs() -> None:
     layout = "%(asctime)s %(threadName)s %(levelname)s %(message)s"
-    others = logging.StreamHandler()
-    others.addFilter(lambda record: not hasattr(record, "run"))
-    logging.basicConfig(level=logging.WARNING, format=layout, handlers=[others])
+    output = logging.StreamHandler()
+    output.addFilter(lambda record: not hasattr(record, "run"))
+    logging.basicConfig(level=logging.WARNING, format=layout, handlers=[output])
     handler = _RunLog()
     handler.setFormatter(logging.Formatter(layout))
-    _log.addHandler(handler)
-    _log.setLevel(logging.INFO)
+    logger = logging.getLogger("trackhooks")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 class _RunLog(logging.Handler):
-    """Writes what is said of one run into the log of this run; the process's own output goes to its first run's."""
+    """Writes messages about a run to the log of that run. The log of the first run also has the process's output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         run = getattr(record, "run", None)
@@ -238,16 +255,7 @@ class _RunLog(logging.Handler):
 
 
 def _become_foreground() -> None:
-    """The training is over; going back needs a privilege, and without it everything only takes a little longer."""
+    """Restore normal priority after the training. This requires a privilege; without it, delivery is only slower."""
     with contextlib.suppress(OSError, psutil.Error, AttributeError):
         for thread in psutil.Process().threads():
             os.setpriority(os.PRIO_PROCESS, thread.id, 0)
-
-
-def _obey(order: _Order, follower: Follower) -> None:
-    if order.follow:
-        sys.path += [path for path in order.path if path not in sys.path]
-        run = whole_info(order.follow)
-        follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
-    if order.end:
-        follower.end(order.end)

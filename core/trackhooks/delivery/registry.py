@@ -11,22 +11,24 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from ..errors import InvalidValueError, MissingPackageError, UnknownNameError, unknown
-from ..tracker import Tracker, _ours
+from ..tracker import Tracker
 
 ENTRY_POINTS = "trackhooks.trackers"
 """The entry point group by which trackers are found."""
 
+_ours: dict[str, importlib.metadata.EntryPoint] = {}
+
 
 def load(name: str, **options: Any) -> Tracker:
-    """The tracker of that name, made with its options.
+    """Make a tracker.
 
     Args:
         name: an entry point of the group `trackhooks.trackers` (`"csv"`), or `"module:Class"`.
-        **options: what the tracker's class accepts.
+        **options: the options of the tracker's class.
 
     Raises:
-        UnknownNameError: there is no such tracker, or no such option.
-        MissingPackageError: a package that it needs is not installed; the message holds the install line.
+        UnknownNameError: the tracker or an option does not exist.
+        MissingPackageError: a package that the tracker requires is not installed; the message has the command.
     """
     cls = find(name)
     check_requirements(cls)
@@ -35,10 +37,11 @@ def load(name: str, **options: Any) -> Tracker:
 
 
 def find(name: str) -> type[Tracker]:
-    """The class of a tracker, without making one.
+    """Return the class of a tracker.
 
     Raises:
-        UnknownNameError: there is no such tracker.
+        UnknownNameError: the tracker does not exist.
+        InvalidValueError: the name refers to something that is not a tracker.
     """
     if ":" in name:
         return _from_path(name)
@@ -49,7 +52,7 @@ def find(name: str) -> type[Tracker]:
 
 
 def exists(name: str) -> bool:
-    """Whether `find` would look somewhere: an entry point of this name, or `"module:Class"`."""
+    """Whether the name is an entry point, or has the form `"module:Class"`."""
     return ":" in name or _entry_point(name) is not None
 
 
@@ -58,8 +61,8 @@ def _entry_point(name: str) -> importlib.metadata.EntryPoint | None:
 
 
 def _own_entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    """Ours first: looking through every distribution takes some 50 ms."""
-    if not _ours:  # later, the files may not be found for want of file descriptors
+    """The trackers of this distribution. Searching all distributions takes about 50 ms."""
+    if not _ours:  # read once: when file descriptors run out, the files can no longer be read
         try:
             ours = importlib.metadata.distribution("trackhooks")
         except importlib.metadata.PackageNotFoundError:
@@ -69,7 +72,7 @@ def _own_entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    """Every tracker that is installed, by name; our own come first where two bear one name."""
+    """Return all installed trackers by name. If two have the same name, ours takes precedence."""
     found = {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
     return found | _own_entry_points()
 
@@ -77,13 +80,13 @@ def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 def _from_path(path: str) -> type[Tracker]:
     module_name, _, class_name = path.partition(":")
     if not module_name.strip(".") or not class_name or module_name.startswith("."):
-        raise UnknownNameError(f"unknown tracker {path!r}: 'module:Class' is needed.")
+        raise UnknownNameError(f"unknown tracker {path!r}: use the form 'module:Class'.")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise
-        raise UnknownNameError(f"unknown tracker {path!r}: there is no module {error.name!r}.") from error
+        raise UnknownNameError(f"unknown tracker {path!r}: module {error.name!r} was not found.") from error
     if not hasattr(module, class_name):
         trackers = [name for name, value in vars(module).items() if _is_tracker(value)]
         raise unknown("class", class_name, trackers, f"tracker {path!r}: ")
@@ -101,10 +104,10 @@ def _checked(cls: object, name: str) -> type[Tracker]:
 
 
 def check_requirements(cls: type[Tracker]) -> None:
-    """Raises where a package that the tracker needs is not installed, without importing it.
+    """Check that the packages that the tracker requires are installed, without importing them.
 
     Raises:
-        MissingPackageError: with the install line.
+        MissingPackageError: a package is not installed; the message has the command that installs it.
     """
     for package, source in cls.requires.items():
         if not is_installed(package):
@@ -116,7 +119,7 @@ def check_requirements(cls: type[Tracker]) -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether the package can be imported; a local folder of its name, such as W&B's `wandb/`, is none."""
+    """Whether the package can be imported. A local folder with its name, such as W&B's `wandb/`, does not count."""
     if package in sys.modules:
         return getattr(sys.modules[package], "__file__", None) is not None
     try:
@@ -127,10 +130,10 @@ def is_installed(package: str) -> bool:
 
 
 def check_options(cls: type[Tracker], name: str, options: Mapping[str, Any]) -> None:
-    """Raises where the tracker's class does not accept an option.
+    """Check that the tracker's class accepts all options.
 
     Raises:
-        UnknownNameError: with the options that it accepts.
+        UnknownNameError: it does not; the message lists the options that it accepts.
     """
     parameters = inspect.signature(cls).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

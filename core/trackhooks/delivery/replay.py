@@ -24,20 +24,20 @@ from .cursor import Cursor, Position, save_cursor
 from .throttle import Throttle
 
 _SAVE_S = 1.0
-"""How often a cursor is saved while events stream in; a crash repeats at most that much, without effect."""
+"""How often a cursor is saved while events arrive. After a crash, only events since then are delivered again."""
 _SETTLE_S = 1.0
-"""A run that has its status is closed in its tracker when no record has come for this long."""
+"""A run with a final status is closed in its tracker when no event has arrived for this long."""
 
 
 class Replay:
-    """Replays the events of one run to one open tracker, from its cursor on. Not thread-safe.
+    """Delivers the events of one run to one open tracker, starting at its cursor. Not thread-safe.
 
     Args:
         run: the run.
         tracker: a tracker that has not been started.
         cursor: how far the tracker is.
         every: how often batch metrics pass; None for the tracker's default.
-        files: keeps the run's files.
+        files: the copies of the run's files.
         batch: the maximum number of events between two flushes.
     """
 
@@ -59,7 +59,7 @@ class Replay:
         self._batch = batch
         self._throttle = _restored_throttle(cursor, tracker.every if every is None else every)
         self._sources = [_Source(run, FILE_NAME, cursor)]
-        if tracker.system:  # first, since they are few: a journal that is far ahead must not delay them
+        if tracker.system:  # first: these events are few, and a long journal must not delay them
             self._sources.insert(0, _Source(run, SYSTEM, cursor.system))
         self._started = False
         self._quiet_since = 0.0
@@ -68,7 +68,7 @@ class Replay:
         tracker.epoch_metrics.restore(cursor.epoch)
 
     def step(self, is_careful: Callable[[str, int], bool], ending: bool) -> bool:
-        """Deliver one batch of what is there.
+        """Deliver one batch of the events that are not delivered yet.
 
         Args:
             is_careful: given a journal and the last index delivered from it, whether to deliver one event only.
@@ -141,7 +141,7 @@ class Replay:
         self._save()
 
     def _rest(self, ending: bool) -> None:
-        """Save how far the cursor is, and close a run that has its status in the tracker."""
+        """When nothing is left to deliver, save the cursor, and close the run in the tracker if it has a final status."""
         if any(source.has_moved for source in self._sources):
             self._flush(save=True)
         is_quiet = time.monotonic() - self._quiet_since > _SETTLE_S
@@ -185,12 +185,12 @@ def _restored_throttle(cursor: Cursor, every: int | str) -> Throttle:
 
 
 class _Source:
-    """One journal of a run, from a position on; the journal need not exist yet."""
+    """One journal of a run, read from a position. The journal does not have to exist yet."""
 
     def __init__(self, run: RunInfo, name: str, position: Position) -> None:
         self.name = name
         self.position = position
-        """How far it is delivered."""
+        """How far the journal is delivered."""
         self.read = -1
         """The index of the last event that was read."""
         self._path = Path(run.path, name)
@@ -203,11 +203,11 @@ class _Source:
 
     @property
     def has_moved(self) -> bool:
-        """Whether more is read than the position says."""
+        """Whether more events have been read than the position says."""
         return self._reader is not None and self._reader.offset != self.position.offset
 
     def advance(self) -> None:
-        """Everything that was read is delivered."""
+        """Note that everything that was read is delivered."""
         if self._reader is not None:
             self.position.offset = self._reader.offset
         self.position.index = max(self.read, self.position.index)

@@ -1,17 +1,17 @@
-"""`Meter`: what a process with its children uses, and the machine where it cannot be told by process.
+"""`Meter`: measures the resources that a process and its children use.
 
-| metric | what it is |
+| metric | meaning |
 |---|---|
-| `system/cpu_percent` | processor time; 100 is one core |
-| `system/memory_mib` | resident memory; what processes share is counted for each of them |
-| `system/threads` | how many there are |
-| `system/disk_read_mib_per_s`, `system/disk_written_mib_per_s` | what went to and from disks; not on macOS |
-| `system/network_received_mib_per_s`, `system/network_sent_mib_per_s` | of the whole machine, loopback left out |
-| `system/gpu0_percent` | how much of the time the first GPU was busy, whoever used it |
-| `system/gpu0_memory_mib`, `system/gpu0_power_w`, `system/gpu0_temperature_c` | likewise |
+| `system/cpu_percent` | processor time; 100 means one full core |
+| `system/memory_mib` | resident memory; memory that processes share is counted for each |
+| `system/threads` | number of threads |
+| `system/disk_read_mib_per_s`, `system/disk_written_mib_per_s` | disk traffic; not on macOS |
+| `system/network_received_mib_per_s`, `system/network_sent_mib_per_s` | of the whole machine, without loopback |
+| `system/gpu0_percent` | share of time in which the first GPU was busy, for all processes |
+| `system/gpu0_memory_mib`, `system/gpu0_power_w`, `system/gpu0_temperature_c` | of the first GPU |
 
-GPUs are those that NVML shows, by its own numbers; they need `pip install 'trackhooks[gpu]'`. What the platform does
-not tell is left out.
+GPUs are numbered as in NVML; measuring them requires `pip install 'trackhooks[gpu]'`. Metrics that the platform does
+not provide are left out.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from typing import Any
 
 import psutil
 
-from ..storage.processes import alive
+from ..storage.processes import is_alive
 
 _MIB = 1 << 20
 _SHORTEST_S = 0.1
-"""Over less time a rate says nothing: processor time is counted in steps of 10 ms."""
+"""The shortest time over which a rate is meaningful: processor time is counted in steps of 10 ms."""
 _LOOPBACK = ("lo", "lo0", "Loopback Pseudo-Interface 1")
 
 _Counters = dict[tuple[str, Hashable], float]
-"""The metric and who counts for it → the count, which only rises."""
+"""Counters that only increase, by metric and source."""
 
 
 class Meter:
-    """Measures a process, its children and theirs, but not the process that measures, unless it is the one.
+    """Measures a process and its descendants, without the measuring process if that is one of them.
 
     Args:
-        pid: the process.
-        created: when it was made, in seconds since 1970, so that a pid used again is not mistaken for it.
+        pid: the pid of the process.
+        created: its creation time in seconds since 1970, which distinguishes it from a later process with this pid.
 
     Raises:
-        psutil.Error: there is no such process.
+        psutil.Error: the process does not exist.
     """
 
     def __init__(self, pid: int, created: float) -> None:
-        if not alive(pid, created):
+        if not is_alive(pid, created):
             raise psutil.NoSuchProcess(pid)
         self._root = psutil.Process(pid)
         self._time, self._counters = time.monotonic(), self._count(self._processes())
 
     def measure(self) -> dict[str, float]:
-        """The metrics by name; rates are those since the last call, or since the meter was made.
+        """Return the metrics by name. Rates are averages since the last call, or since the meter was made.
 
         Raises:
             psutil.Error: the process has ended.
@@ -77,7 +77,7 @@ class Meter:
         return {(name, source): count for name, source, count in (*_used(processes), *_network())}
 
     def _rates(self, processes: list[psutil.Process]) -> dict[str, float]:
-        """What was counted since the last time, a second; a process that is new began at zero since then."""
+        """Return the increases per second since the last call. New processes are counted from zero."""
         now, counters = time.monotonic(), self._count(processes)
         if now - self._time < _SHORTEST_S:
             return {}
@@ -91,7 +91,7 @@ class Meter:
 def _levels(processes: list[psutil.Process]) -> dict[str, float]:
     memory = threads = 0.0
     for process in processes:
-        with suppress(psutil.Error), process.oneshot():  # it may have ended meanwhile
+        with suppress(psutil.Error), process.oneshot():  # the process may have ended in the meantime
             memory += process.memory_info().rss / _MIB
             threads += process.num_threads()
     return {"system/memory_mib": memory, "system/threads": threads}
@@ -102,14 +102,14 @@ def _used(processes: list[psutil.Process]) -> Iterator[tuple[str, Hashable, floa
         with suppress(psutil.Error):
             times = process.cpu_times()
             yield "system/cpu_percent", process, 100 * (times.user + times.system)
-        with suppress(psutil.Error, AttributeError):  # macOS has no such counters
+        with suppress(psutil.Error, AttributeError):  # macOS does not have these counters
             disk = process.io_counters()
             yield "system/disk_read_mib_per_s", process, disk.read_bytes / _MIB
             yield "system/disk_written_mib_per_s", process, disk.write_bytes / _MIB
 
 
 def _network() -> Iterator[tuple[str, Hashable, float]]:
-    with suppress(OSError):  # a container may hide them
+    with suppress(OSError):  # a container may hide the interfaces
         for card, counted in psutil.net_io_counters(pernic=True).items():
             if card not in _LOOPBACK:
                 yield "system/network_received_mib_per_s", card, counted.bytes_recv / _MIB
@@ -129,18 +129,18 @@ def _gpus() -> dict[str, float]:
     if nvml is None:
         return {}
     found: dict[str, float] = {}
-    with suppress(nvml.NVMLError):  # a GPU may be lost
+    with suppress(nvml.NVMLError):  # a GPU may have failed
         for number in range(nvml.nvmlDeviceGetCount()):
             gpu = nvml.nvmlDeviceGetHandleByIndex(number)
             for name, ask in _GPU.items():
-                with suppress(nvml.NVMLError):  # not every GPU tells everything
+                with suppress(nvml.NVMLError):  # not every GPU provides every metric
                     found[f"system/gpu{number}_{name}"] = float(ask(nvml, gpu))
     return found
 
 
 @functools.cache
 def _nvml() -> Any:
-    """NVML, opened; None without its package, or without a driver."""
+    """Return NVML, initialized; None without its package or a driver."""
     try:
         import pynvml
     except ImportError:

@@ -1,8 +1,8 @@
-"""`Sampler`: measures the processes of the runs that are being delivered, into a journal of their own.
+"""`Sampler`: measures the processes of the runs that are being delivered, and writes a separate journal.
 
-The journal `system` in a run's folder is written by whoever delivers the run, never by the training, and delivered
-like the run's own: each sample is an event `log` whose step is the number of the sample, across resumes and restarts.
-There is one soon after the start, one each interval, and a last when the run gets its status.
+The journal `system` in a run's folder is written by the delivery, never by the training, and delivered like the run's
+main journal. Each sample is an event `log`. Its step is the number of the sample, which continues after a resume or
+restart. The first sample is taken soon after the start, then one per interval, and the last when the run ends.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from ..storage.lost_runs import has_ended
 from .system_meter import Meter
 
 _FIRST_S = 1.0
-"""The first sample comes as soon, so that a short run has one."""
+"""The first sample is taken after this long, so that a short run has one."""
 _POLL_S = 0.5
-"""How soon it is seen that a run has its status: before its trackers are told."""
+"""How soon the end of a run is noticed; it must be before the run is closed in its trackers."""
 
 
 class Sampler:
-    """Measures many runs, in one thread. Safe with threads."""
+    """Measures many runs in one thread. Thread-safe."""
 
     def __init__(self) -> None:
         self._samples: dict[str, _Samples] = {}
@@ -36,7 +36,7 @@ class Sampler:
         self._thread: threading.Thread | None = None
 
     def follow(self, run: RunInfo) -> None:
-        """Measures a run's process from now on, as often as the run says."""
+        """Start measuring a run's process, at the interval that the run specifies."""
         if run.system is None:
             return
         try:
@@ -50,14 +50,14 @@ class Sampler:
                 self._thread.start()
 
     def end(self, run: str) -> None:
-        """Takes the last sample of the run in this folder."""
+        """Take the last sample of the run in this folder."""
         with self._mutex:
             samples = self._samples.pop(run, None)
             if samples is not None:
                 samples.end()
 
     def stop(self) -> None:
-        """Ends the thread."""
+        """Stop the thread."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -79,7 +79,7 @@ class _Samples:
         self._ended = False
 
     def step(self) -> float:
-        """Takes a sample where it is due, and says in how many seconds the next is."""
+        """Take a sample if it is due. Returns the seconds until the next one."""
         had_ended, self._ended = self._ended, has_ended(self._path)
         if self._ended != had_ended or (not self._ended and time.monotonic() >= self._due):
             self._due = time.monotonic() + self._interval
@@ -87,7 +87,7 @@ class _Samples:
         return _POLL_S if self._ended else max(self._due - time.monotonic(), 0.0)
 
     def end(self) -> None:
-        """Takes the last sample, unless the run has had its status for a while."""
+        """Take the last sample, unless it was taken when the run ended."""
         if not self._ended:
             self._take()
         if self._writer is not None:
@@ -95,14 +95,14 @@ class _Samples:
                 self._writer.close()
 
     def _take(self) -> None:
-        """Takes one, unless the process has ended, the disk is full, or someone else measures this run."""
+        """Take a sample if the process runs, the disk has space, and no other process measures this run."""
         try:
             metrics = self._meter.measure()
             writer = self._writer or self._open()
             writer.append(Event(LOG, self._number, time.time(), self._number, metrics=metrics))
             self._number += 1
         except (psutil.Error, JournalError, OSError) as error:
-            log.info("not measured: %s", error, extra={"run": self._path})
+            log.info("system metrics could not be recorded: %s", error, extra={"run": self._path})
 
     def _open(self) -> Writer:
         self._writer = Writer(self._path, SYSTEM)

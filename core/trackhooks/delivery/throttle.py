@@ -1,6 +1,6 @@
-"""How often a tracker takes the metrics of training batches: every N steps, or at most once in so many seconds.
+"""`Throttle`: how often a tracker gets the metrics of training batches, by steps or by time.
 
-With a time, the last batch of an epoch comes as well, so that a curve ends where the training did.
+With a time, the last batch of each epoch is delivered as well, so that a curve ends at the same step as the training.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ..values.foreign import is_a, shown
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
 _SHORTEST_S = 0.1
 _ENDS = frozenset({"on_train_epoch_end", "on_fit_epoch_end", "on_train_end", "teardown"})
-"""In front of these, since some trackers take no step before their last."""
+"""Before these, a batch that was held back is delivered, because some trackers only accept increasing steps."""
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 
 
 class Throttle:
-    """Decides which training batches pass; by the journal's own steps and times, so that a replay decides the same.
+    """Decides which training batches pass, by the steps and times in the journal, so that a replay decides the same.
 
     Args:
-        every: N for every Nth step (the first is 0), or a text such as `"1s"`, `"500ms"`, `"2min"`.
+        every: N for every Nth step (the first is 0), or a time such as `"1s"`, `"500ms"`, `"2min"`.
 
     Raises:
         InvalidValueError: `every` is neither.
@@ -34,17 +34,17 @@ class Throttle:
         self._seconds = _parse(every) if is_a(every, str) else 0.0
         if self._steps < 1 and self._seconds <= 0:
             raise InvalidValueError(
-                f"every={shown(every)}: a positive number of steps is needed, or a time such as '1s'."
+                f"every must be a positive number of steps or a time such as '1s', got {shown(every)}."
             )
         self.last = float("-inf")
         """When a batch last passed, in seconds since 1970."""
         self.waiting: Event | None = None
-        """The last batch, where it was held back: it passes in front of the epoch's end."""
+        """The last batch if it was held back; it passes just before the epoch ends."""
 
     def due(self, event: Event) -> list[Event]:
-        """What the tracker takes now: nothing, the event, or the last batch in front of it.
+        """Return the events to deliver now: none, this event, or the last batch and this event.
 
-        Only the metrics of training batches are ever held back.
+        Only metrics of training batches are ever held back.
         """
         if not self._passes(event):
             self.waiting = event if self._seconds else None
@@ -68,15 +68,15 @@ class Throttle:
 
 
 def seconds(option: str, text: Any) -> float:
-    """A time such as `"10s"`, in seconds.
+    """Parse a time such as `"10s"`. Returns it in seconds.
 
     Raises:
-        InvalidValueError: it is none, or less than 100 ms.
+        InvalidValueError: it is not a time, or less than 100 ms.
     """
     found = _in_seconds(text) if is_a(text, str) else 0.0
     if found < _SHORTEST_S:
         raise InvalidValueError(
-            f"{option}={shown(text)}: a time from '100ms' on is needed, such as '10s', or None for never."
+            f"{option} must be a time of at least '100ms', such as '10s', or None for never, got {shown(text)}."
         )
     return found
 
@@ -84,7 +84,7 @@ def seconds(option: str, text: Any) -> float:
 def _parse(text: str) -> float:
     if text.strip().isdecimal():
         raise InvalidValueError(
-            f"every={text!r}: a time needs its unit, as in '{text.strip()}s'; steps are a number."
+            f"every={text!r}: write a time with its unit, as in '{text.strip()}s', or steps as a number."
         )
     return _in_seconds(text)
 

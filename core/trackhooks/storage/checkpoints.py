@@ -1,10 +1,10 @@
-"""TrainingCopies of a run's files in its folder, and which stay: `DeliveredFiles` in the delivery,
-`TrainingCopies` in the training.
+"""Copies of a run's checkpoints and other files in its folder, and which of them are kept.
 
-The training only notes a file's path, size, time and inode. Delivery copies and hashes it, and looks again: a file
-that was overwritten before or while it was copied is `superseded`, never half kept. Aliases move to the newest
-checkpoint that bears them; a checkpoint without one is dropped, unless the run keeps more. A checkpoint that is to stay
-whatever comes must not depend on who is faster: the training copies it itself, before it goes on.
+The training only notes the path, size, time and inode of a file. The delivery copies and hashes it (`DeliveredFiles`),
+and then checks again that it is the same file. A file that was overwritten before or during the copy is `superseded`;
+a partial copy is never kept. Aliases move to the newest checkpoint that has them. A checkpoint without an alias is
+deleted, unless the run keeps more. With `keep="all"` and `keep="every:N"`, the result must not depend on which of them
+is faster, so the training makes these copies itself (`TrainingCopies`) before it continues.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from ..event import Event, File, RunInfo
 from ..values.foreign import is_a, shown
 from .journal import Reader
 from .locks import locked
-from .run_folder import as_file_name, read_json, set_aside, write_atomically
+from .run_folder import DELIVERY, as_file_name, read_json, set_aside, write_atomically
 
 _CHUNK = 1 << 20
 _TICK_S = 0.05
-"""What is written within one tick of the file system's clock has one time; ticks are shorter than this."""
+"""Longer than a tick of the file system's clock. Two writes within one tick have the same modification time."""
 
 
 class _Kept(msgspec.Struct, omit_defaults=True):
-    """What became of one file of one event."""
+    """The copy of one file of an event."""
 
     kind: str
     aliases: tuple[str, ...] = ()
@@ -44,10 +44,13 @@ class _Kept(msgspec.Struct, omit_defaults=True):
 
 
 class Policy:
-    """Which checkpoints stay: `"best,last"` or any aliases, `"all"`, `"none"`, `"every:N"`.
+    """Decides which checkpoints are kept.
+
+    Args:
+        keep: `"best,last"` or other aliases, `"all"`, `"none"`, or `"every:N"`.
 
     Raises:
-        InvalidValueError: it is none of these.
+        InvalidValueError: `keep` has another form.
     """
 
     def __init__(self, keep: str) -> None:
@@ -55,25 +58,25 @@ class Policy:
         every = re.fullmatch(r"every:([1-9]\d*)", keep) if words else None
         if not words or not all(words) or (":" in keep and not every):
             raise InvalidValueError(
-                f"keep={shown(keep)}: 'best,last' (or other aliases), 'all', 'none' or 'every:5' is needed."
+                f"keep must be 'best,last' (or other aliases), 'all', 'none' or 'every:5', got {shown(keep)}."
             )
         self.everything, self.nothing = words == ["all"], words == ["none"]
         self._every = int(every[1]) if every else 0
         self._aliases = frozenset(words)
 
     def stays(self, aliases: frozenset[str], number: int) -> bool:
-        """Whether the checkpoint with this number, counted from 0, stays while it bears these aliases."""
+        """Whether the checkpoint with this number, counted from 0, is kept while it has these aliases."""
         if self._every:
             return number % self._every == 0
         return self.everything or bool(aliases & self._aliases)
 
 
 class TrainingCopies:
-    """Copies the checkpoints of a run that stay whatever comes: with `keep="all"` each, with `"every:N"` each Nth.
+    """Copies the checkpoints of a run that are kept forever: all with `keep="all"`, every Nth with `"every:N"`.
 
     Args:
         run: the run.
-        count: the checkpoints that it has already.
+        count: the number of checkpoints that it already has.
     """
 
     def __init__(self, run: RunInfo, count: int = 0) -> None:
@@ -83,7 +86,7 @@ class TrainingCopies:
         self._mutex = threading.Lock()
 
     def take(self, files: Iterable[File]) -> None:
-        """TrainingCopies those of the files that are such checkpoints, and notes where."""
+        """Copy those of the files that are such checkpoints, and set `kept` to the path of the copy."""
         for file in files:
             if file.kind == "model":
                 with self._mutex:
@@ -98,7 +101,7 @@ class TrainingCopies:
             copy(source, self._folder / kept)
         except OSError as error:
             warn(
-                f"{source} could not be copied to {self._folder / kept}: {error.strerror}. Training goes on."
+                f"{source} could not be copied to {self._folder / kept}: {error.strerror}. Training continues."
             )
             with contextlib.suppress(OSError):
                 remove(self._folder / kept)
@@ -107,17 +110,17 @@ class TrainingCopies:
 
 
 class DeliveredFiles:
-    """Keeps the files of one run; safe with threads, and with another process that delivers the same run."""
+    """Makes and deletes the copies of the files of one run. Safe with threads, and with other processes."""
 
     def __init__(self, run: RunInfo) -> None:
         self._folder = Path(run.path)
         self._policy = Policy(run.keep)
         self._mutex = threading.Lock()
-        self._record = self._folder / "delivery" / "files.json"
+        self._record = self._folder / DELIVERY / "files.json"
 
     def resolve(self, event: Event) -> None:
-        """Fills in what became of the event's files: `sha256`, `kept`, `superseded`."""
-        with self._mutex, locked(self._folder / "delivery" / ".files.lock"), self._records() as records:
+        """Copy the event's files if necessary, and set their `sha256`, `kept` and `superseded`."""
+        with self._mutex, locked(self._folder / DELIVERY / ".files.lock"), self._records() as records:
             for position, file in enumerate(event.files):
                 key = f"{event.index}:{position}"
                 if key not in records:
@@ -141,7 +144,7 @@ class DeliveredFiles:
             write_atomically(self._record, msgspec.json.encode(records))
 
     def _rebuilt(self) -> dict[str, _Kept]:
-        """What became of the files of which the folder has a whole copy; the others are looked for again."""
+        """Find the files of which the folder has a complete copy. The others will be copied again."""
         found = {}
         with Reader(self._folder) as events:
             for event in events:
@@ -157,7 +160,7 @@ class DeliveredFiles:
         if file.kept:  # the training wrote it into the folder itself
             if not _is_within_run(file.kept):
                 return superseded
-            with contextlib.suppress(FileNotFoundError):  # somebody has tidied up
+            with contextlib.suppress(FileNotFoundError):  # it was deleted
                 return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
             return superseded
         source = Path(file.path)
@@ -167,9 +170,9 @@ class DeliveredFiles:
             digest = _hash(source)
             return _Kept(file.kind, file.aliases, digest, superseded=not _unchanged(file, source))
         name = _place(file, key)
-        # What is written from now on must show a later time.
+        # Whatever is written from now on must have a later modification time.
         time.sleep(min(max(file.mtime + _TICK_S - time.time(), 0.0), _TICK_S))
-        with contextlib.suppress(FileNotFoundError):  # it vanished meanwhile
+        with contextlib.suppress(FileNotFoundError):  # it was deleted in the meantime
             copy(source, self._folder / name)
             digest = _hash(self._folder / name)
             if _unchanged(file, source):
@@ -178,33 +181,33 @@ class DeliveredFiles:
         return superseded
 
     def _drop(self, records: dict[str, _Kept]) -> None:
-        """Removes the copies of checkpoints that do not stay."""
+        """Delete the copies of checkpoints that are not kept."""
         models = [record for record in records.values() if record.kind == "model"]
         taken: set[str] = set()
         for number, record in reversed(list(enumerate(models))):
-            borne = frozenset(record.aliases) - taken
-            taken |= borne
+            aliases = frozenset(record.aliases) - taken
+            taken |= aliases
             newest = number == len(models) - 1
-            if _is_within_run(record.kept) and not newest and not self._policy.stays(borne, number):
+            if _is_within_run(record.kept) and not newest and not self._policy.stays(aliases, number):
                 remove(self._folder / record.kept)
                 record.kept, record.superseded = "", True
 
 
 def _place(file: File, key: str) -> str:
-    """Where the folder of the run keeps the copy that the delivery makes."""
+    """Return the path of the copy that the delivery makes, relative to the run's folder."""
     return f"files/{key.replace(':', '-')}-{as_file_name(Path(file.path).name)}"
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file or folder; −1 if it is not there."""
+    """Return the size of a file or folder in bytes; −1 if it does not exist."""
     return sum(part.stat().st_size for part in _parts(path)) if path.exists() else -1
 
 
 def copy(source: Path, target: Path) -> None:
-    """TrainingCopies a file or folder to where nothing shall be left of an earlier one, without holding it in memory.
+    """Copy a file or folder in chunks, replacing an earlier copy.
 
     Raises:
-        OSError: it cannot be read or written, or vanished meanwhile.
+        OSError: it cannot be read or written, or was deleted in the meantime.
     """
     remove(target)
     for part in _parts(source):
@@ -215,7 +218,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def _is_within_run(kept: str) -> bool:
-    """Whether this names something below `files/`. A run that was copied from elsewhere may name any path."""
+    """Whether this path is in `files/`. A run from another source may contain any path."""
     parts = PurePosixPath(kept).parts
     return parts[:1] == ("files",) and ".." not in parts
 
@@ -239,7 +242,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _hash(path: Path) -> str:
-    """The sha256 of a file; of a folder, that of its files' names and hashes."""
+    """Return the SHA-256 of a file, or of the names and hashes of the files in a folder."""
     digest = hashlib.sha256()
     for part in _parts(path):
         if part != path:
@@ -252,7 +255,7 @@ def _hash(path: Path) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, which need not exist; of a link, only the link."""
+    """Delete a file or folder if it exists. Of a link, only the link is deleted."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,4 +1,4 @@
-"""Locks between processes, held by an open file; they end with the process that holds them."""
+"""Locks between processes. They are held by an open file, and released when the process that holds them ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except ImportError:  # Windows
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Waits for the lock and holds it; without locks on this platform or file system, it holds nothing."""
+    """Hold the lock, after waiting for it. Does nothing if the platform or file system does not support locks."""
     lock = FileLock(path)
     lock.acquire(wait=True)
     try:
@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether another process or object holds the lock now; nothing is made where there is none."""
+    """Whether another process or object holds the lock. Does not create the file."""
     if not path.exists():
         return False
     lock = FileLock(path)
@@ -35,9 +35,9 @@ def is_held(path: Path) -> bool:
 
 
 class FileLock:
-    """A lock by the name of a file, which is made where it is missing and left behind.
+    """A lock on a file. The file is created if necessary, and not deleted.
 
-    Its folder is made as well, but not that folder's own: a run that was removed must not come back.
+    Its folder is created too, but not the parent of the folder: a run that was removed must not reappear.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,7 +45,7 @@ class FileLock:
         self._fd = -1
 
     def acquire(self, wait: bool = False) -> bool:
-        """Takes the lock; False where another process or object holds it."""
+        """Acquire the lock. Returns False if another process or object holds it."""
         self._path.parent.mkdir(exist_ok=True)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         if fcntl is not None:
@@ -55,12 +55,12 @@ class FileLock:
                 os.close(fd)
                 return False
             except OSError:
-                pass  # a file system without locks
+                pass  # the file system does not support locks
         self._fd = fd
         return True
 
     def release(self) -> None:
-        """Gives the lock back; releasing again does nothing."""
+        """Release the lock. Does nothing if it is not held."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

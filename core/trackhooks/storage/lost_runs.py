@@ -1,4 +1,4 @@
-"""Ends that nobody told: the status of a run whose process went away without closing it."""
+"""Set the final status of runs whose process died without closing them, and rebuild a damaged `run.json`."""
 
 from __future__ import annotations
 
@@ -6,39 +6,42 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
-from ..delivery.cursor import FOLDER, cursors
+import msgspec
+
 from ..errors import DamagedFileError, JournalError, TrackhooksError, log
 from ..event import FINAL, Event, RunInfo
 from ..hooks.vocabulary import LOG
 from . import processes, run_folder
 from .journal import Reader, Writer, path_of
 from .locks import locked
-from .processes import alive
+from .processes import is_alive
 
 _STALE_S = 3600.0
-"""A run of another machine that has written nothing for so long is lost."""
+"""A run on another machine is lost after writing nothing for this long."""
 _END = 1 << 16
-"""Bytes of a journal's end that are looked at first."""
+"""How many bytes at the end of a journal are searched first."""
 
 
 def whole_info(path: str | Path) -> RunInfo:
-    """Who the run in this folder is; a damaged `run.json` is set aside and rebuilt from the journal.
+    """Read the `run.json` of the run in this folder. A damaged one is set aside and rebuilt from the journal.
 
-    Only whoever may write the run's folder calls this; others read with `folder.read_info`.
+    For callers that may write to the run's folder; others use `run_folder.read_info`.
 
     Raises:
-        TrackhooksError: there is no run in this folder, or its `run.json` can be neither read nor rebuilt.
+        TrackhooksError: the folder does not contain a run, or its `run.json` can be neither read nor rebuilt.
     """
     try:
         return run_folder.read_info(path)
     except DamagedFileError as error:
         here = Path(path).absolute()
         try:
-            Reader(here).close()  # without a journal it is a file of another program, and stays as it is
-            with locked(here / FOLDER / ".run.lock"):  # the next thread or process finds it rebuilt
+            Reader(
+                here
+            ).close()  # without a journal, the file belongs to another program, and must not change
+            with locked(here / run_folder.DELIVERY / ".run.lock"):  # others find the rebuilt file
                 return _rebuild(here)
         except (OSError, JournalError) as failed:
             raise TrackhooksError(f"{error} ({failed})") from error
@@ -49,48 +52,61 @@ def _rebuild(path: Path) -> RunInfo:
         return run_folder.read_info(path)
     except DamagedFileError as error:
         info = info_of_journal(path)
-        cause = (
-            error.__cause__ if isinstance(error.__cause__, DamagedFileError) else error
-        )  # without the remedy
+        # The cause has a message without the advice to run `sync`.
+        cause = error.__cause__ if isinstance(error.__cause__, DamagedFileError) else error
         aside = run_folder.set_aside(path / run_folder.INFO, path, cause)
         try:
             run_folder.write_info(path, info)
         except OSError:
-            aside.rename(path / run_folder.INFO)  # without it the folder would be no run
+            aside.rename(path / run_folder.INFO)  # without the file, the folder would not be a run
             raise
         return info
 
 
 def info_of_journal(path: Path) -> RunInfo:
-    """Who a run is, as its journal says: each process that opens it journals its identity with its first record.
+    """Build the content of `run.json` from the journal. The first record of each process contains it.
 
     Raises:
-        JournalError: there is no journal.
+        JournalError: the journal does not exist.
     """
-    info, told, created = None, None, 0.0
+    info, ended, created = None, None, 0.0
     with Reader(path) as events:
         for event in events:
             created = created or event.time
             info = event.run or info
-            told = event if event.status else told
-    info = info or _unsigned(path, created)
-    if told is not None:
-        info.status, info.reason = told.status, told.reason or None
-        info.ended = told.time if told.status in FINAL else None
+            ended = event if event.status else ended
+    info = info or _guessed_info(path, created)
+    if ended is not None:
+        info.status, info.reason = ended.status, ended.reason or None
+        info.ended = ended.time if ended.status in FINAL else None
     info.path = str(path)
     return info
 
 
-def _unsigned(path: Path, created: float) -> RunInfo:
-    """A run whose journal has no identity: the id is the same each time it is rebuilt."""
-    known = cursors(path)
-    names = [cursor.spec.name if cursor.spec is not None else cursor.tracker for cursor in known]
+class _Tracker(msgspec.Struct):
+    """The tracker of a cursor (see `delivery.cursor`)."""
+
+    tracker: str
+    spec: _Name | None = None
+
+
+class _Name(msgspec.Struct):
+    name: str
+
+
+def _guessed_info(path: Path, created: float) -> RunInfo:
+    """Describe a run whose journal does not identify it. The id is the same each time."""
+    names = []
+    for file in run_folder.json_files(path / run_folder.DELIVERY):
+        with suppress(OSError, DamagedFileError):  # another file, such as `files.json`
+            found = run_folder.read_json(file, _Tracker)
+            names.append(found.tracker if found.spec is None else found.spec.name)
     identity = hashlib.sha256(f"{path.name} {created}".encode(errors="replace")).hexdigest()[:12]
     return RunInfo(identity, path.name, created=created, trackers=list(dict.fromkeys(names)))
 
 
 def has_ended(path: str | Path) -> bool:
-    """Whether the run has its status; one whose folder was removed has ended, too."""
+    """Whether the run has its final status, or its folder was removed."""
     try:
         return whole_info(path).status in FINAL
     except TrackhooksError:
@@ -98,13 +114,13 @@ def has_ended(path: str | Path) -> bool:
 
 
 def end_if_dead(path: str | Path) -> RunInfo:
-    """Gives a run that ended without saying so its status: `killed`, or `lost` where nobody can know.
+    """Set the status of a run whose process died without closing it: `killed`, or `lost` if the cause is unknown.
 
-    A status that only `run.json` holds, since the disk was full, is told to the journal, too. What cannot be written
-    now is left to the next call.
+    A status that is only in `run.json` because the disk was full is added to the journal. What cannot be written now
+    is left to the next call.
 
     Raises:
-        TrackhooksError: there is no run in this folder.
+        TrackhooksError: the folder does not contain a run.
     """
     run = whole_info(path)
     try:
@@ -112,7 +128,7 @@ def end_if_dead(path: str | Path) -> RunInfo:
             status = status_of_silent(run, lambda: _last_written(run))
             if status:
                 _settle(run, status)
-        elif _told(run) != run.status:
+        elif _journaled_status(run) != run.status:
             _settle(run, run.status)
     except (JournalError, OSError) as error:
         log.info("%s", error, extra={"run": run.path})
@@ -120,17 +136,17 @@ def end_if_dead(path: str | Path) -> RunInfo:
 
 
 def status_of_silent(run: RunInfo, last_written: Callable[[], float]) -> str:
-    """The status of a run that has not told one: `killed` or `lost`, and empty as long as it may still go on.
+    """Return the status of a run without a final status: `killed`, `lost`, or empty if it may still be running.
 
     Args:
-        run: what its `run.json` says.
-        last_written: gives the time of the last record; called where the process cannot be looked for from here.
+        run: the content of its `run.json`.
+        last_written: returns the time of the last record; called if the process cannot be found from this machine.
     """
     here = run.host == processes.host()
     if here and run.boot == processes.boot_id():
-        return "" if alive(run.pid, run.pid_created) else "killed"
+        return "" if is_alive(run.pid, run.pid_created) else "killed"
     if here:
-        return "killed"  # the machine has been started anew since
+        return "killed"  # the machine has rebooted since
     silent = time.time() - max(run.created, last_written())
     return "lost" if silent > _STALE_S else ""
 
@@ -140,14 +156,14 @@ def _last_written(run: RunInfo) -> float:
     return 0.0 if last is None else last.time
 
 
-def _told(run: RunInfo) -> str:
-    """The last status that the journal tells."""
+def _journaled_status(run: RunInfo) -> str:
+    """Return the last status in the journal; empty if there is none."""
     last = _last(run, lambda event: event.status != "")
     return "" if last is None else last.status
 
 
 def _last(run: RunInfo, wanted: Callable[[Event], bool]) -> Event | None:
-    """The last event of a kind, looked for in ever larger ends of the journal, since it may be long."""
+    """Find the last such event. The search starts near the end of the journal, because that may be long."""
     size, end = path_of(run.path).stat().st_size, _END
     while True:
         with Reader(run.path, max(size - end, 0)) as reader:
@@ -158,17 +174,17 @@ def _last(run: RunInfo, wanted: Callable[[Event], bool]) -> Event | None:
 
 
 def _settle(run: RunInfo, status: str) -> None:
-    """Writes the status where it is missing; someone who has resumed the run comes first.
+    """Write the status to `run.json` and the journal if it is missing there.
 
     Raises:
-        JournalError: someone writes the journal.
+        JournalError: another process has resumed the run and writes its journal.
         OSError: the disk is full.
     """
     with closing(Writer(run.path)) as writer:
         last = writer.last
         if run.status not in FINAL:
             _take_status(run, status, last)
-        if _told(run) != run.status:
+        if _journaled_status(run) != run.status:
             index, step, epoch = (last.index + 1, last.step, last.epoch) if last else (0, -1, -1)
             reason = run.reason or ""
             writer.append(
@@ -178,10 +194,10 @@ def _settle(run: RunInfo, status: str) -> None:
 
 
 def _take_status(run: RunInfo, status: str, last: Event | None) -> None:
-    """Of a run whose `run.json` has none: what the journal tells, or else this one."""
-    told = _last(run, lambda event: event.status != "")
-    if told is not None and told.status in FINAL:
-        run.status, run.reason, run.ended = told.status, told.reason or None, told.time
+    """Take the status that the journal has, or else the given one."""
+    ended = _last(run, lambda event: event.status != "")
+    if ended is not None and ended.status in FINAL:
+        run.status, run.reason, run.ended = ended.status, ended.reason or None, ended.time
         return
     run.status, run.reason = status, REASONS[status]
     run.ended = last.time if last is not None else time.time()
@@ -189,6 +205,6 @@ def _take_status(run: RunInfo, status: str, last: Event | None) -> None:
 
 REASONS = {
     "killed": "the process ended without closing the run",
-    "lost": "nothing was heard of the run any more",
+    "lost": "the run wrote nothing for an hour, and its process cannot be found",
 }
-"""The status of a run that nobody closed → its reason."""
+"""The reasons of the statuses of runs that were not closed."""

@@ -1,4 +1,4 @@
-"""A run is a folder: its name, its `run.json`, and finding the runs of a directory."""
+"""The folder of a run: its name, its `run.json` and other small files, and the runs of a directory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from ..errors import DamagedFileError, TrackhooksError, log
 from ..event import RunInfo
 
 INFO = "run.json"
+DELIVERY = "delivery"
+"""The folder of a run that contains the cursors of its trackers and the log of its delivery."""
 
 _ADJECTIVES = (
     "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "deft", "eager", "early",
@@ -34,14 +36,14 @@ _NOUNS = (
 
 
 def home(directory: str | os.PathLike[str] | None = None) -> Path:
-    """The directory of the runs: the one given, else that of `TRACKHOOKS_DIR`, else `runs`."""
+    """Return the directory of the runs: the given one, or `TRACKHOOKS_DIR`, or `runs`."""
     return Path(directory if directory is not None else os.environ.get("TRACKHOOKS_DIR") or "runs")
 
 
 def make(parent: Path, name: str | None) -> Path:
-    """A new folder for a run, taken by an exclusive mkdir, so that no two runs ever share one.
+    """Create the folder of a new run. An exclusive mkdir ensures that two runs never share one.
 
-    A name that is taken gets a number behind it; without a name a readable one is made up.
+    A number is appended to a name that is already used. Without a name, a readable one is invented.
 
     Raises:
         TrackhooksError: the directory cannot be written.
@@ -69,33 +71,35 @@ def _candidates(parent: Path, name: str | None) -> Iterator[str]:
         while True:
             yield f"{base}-{number}"
             number += 1
-    number = len(os.listdir(parent)) + 1  # noqa: PTH208 — of thousands, none is looked at
-    words = random.Random(secrets.randbits(64))  # the user's seed must neither be used nor moved on
+    number = len(os.listdir(parent)) + 1  # noqa: PTH208 — only their number matters
+    words = random.Random(secrets.randbits(64))  # the user's random state must neither be used nor changed
     while True:
         yield f"{words.choice(_ADJECTIVES)}-{words.choice(_NOUNS)}-{number}"
         number += 1
 
 
 def as_file_name(name: str) -> str:
-    """The name with what no file system takes replaced by `-`; `lr=0.1` stays as it is."""
-    text = name.encode(errors="ignore").decode()  # without half a surrogate pair, of a path that is no UTF-8
+    """Replace characters that file systems do not allow by `-`. `lr=0.1` stays as it is."""
+    text = name.encode(
+        errors="ignore"
+    ).decode()  # drops lone surrogates, which a path that is not UTF-8 contains
     clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", text).strip(" .-")
     return clean.encode()[:120].decode(errors="ignore") or "run"
 
 
 def write_info(folder: Path, info: RunInfo) -> None:
-    """Replaces `run.json` atomically: a reader sees the old one or the new one."""
+    """Replace `run.json` atomically: a reader sees the old or the new file."""
     stored = msgspec.structs.replace(info, path="")
     write_atomically(folder / INFO, msgspec.json.format(msgspec.json.encode(stored), indent=2))
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file beside `path` and moves it there."""
+    """Write a temporary file next to `path`, and move it there."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(temporary, 0o644)  # noqa: PTH101 — mkstemp gives 0600; a run is for the whole lab to read
+        os.chmod(temporary, 0o644)  # noqa: PTH101 — mkstemp sets 0600, but others in the lab may read a run
         if path.is_dir() and not path.is_symlink():
             set_aside(path, path.parent, DamagedFileError(f"{path} is a folder"))
         os.replace(temporary, path)  # noqa: PTH105
@@ -111,8 +115,8 @@ def read_json(path: Path, kind: type[_Stored]) -> _Stored:
     """Read a small file of a run's folder.
 
     Raises:
-        DamagedFileError: it does not hold what it should, or it cannot be read by this user.
-        OSError: there is no such file, or no file can be read now.
+        DamagedFileError: its content is invalid, or this user may not read it.
+        OSError: the file does not exist, or no file can be read now.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
@@ -124,7 +128,7 @@ _DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IsADirector
 
 
 def set_aside(path: Path, run: str | os.PathLike[str], error: DamagedFileError) -> Path:
-    """Rename a damaged file, so that it can be rebuilt and looked at. Says so once, and returns its new path.
+    """Rename a damaged file, so that it can be rebuilt and examined. Logs a warning, and returns the new path.
 
     Raises:
         OSError: the folder cannot be written.
@@ -142,8 +146,16 @@ def set_aside(path: Path, run: str | os.PathLike[str], error: DamagedFileError) 
     return target
 
 
+def json_files(folder: Path) -> list[Path]:
+    """List the JSON files of a folder."""
+    try:
+        return sorted(folder.glob("*.json"))
+    except OSError:  # no file can be opened now
+        return []
+
+
 def damaged_files(run: str | os.PathLike[str]) -> list[Path]:
-    """The files of a run's folder that were set aside."""
+    """List the files of a run's folder that were set aside."""
     here = Path(run)
     try:
         return sorted([*here.glob("*.damaged*"), *here.glob("delivery/*.damaged*")])
@@ -152,11 +164,11 @@ def damaged_files(run: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_info(folder: str | os.PathLike[str]) -> RunInfo:
-    """Who the run in this folder is.
+    """Read the `run.json` of the run in this folder.
 
     Raises:
-        DamagedFileError: its `run.json` is damaged; `ending.end_if_dead` rebuilds it.
-        TrackhooksError: it is no run's folder, or its `run.json` cannot be read.
+        DamagedFileError: its `run.json` is damaged; `lost_runs.whole_info` rebuilds it.
+        TrackhooksError: the folder does not contain a run, or its `run.json` cannot be read.
     """
     path = Path(folder).absolute()
     try:
@@ -165,7 +177,7 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo:
         raise DamagedFileError(f"{error}. To rebuild it from the journal: trackhooks sync {path}") from error
     except FileNotFoundError:
         raise TrackhooksError(
-            f"{path}: no run. A run is a folder with a {INFO}; see them all: trackhooks runs"
+            f"{path} is not a run: it does not contain {INFO}. To list your runs: trackhooks runs"
         ) from None
     except OSError as error:
         raise TrackhooksError(f"{path / INFO}: {error}") from error
@@ -174,7 +186,7 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo:
 
 
 def paths(parent: str | os.PathLike[str]) -> Iterator[Path]:
-    """The folders of runs in a directory, in no order; other folders may stand among them."""
+    """Find the folders of runs in a directory, in any order. Other folders are skipped."""
     try:
         with os.scandir(parent) as entries:
             folders = [Path(entry.path) for entry in entries if entry.is_dir()]
