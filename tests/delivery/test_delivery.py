@@ -17,14 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import lines
+import msgspec
 import psutil
 import pytest
 from folders import SUPPORT, importing
 
 import trackhooks
 from trackhooks.delivery.catch_up import deliver
-from trackhooks.delivery.cursor import Spec, cursors
+from trackhooks.delivery.cursor import Spec, cursors, is_delivered, is_delivered_to
+from trackhooks.delivery.feed import Feed
+from trackhooks.delivery.follower import _Retries
 from trackhooks.session.run import recorder_of
+from trackhooks.storage.checkpoints import DeliveredFiles
+from trackhooks.storage.journal import Reader
 from trackhooks.storage.run_folder import read_info
 
 DEADLINE_S = 120
@@ -292,7 +297,7 @@ def test_a_tracker_takes_the_metrics_of_batches_as_often_as_asked(
     tmp_path: Path, every: int | str, expected: list[int] | None
 ) -> None:
     if expected is None:
-        with pytest.raises(trackhooks.InvalidValueError, match="every must be .*, got '1h'"):
+        with pytest.raises(trackhooks.InvalidValueError, match=r"every must be .*, got '1h'"):
             trackhooks.run("lines:Lines", dir=tmp_path, every=every)
         return
     with trackhooks.run("lines:Lines", dir=tmp_path, delivery="off", every=every) as run:
@@ -573,3 +578,53 @@ def removed(folder: Path) -> bool:
     """Removes a folder that someone may be writing into."""
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
+
+
+# What counts as delivered
+
+
+def delivered_run(directory: Path) -> Path:
+    with trackhooks.run("lines:Lines", dir=directory, name="r", delivery="off") as run:
+        run.log(x=1)
+    assert deliver(run.path) == {}
+    return run.path
+
+
+def test_a_run_is_delivered_when_a_tracker_has_every_record_and_the_status(tmp_path: Path) -> None:
+    path = delivered_run(tmp_path)
+    assert is_delivered_to(path, "lines:Lines")
+    assert not is_delivered_to(path, "csv")
+
+
+@pytest.mark.parametrize("changes", [{"error": "down"}, {"status": ""}, {"status": "running"}, {"offset": 0}])
+def test_a_run_is_not_delivered_when_its_tracker_failed_or_lacks_records_or_the_status(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = delivered_run(tmp_path)
+    (cursor,) = cursors(path)
+    assert not is_delivered(path, msgspec.structs.replace(cursor, **changes))
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_an_incomplete_record_at_the_end_of_the_journal_is_not_waited_for(tmp_path: Path, size: int) -> None:
+    path = delivered_run(tmp_path)
+    with Reader(path) as events:
+        starts = [events.offset for _ in events]
+    with (path / "journal").open("r+b") as journal:
+        whole = journal.read()
+        journal.write(whole[starts[0] : starts[0] + size])  # the second record, cut off
+    assert is_delivered_to(path, "lines:Lines")
+
+
+@pytest.mark.parametrize("failures", [0, 1, 5, 20, 1_100, 100_000])
+def test_after_any_number_of_failures_a_tracker_is_tried_again_within_half_a_minute(
+    tmp_path: Path, failures: int
+) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        pass
+    info = read_info(run.path)
+    retries = _Retries(Feed(info, lines.Lines, DeliveredFiles(info)), patience=1.0)
+    retries.failures = failures
+    wait = retries.after(ConnectionError("down"))
+    assert wait is not None
+    assert 0 < wait <= 30

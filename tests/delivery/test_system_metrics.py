@@ -261,7 +261,9 @@ def test_samples_that_a_tracker_cannot_take_are_skipped_and_all_else_arrives(
 
 
 @pytest.mark.parametrize("system", ["10", "fast", "1ms", 10, True, ""])
-def test_an_interval_that_is_not_a_time_is_an_error_with_what_is_accepted(tmp_path: Path, system: Any) -> None:
+def test_an_interval_that_is_not_a_time_is_an_error_with_what_is_accepted(
+    tmp_path: Path, system: Any
+) -> None:
     with pytest.raises(trackhooks.InvalidValueError, match="system must be a time of at least '100ms'"):
         trackhooks.run(dir=tmp_path, system=system)
 

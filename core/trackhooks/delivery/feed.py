@@ -184,9 +184,8 @@ class _Blame:
     def add(self, journal: str, index: int, cursor: Cursor) -> None:
         """Count a failure at an event; one that still fails alone is skipped from now on."""
         position = cursor.system if journal == SYSTEM else cursor
-        was_alone = (
-            self.is_careful(journal, position.index) or index <= position.index
-        )  # held back, then handed over
+        was_held_back = index <= position.index  # such an event is delivered after later ones
+        was_alone = was_held_back or self.is_careful(journal, position.index)
         failed = self._failed_at[journal, index] = self._failed_at.get((journal, index), 0) + 1
         if failed >= TRIES and was_alone:
             position.skipped = [*position.skipped, index]

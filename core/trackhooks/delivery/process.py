@@ -50,7 +50,7 @@ main()
 def _import_path() -> list[str]:
     """Return the import path of this process, with the script's folder moved to the end.
 
-    Any file may be next to the script, such as a `wandb.py`; the user did not choose that folder as an import path.
+    A file next to the script, such as a `wandb.py`, must not replace a package.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     beside = {"", os.path.dirname(os.path.realpath(script)) if script else ""}  # noqa: PTH120 — as sys.path has it

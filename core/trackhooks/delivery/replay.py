@@ -141,7 +141,7 @@ class Replay:
         self._save()
 
     def _rest(self, ending: bool) -> None:
-        """When nothing is left to deliver, save the cursor, and close the run in the tracker if it has a final status."""
+        """When nothing is left to deliver, save the cursor, and close a run that has a final status."""
         if any(source.has_moved for source in self._sources):
             self._flush(save=True)
         is_quiet = time.monotonic() - self._quiet_since > _SETTLE_S

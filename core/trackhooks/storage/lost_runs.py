@@ -38,9 +38,8 @@ def whole_info(path: str | Path) -> RunInfo:
     except DamagedFileError as error:
         here = Path(path).absolute()
         try:
-            Reader(
-                here
-            ).close()  # without a journal, the file belongs to another program, and must not change
+            # Without a journal, the file belongs to another program, and must not change.
+            Reader(here).close()
             with locked(here / run_folder.DELIVERY / ".run.lock"):  # others find the rebuilt file
                 return _rebuild(here)
         except (OSError, JournalError) as failed:

@@ -80,9 +80,8 @@ def _candidates(parent: Path, name: str | None) -> Iterator[str]:
 
 def as_file_name(name: str) -> str:
     """Replace characters that file systems do not allow by `-`. `lr=0.1` stays as it is."""
-    text = name.encode(
-        errors="ignore"
-    ).decode()  # drops lone surrogates, which a path that is not UTF-8 contains
+    # Without lone surrogates, which a path that is not UTF-8 contains.
+    text = name.encode(errors="ignore").decode()
     clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", text).strip(" .-")
     return clean.encode()[:120].decode(errors="ignore") or "run"
 
