@@ -263,7 +263,7 @@ def test_a_large_file_is_not_held_in_memory(tmp_path: Path, program: Callable[..
         """
         import sys, resource
         import trackhooks
-        from trackhooks.delivery import deliver
+        from trackhooks.delivery.catch_up import deliver
         path = f"{sys.argv[1]}/large.pt"
         with open(path, "wb") as file:
             file.truncate(400_000_000)
