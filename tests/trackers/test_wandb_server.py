@@ -161,7 +161,8 @@ def test_a_key_that_the_server_rejects_is_an_error(trial: Trial, monkeypatch: py
     known = os.environ["WANDB_API_KEY"]
     monkeypatch.setenv("WANDB_API_KEY", "0" * len(known))
     done = trial.program(
-        "import sys, json; from trackhooks.delivery.catch_up import deliver; from trackhooks.delivery.cursor import Spec\n"
+        "import sys, json; from trackhooks.delivery.catch_up import deliver\n"
+        "from trackhooks.delivery.cursor import Spec\n"
         "path, options = json.load(sys.stdin); print(deliver(path, [Spec('wandb', options)]))",
         str(run.path), trial.spec.options,
     )  # fmt: skip
