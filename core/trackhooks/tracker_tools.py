@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .storage.checkpoints import Policy as CheckpointPolicy
 from .storage.locks import locked
-from .storage.processes import alive
+from .storage.processes import is_alive
 from .storage.run_folder import as_file_name
 from .values.secrets import redact_text
 
-__all__ = ["CheckpointPolicy", "alive", "as_file_name", "locked", "redact_text"]
+__all__ = ["CheckpointPolicy", "as_file_name", "is_alive", "locked", "redact_text"]

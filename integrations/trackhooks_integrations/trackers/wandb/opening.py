@@ -15,7 +15,7 @@ from typing import Any
 
 from trackhooks.errors import log
 from trackhooks.event import RunInfo
-from trackhooks.tracker_tools import alive
+from trackhooks.tracker_tools import is_alive
 
 from .names import as_project, as_tag
 
@@ -209,6 +209,6 @@ def _settings(run: RunInfo) -> Any:
         symlink=False,
         x_stats_pid=run.pid,
         x_stats_track_process_tree=True,
-        x_disable_stats=not alive(run.pid, run.pid_created),
+        x_disable_stats=not is_alive(run.pid, run.pid_created),
         x_transaction_log_flush_interval=_FLUSH_S,
     )
