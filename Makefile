@@ -7,8 +7,11 @@ BIN := $(VENV)/bin
 OLDER := $(abspath $(VENV))/ultralytics-8.3
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
-# The tests run Keras on torch.
+# The tests run Keras on torch, and in two processes. Each file stays in one process, because its tests share what they
+# train and start. WORKERS=0 runs them all in the process of pytest itself.
 export KERAS_BACKEND ?= torch
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-ultralytics-8.3 lint format docs bench pins clean
@@ -21,13 +24,13 @@ demo: $(VENV)/demo.stamp  ## train twice, compare the runs, and print the comman
 	@echo "The commands are in $(BIN); to have them on the path: source $(BIN)/activate"
 
 test: $(VENV)/dev.stamp  ## every test; PYTEST_ARGS="tests/storage/test_journal.py -x" for some
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
-test-fast: $(VENV)/dev.stamp  ## the tests that take no more than some seconds
-	$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+test-fast: $(VENV)/dev.stamp  ## the tests that neither train for long nor start many programs
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-ultralytics-8.3: $(OLDER)/stamp  ## the tests of Ultralytics, with the version of requirements/ultralytics-8.3.txt
-	PYTHONPATH=$(OLDER) $(BIN)/pytest -k ultralytics $(PYTEST_ARGS)
+	PYTHONPATH=$(OLDER) $(PYTEST) -k ultralytics $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp  ## style, format, types, and which room imports which
 	$(BIN)/ruff check .

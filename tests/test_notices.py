@@ -21,6 +21,8 @@ import trackhooks
 from trackhooks.errors import Notices, say, warn
 from trackhooks.storage.run_folder import read_info
 
+pytestmark = pytest.mark.slow  # each starts a program
+
 DEADLINE_S = 300
 
 PROGRAM = """

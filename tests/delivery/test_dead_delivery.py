@@ -18,6 +18,8 @@ from trackhooks.delivery.catch_up import deliver
 from trackhooks.delivery.cursor import Spec
 from trackhooks.storage.run_folder import read_info
 
+pytestmark = pytest.mark.slow  # each starts a program
+
 DEADLINE_S = 300
 
 KILL = """

@@ -469,6 +469,7 @@ model.fit(numpy.zeros((4, 2)), numpy.zeros(4), epochs=2, verbose=0)
 """
 
 
+@pytest.mark.slow
 def test_it_may_stand_before_the_import_of_keras(tmp_path: Path) -> None:
     run_python("import trackhooks\ntrackhooks.enable(delivery='off')\n" + SCRIPT, cwd=tmp_path)
     assert [info.status for info in infos(tmp_path / "runs")] == ["finished"]

@@ -14,6 +14,8 @@ import trackhooks
 from trackhooks.storage.lost_runs import end_if_dead
 from trackhooks.storage.run_folder import read_info
 
+pytestmark = pytest.mark.slow  # each starts a program
+
 UNTOLD = "the process ended without closing the run"
 INSIDE = "the process ended inside of the training"
 

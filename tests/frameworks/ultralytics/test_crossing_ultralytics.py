@@ -15,6 +15,8 @@ import trackhooks
 from trackhooks.hooks.views import ForeignModelError
 from trackhooks.storage import journal
 
+pytestmark = pytest.mark.slow  # each trains
+
 keras = pytest.importorskip("keras")
 
 LOSSES = {"box_loss", "cls_loss", "dfl_loss", "loss"}

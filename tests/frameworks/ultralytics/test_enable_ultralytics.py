@@ -16,6 +16,8 @@ from yolo import SIZE, VERSION, Shapes
 import trackhooks
 from trackhooks.storage import journal
 
+pytestmark = pytest.mark.slow  # each trains
+
 
 class FailureError(Exception):
     pass

@@ -14,6 +14,8 @@ from yolo import Shapes
 
 import trackhooks
 
+pytestmark = pytest.mark.slow  # each trains
+
 
 class OddError(Exception):
     """An error that no library raises."""

@@ -18,6 +18,8 @@ from yolo import SIZE, VERSION, Shapes
 import trackhooks
 from trackhooks.hooks.vocabulary import BY_NAME
 
+pytestmark = pytest.mark.slow  # each trains
+
 Step = tuple[str, str, Any, tuple[str, ...]]
 Mode = Callable[[Shapes, Any, Any], Any]
 """What is done with the data, a fresh model, and that where callbacks are added: the model itself, or a run."""
