@@ -27,7 +27,7 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any], int | None, int | None]] = []
 
-    def heard(
+    def on_hook(
         self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None, **more: Any
     ) -> None:
         self.events.append((hook, dict(metrics), epoch, batch))

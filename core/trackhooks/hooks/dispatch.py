@@ -29,7 +29,7 @@ Function = Callable[[Any], None]
 class Recorder(Protocol):
     """What records the events of a `CallbackList`, such as a run."""
 
-    def heard(
+    def on_hook(
         self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None, **more: Any
     ) -> None:
         """Record an event, after all callbacks; metrics have the names under which they are recorded."""
@@ -119,7 +119,7 @@ class Dispatcher:
         if more:
             more = self._checked_more(event, more)
         found = _with_str_names(checked_logs(event, metrics)) if metrics is not None else {}
-        self.note(event, found, epoch, batch)
+        self.update_state(event, found, epoch, batch)
         try:
             if calls:
                 given = self._views[_SOURCES[event]] if source is None else source
@@ -127,7 +127,7 @@ class Dispatcher:
                     function(given)  # called from this frame: see the module
         finally:  # the metrics are recorded even if a callback raises, for example to prune a trial
             if self.recorder is not None:
-                self.recorder.heard(event, found, epoch, batch, **more)
+                self.recorder.on_hook(event, found, epoch, batch, **more)
 
     def _checked_more(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
         for field in more:
@@ -140,9 +140,9 @@ class Dispatcher:
         if self._calls[hook]:
             self.run_callbacks(hook, None, metrics, batch=batch)
             return
-        self.state.note_batch(hook, metrics, batch)
+        self.state.update_batch(hook, metrics, batch)
         if self.recorder is not None:
-            self.recorder.heard(hook, metrics, None, batch)
+            self.recorder.on_hook(hook, metrics, None, batch)
 
     # Firing in Keras' words
 
@@ -175,9 +175,9 @@ class Dispatcher:
     ) -> None:
         metrics = self._recorded(hook, logs, besides)
         if batch is None:
-            self.note(hook, metrics, epoch, None)
+            self.update_state(hook, metrics, epoch, None)
         else:
-            self.state.note_batch(hook, metrics, batch)
+            self.state.update_batch(hook, metrics, batch)
         try:
             if self._calls[hook]:
                 view = self._views[_SOURCES[hook]]
@@ -185,7 +185,7 @@ class Dispatcher:
                     function(view)
         finally:
             if self.recorder is not None:
-                self.recorder.heard(hook, self._recorded(hook, logs, besides), epoch, batch)
+                self.recorder.on_hook(hook, self._recorded(hook, logs, besides), epoch, batch)
 
     def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
         """Fire a hook of every batch: `fire`, but cheaper without callbacks."""
@@ -196,9 +196,9 @@ class Dispatcher:
             self._fire(hook, logs, None, batch)
             return
         metrics = self._recorded(hook, logs)
-        self.state.note_batch(hook, metrics, batch)
+        self.state.update_batch(hook, metrics, batch)
         if self.recorder is not None:
-            self.recorder.heard(hook, metrics, None, batch)
+            self.recorder.on_hook(hook, metrics, None, batch)
 
     def _recorded(
         self, hook: str, logs: Mapping[str, Any], besides: Mapping[str, Any] | None = None
@@ -266,11 +266,13 @@ class Dispatcher:
         metrics.update({recorded[name]: value for name, value in changed.items()})
         metrics.update(self._recorded(hook, new))
 
-    def note(self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None) -> None:
+    def update_state(
+        self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None
+    ) -> None:
         """Update the state of the loop, through which the callbacks of the other vocabulary see it."""
         if hook == "on_train_start" and flag(self._given_model, "stop_training"):
             self._set_flag(self._given_model, "stop_training", False)  # set by an earlier training
-        self.state.note(hook, metrics, epoch, batch)
+        self.state.update(hook, metrics, epoch, batch)
 
     # The model
 

@@ -48,7 +48,7 @@ class KerasEvents(Dispatcher):
             metrics[BATCH[name]] = value
         self.state.end_batch(metrics, batch)
         if self.recorder is not None:
-            self.recorder.heard("on_train_batch_end", metrics, None, batch)
+            self.recorder.on_hook("on_train_batch_end", metrics, None, batch)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Fire the start of a validation batch."""

@@ -44,12 +44,12 @@ class LoopState:
         self._in_batch = False
         self._next_epoch = 0
 
-    def note(
+    def update(
         self, hook: str, metrics: Mapping[str, Any], epoch: int | None = None, batch: int | None = None
     ) -> None:
         """Update the state from a hook. Epochs are counted if the loop does not pass them."""
         if hook in _BATCH_HOOKS:
-            self.note_batch(hook, metrics, batch)
+            self.update_batch(hook, metrics, batch)
             return
         if hook == "on_train_epoch_start":
             self.epoch = self._next_epoch if epoch is None else epoch
@@ -62,7 +62,7 @@ class LoopState:
         for name, value in _FROM_THEN_ON.get(hook, {}).items():
             setattr(self, name, value)
 
-    def note_batch(self, hook: str, metrics: Mapping[str, Any], batch: int | None) -> None:
+    def update_batch(self, hook: str, metrics: Mapping[str, Any], batch: int | None) -> None:
         """Update the state from a hook of a batch. Batches are counted if the loop does not pass their index."""
         starts = hook in _BATCH_STARTS
         if batch is not None:

@@ -162,7 +162,7 @@ class Recorder:
         """Whether a callback listens to this hook or it is recorded: otherwise a loop need not fire it."""
         return self.callbacks.hears(hook) or (hook in self._journaled and self.records)
 
-    def heard(
+    def on_hook(
         self,
         hook: str,
         metrics: Mapping[str, Any],

@@ -171,9 +171,9 @@ class UltralyticsLoop:
             return
         told = self._told(hook, source)
         callbacks = self._run.callbacks
-        callbacks.note(hook, told.metrics, told.epoch, told.batch)
+        callbacks.update_state(hook, told.metrics, told.epoch, told.batch)
         if self.recording is not self._run:
-            self.recording.callbacks.note(hook, told.metrics, told.epoch, told.batch)
+            self.recording.callbacks.update_state(hook, told.metrics, told.epoch, told.batch)
         try:
             if callbacks.hears(hook):
                 yield from callbacks.dispatch(hook, source, told.metrics, objects=told.to_objects)
@@ -191,7 +191,7 @@ class UltralyticsLoop:
 
     def _record(self, hook: str, told: Told) -> None:
         metrics = {**told.metrics, **told.besides}
-        self.recording.heard(hook, metrics, told.epoch, told.batch, **told.more)
+        self.recording.on_hook(hook, metrics, told.epoch, told.batch, **told.more)
 
     # Trainings
 
