@@ -136,7 +136,9 @@ def without_terminal() -> Iterator[int]:
 
 @pytest.mark.parametrize("delivery", ["process", "inline"])
 @pytest.mark.parametrize("broken", [without_reader, without_terminal])
-def test_a_stderr_that_nobody_reads_ends_no_training(tmp_path: Path, broken: Any, delivery: str) -> None:
+def test_a_stderr_without_a_reader_does_not_end_a_training(
+    tmp_path: Path, broken: Any, delivery: str
+) -> None:
     with broken() as stderr:
         done = subprocess.run(
             program(tmp_path, delivery=delivery),

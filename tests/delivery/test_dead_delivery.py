@@ -113,7 +113,7 @@ def test_a_delivery_process_that_is_killed_is_started_again(tmp_path: Path, mome
         "cannot be imported",
     ],
 )
-def test_a_delivery_process_that_always_dies_is_said_with_what_to_do(
+def test_a_delivery_process_that_always_dies_is_reported_with_what_to_do(
     tmp_path: Path, before: str, waits: bool
 ) -> None:
     done = call(tmp_path, before, after_run="assert run.wait() is False" if waits else "pass")
@@ -158,7 +158,7 @@ def test_a_tracker_that_exits_is_a_tracker_that_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["process", "inline"])
-def test_what_follows_an_incomplete_record_is_no_reason_to_say_that_something_is_missing(
+def test_data_after_an_incomplete_record_is_not_reported_as_undelivered(
     tmp_path: Path, delivery: str
 ) -> None:
     before = f"""
@@ -172,7 +172,7 @@ def test_what_follows_an_incomplete_record_is_no_reason_to_say_that_something_is
     assert (done.returncode, "trackhooks sync" in done.stderr) == (0, False), done.stderr
 
 
-def test_what_a_thread_of_the_program_could_not_deliver_is_said(tmp_path: Path) -> None:
+def test_events_that_a_thread_of_the_program_could_not_deliver_are_reported(tmp_path: Path) -> None:
     before = """
     import os
     os.environ["TRACKHOOKS_DELIVERY"] = "inline"

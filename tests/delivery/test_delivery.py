@@ -423,7 +423,7 @@ def test_the_log_says_everything_once(tmp_path: Path) -> None:
     assert len(warnings) == len(set(warnings)) == 1
 
 
-def test_options_stand_neither_in_the_argument_list_nor_in_the_folder(tmp_path: Path) -> None:
+def test_options_are_neither_in_the_argument_list_nor_in_the_folder(tmp_path: Path) -> None:
     secret = "tell-" + "nobody"
     options: dict[str, Any] = {"lines:Lines": {"token": secret}}
     with trackhooks.run(dir=tmp_path, **options) as run:
@@ -437,7 +437,7 @@ def test_options_stand_neither_in_the_argument_list_nor_in_the_folder(tmp_path: 
     assert not any(secret.encode() in data for data in stored)
 
 
-def test_an_outage_at_the_end_holds_nobody_up_for_long_and_says_what_is_left(tmp_path: Path) -> None:
+def test_an_outage_at_the_end_does_not_hold_the_program_up_and_says_what_is_left(tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()
     body = f"""
@@ -514,7 +514,7 @@ def test_an_evaluation_after_the_end_still_goes_to_the_run(tmp_path: Path) -> No
     assert [line["finish"] for line in found if "finish" in line][-1] == "finished"
 
 
-def test_a_run_goes_on_in_its_folder_with_every_event_once(tmp_path: Path) -> None:
+def test_a_run_continues_in_its_folder_with_every_event_once(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", "csv", dir=tmp_path) as first:
         train(first, epochs=1)
     assert first.wait(DEADLINE_S)

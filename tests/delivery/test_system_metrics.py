@@ -120,7 +120,7 @@ def test_a_run_that_is_shorter_than_the_interval_has_a_sample(tmp_path: Path) ->
     assert lines.samples(run.path) == [0]
 
 
-def test_a_run_that_has_its_status_is_measured_no_more_until_it_goes_on(tmp_path: Path) -> None:
+def test_a_run_with_a_final_status_is_not_measured_until_it_continues(tmp_path: Path) -> None:
     run = trackhooks.run("lines:Lines", dir=tmp_path, delivery="inline", system="100ms")
     until(lambda: measured(run.path))
     recorder_of(run).settle("finished")
@@ -167,7 +167,7 @@ def test_each_sample_arrives_once_when_the_delivery_process_dies(tmp_path: Path)
     assert lines.samples(run) == list(range(len(measured(run))))
 
 
-def test_a_run_that_goes_on_counts_on(tmp_path: Path) -> None:
+def test_a_run_that_continues_keeps_counting(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, delivery="inline") as first:
         first.log(x=1)
     with trackhooks.run("lines:Lines", resume=first.path, delivery="inline") as second:

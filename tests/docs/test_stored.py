@@ -92,7 +92,7 @@ def changed_params(events: list[Event]) -> set[Fact]:
 @pytest.mark.slow
 @FROM_TORCH
 @pytest.mark.parametrize("tracker", page.TRACKERS)
-def test_a_run_that_goes_on_has_the_status_running(tracker: str, delivered: Delivered) -> None:
+def test_a_run_that_has_not_ended_has_the_status_running(tracker: str, delivered: Delivered) -> None:
     assert delivered.amid[tracker] == "running"
 
 

@@ -165,7 +165,7 @@ BY_CHOICE = [value for name, value in list(globals().items()) if name.startswith
 
 
 @pytest.mark.parametrize("leave", BY_CHOICE)
-def test_a_loop_that_is_left_by_choice_is_told_from_one_that_raised(leave: Callable[[], Any]) -> None:
+def test_a_loop_left_by_choice_is_distinguished_from_one_that_raised(leave: Callable[[], Any]) -> None:
     leave()
     assert seen
     assert not any(seen)
@@ -296,14 +296,14 @@ RAISED = [value for name, value in list(globals().items()) if name.startswith("r
 
 
 @pytest.mark.parametrize("leave", RAISED)
-def test_a_loop_that_raised_is_told_from_one_that_was_left_by_choice(leave: Callable[[], Any]) -> None:
+def test_a_loop_that_raised_is_distinguished_from_one_left_by_choice(leave: Callable[[], Any]) -> None:
     with suppress(Exception, SystemExit):
         leave()
     assert seen
     assert all(seen)
 
 
-def test_it_is_told_under_a_tracing_debugger_as_well() -> None:
+def test_it_is_distinguished_under_a_tracing_debugger_as_well() -> None:
     before = sys.gettrace()
     sys.settrace(lambda *_: None)
     try:

@@ -113,7 +113,7 @@ def test_all_25_hooks_are_in_the_pseudocode_once() -> None:
     assert sorted(pseudocode(1, 1, 1, 1)) == sorted(hook.name for hook in vocabulary.HOOKS)
 
 
-def test_keras_callbacks_hear_the_same_loop(run: Run) -> None:
+def test_keras_callbacks_get_the_hooks_of_the_same_loop(run: Run) -> None:
     heard: list[str] = []
 
     class Everything(Callback):
@@ -168,7 +168,7 @@ def test_means_are_weighted(run: Run) -> None:
 
 
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, "2"])
-def test_what_is_no_weight_is_refused(run: Run, weight: Any) -> None:
+def test_an_invalid_weight_is_refused(run: Run, weight: Any) -> None:
     for _ in run.train(range(1)):
         with pytest.raises(InvalidValueError, match=r"weight|number"):
             run.log(loss=1.0, weight=weight)
@@ -190,7 +190,7 @@ def test_nan_and_infinity_are_kept_in_batches_and_means(run: Run) -> None:
     assert math.isnan(epoch["train/b"])
 
 
-def test_a_name_with_a_prefix_of_its_own_is_kept_and_stands_for_one_thing(run: Run) -> None:
+def test_a_name_with_its_own_prefix_is_kept_and_means_one_thing(run: Run) -> None:
     for _ in run.epochs(1):
         for _ in run.train(range(2)):
             run.log({"train/loss": 1.0, "batch/accuracy": 0.5, "lr": 0.1, "system/memory": 2.0})
@@ -214,7 +214,7 @@ def test_what_is_logged_in_an_epoch_but_in_no_batch_is_one_of_the_epoch(run: Run
     assert events(run, "log")[:-1] == []  # the last one ends the run
 
 
-def test_a_step_or_epoch_of_ones_own_is_a_record_of_its_own(run: Run) -> None:
+def test_an_explicit_step_or_epoch_is_a_separate_record(run: Run) -> None:
     for _ in run.epochs(1):
         for _ in run.train(range(1)):
             run.log(other=1.0, step=17)
@@ -274,7 +274,7 @@ def test_the_speed_of_each_part_is_recorded(run: Run) -> None:
         ("text", 0),
     ],
 )
-def test_a_batch_tells_how_many_samples_it_holds(batch: Any, count: int) -> None:
+def test_a_batch_knows_how_many_samples_it_contains(batch: Any, count: int) -> None:
     assert samples(batch) == count
 
 
@@ -481,7 +481,7 @@ def test_after_an_exception_in_a_validation_it_has_no_result(tmp_path: Path, lea
 
 
 @pytest.mark.parametrize("leave", BY_EXCEPTION)
-def test_after_an_exception_that_was_caught_the_training_has_ended_and_the_run_goes_on(
+def test_after_an_exception_that_was_caught_the_training_has_ended_and_the_run_continues(
     run: Run, leave: Leave
 ) -> None:
     heard = trace(run)
@@ -559,7 +559,7 @@ def test_a_callback_of_either_vocabulary_stops_the_training(run: Run) -> None:
     assert list(run.epochs(10)) == [2, 3, 4]
 
 
-def test_further_epochs_go_on_behind_those_before(run: Run) -> None:
+def test_further_epochs_continue_after_the_earlier_ones(run: Run) -> None:
     for _ in range(2):
         for _ in run.epochs(2):
             for _ in run.train(range(2)):
@@ -569,14 +569,14 @@ def test_further_epochs_go_on_behind_those_before(run: Run) -> None:
     assert len(events(run, "on_train_end")) == 2
 
 
-def test_epochs_may_start_behind_those_of_a_checkpoint(run: Run) -> None:
+def test_epochs_may_start_after_those_of_a_checkpoint(run: Run) -> None:
     assert list(run.epochs(10, start=8)) == [8, 9]
     assert list(run.epochs(3)) == [10, 11, 12]
     assert list(run.epochs(5, start=5)) == []
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, "3", None])
-def test_what_is_no_number_of_epochs_is_refused_where_it_is_written(run: Run, wrong: Any) -> None:
+def test_an_invalid_number_of_epochs_is_refused_when_it_is_passed(run: Run, wrong: Any) -> None:
     with pytest.raises(InvalidValueError, match="count"):
         run.epochs(wrong)
     if wrong is not None:
@@ -602,7 +602,7 @@ def test_a_run_that_is_resumed_trains_the_epoch_that_was_left_again_at_the_same_
     assert resumed.status == "finished"
 
 
-def test_a_step_that_the_user_has_set_counts_more_than_where_the_epoch_began(tmp_path: Path) -> None:
+def test_a_step_set_by_the_user_takes_precedence_over_the_start_of_the_epoch(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, delivery="off") as run:
         for _ in run.epochs(2):
             for _ in run.train(range(3)):
@@ -757,7 +757,7 @@ def test_a_module_that_is_used_twice_and_one_that_is_lazy_are_watched(run: Run) 
     "arguments",
     [("a model",), (None,), (torch.nn.Linear(1, 1), "an optimizer"), (torch.optim.SGD([torch.ones(1)]),)],
 )
-def test_what_is_no_model_or_no_optimizer_is_refused(run: Run, arguments: tuple[Any, ...]) -> None:
+def test_an_invalid_model_or_optimizer_is_refused(run: Run, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidValueError, match=r"run\.watch\("):
         run.watch(*arguments)
     with pytest.raises(InvalidValueError, match=r"histograms must be .* got -1"):
@@ -835,7 +835,7 @@ def test_a_watched_model_can_be_copied_averaged_pickled_and_saved_whole(run: Run
     assert heard == ["on_params_update"]
 
 
-def test_the_norm_of_the_gradients_is_logged_where_asked_for(run: Run) -> None:
+def test_the_norm_of_the_gradients_is_logged_if_requested(run: Run) -> None:
     model, optimizer = model_and_optimizer()
     run.watch(model, optimizer, gradient_norm=True)
     expected = []
@@ -880,7 +880,7 @@ def test_histograms_of_weights_and_gradients_are_logged_every_so_many_steps(run:
                      for what in ("weight", "bias")}  # fmt: skip
 
 
-def test_a_model_that_has_become_nan_goes_on_without_histograms(run: Run) -> None:
+def test_a_model_that_has_become_nan_continues_without_histograms(run: Run) -> None:
     model, optimizer = model_and_optimizer()
     for parameter in model.parameters():
         torch.nn.init.constant_(parameter, math.nan)

@@ -154,7 +154,7 @@ def test_a_run_json_that_is_none_is_an_error_with_its_path(tmp_path: Path, conte
         run_folder.read_info(tmp_path)
 
 
-def test_a_folder_that_is_no_run_is_an_error_with_what_to_do(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(TrackhooksError, match=r"is not a run: it does not contain run\.json"):
         run_folder.read_info(tmp_path)
     with pytest.raises(TrackhooksError, match="is not a run"):
@@ -435,7 +435,7 @@ def test_cells_of_a_table_are_scalars(run: Run, data: Any, columns: Any, rows: A
         ([{"a": 1}, [2]], ["a"], "a row must be a list of cells"),
     ],
 )
-def test_what_is_no_table_is_refused_with_the_reason(run: Run, data: Any, columns: Any, message: str) -> None:
+def test_an_invalid_table_is_refused_with_the_reason(run: Run, data: Any, columns: Any, message: str) -> None:
     with pytest.raises(InvalidValueError, match=rf"table 't': .*{message}"):
         run.log_table("t", data, columns)
     assert events(run) == []
@@ -556,14 +556,14 @@ def test_a_figure_of_matplotlib_is_a_picture(run: Run) -> None:
         ([[1], [1, 2]], "A list cannot be converted to a picture"), (None, "must be H×W"), (object(), "must be H×W"),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_refused(run: Run, image: Any, message: str) -> None:
+def test_an_object_that_is_not_a_picture_is_refused(run: Run, image: Any, message: str) -> None:
     with pytest.raises(InvalidValueError, match=message):
         run.log_image("samples", image)
     assert events(run) == []
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_a_file_that_is_no_picture_is_refused(run: Run, tmp_path: Path, ending: str) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(run: Run, tmp_path: Path, ending: str) -> None:
     whole = tmp_path / "whole.jpg"
     Image.effect_noise((64, 64), 50).save(whole)
     for content in (b"", b"text", whole.read_bytes()[:-500]):
@@ -590,7 +590,7 @@ def log_pictures(run: Run) -> None:
         run.log_image("a", GREY)
 
 
-def test_pictures_of_several_threads_and_of_a_run_that_goes_on_do_not_overwrite_each_other(
+def test_pictures_of_several_threads_and_of_a_continued_run_do_not_overwrite_each_other(
     tmp_path: Path,
 ) -> None:
     with trackhooks.run(dir=tmp_path, delivery="off") as run:
@@ -605,7 +605,7 @@ def test_pictures_of_several_threads_and_of_a_run_that_goes_on_do_not_overwrite_
     assert len(kept) == len(set(kept)) == 81
 
 
-def test_what_is_logged_in_a_batch_stands_at_its_step(run: Run) -> None:
+def test_values_logged_in_a_batch_are_at_its_step(run: Run) -> None:
     for _ in run.epochs(1):
         for _ in run.train(range(2)):
             run.log_text("in", "x")
@@ -679,7 +679,9 @@ def test_an_export_is_linked_to_its_checkpoint(run: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("wrong", [5, None, b"bytes"])
-def test_what_is_no_file_is_refused_with_what_to_do(run: Run, tmp_path: Path, wrong: Any) -> None:
+def test_an_object_that_is_not_a_file_is_refused_with_what_to_do(
+    run: Run, tmp_path: Path, wrong: Any
+) -> None:
     for log in (run.log_file, run.log_model, run.log_export):
         with pytest.raises(InvalidValueError, match=r"path must be a str or os\.PathLike"):
             log(wrong)
@@ -765,7 +767,7 @@ def test_the_program_and_its_packages_are_captured(repository: Path) -> None:
     assert found["cpus"] == os.cpu_count()
 
 
-def test_a_directory_that_is_gone_and_a_command_that_is_no_text_are_no_obstacle(tmp_path: Path) -> None:
+def test_a_removed_directory_and_a_command_that_is_not_text_do_not_prevent_a_run(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     source = (
@@ -792,7 +794,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **variables: str) ->
     return run
 
 
-def test_the_environment_says_which_trackers_where_and_how(
+def test_the_environment_sets_trackers_folder_and_delivery(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = opened(
@@ -841,7 +843,7 @@ def test_a_wrong_value_of_theirs_is_an_error_with_the_right_ones(
         ({"RANK": "0", "SLURM_PROCID": "3"}, True),
     ],
 )  # fmt: skip
-def test_only_rank_zero_records_and_nobody_when_disabled(
+def test_only_rank_zero_records_and_no_rank_if_disabled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], records: bool
 ) -> None:
     run = opened(tmp_path, monkeypatch, TRACKHOOKS_DELIVERY="off", **variables)
@@ -906,7 +908,7 @@ def fill(disk: Path) -> Path:
     return filler
 
 
-def test_when_the_disk_becomes_full_training_goes_on_with_one_warning_and_recording_afterwards(
+def test_when_the_disk_becomes_full_training_continues_with_one_warning_and_recording_resumes_afterwards(
     small_disk: Path,
 ) -> None:
     with trackhooks.run(dir=small_disk, delivery="off") as run, pytest.warns(TrackhooksWarning) as warned:
@@ -987,7 +989,7 @@ def test_a_callback_that_raises_at_the_end_does_not_keep_the_run_open(tmp_path: 
 
 
 @pytest.mark.parametrize("status", ["running", "done", "", None])
-def test_a_status_that_is_no_end_is_refused(run: Run, status: Any) -> None:
+def test_a_status_that_is_not_final_is_refused(run: Run, status: Any) -> None:
     with pytest.raises(InvalidValueError, match="status must be one of failed, finished, killed, lost"):
         recorder_of(run).settle(status)
 
@@ -1070,7 +1072,7 @@ def test_a_forked_child_records_nothing_and_does_not_wait_for_its_parents_thread
 # --- Going on
 
 
-def test_a_run_that_is_resumed_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_run_that_is_resumed_continues_where_it_was(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, name="r", project="p", tags=["a"], notes="n", delivery="off") as run:
         run.log(a=1.0)
         run.log(a=2.0)
@@ -1110,7 +1112,7 @@ def test_what_was_logged_at_a_step_of_its_own_does_not_move_the_training(tmp_pat
     assert events(run, "on_train_end")[-1].metrics["best/train/loss"] == 2.0
 
 
-def test_a_run_goes_on_after_its_end_with_the_status_that_it_then_has(tmp_path: Path) -> None:
+def test_a_run_continues_after_its_end_with_the_status_that_it_then_has(tmp_path: Path) -> None:
     run = trackhooks.run(dir=tmp_path, delivery="off")
     for _ in run.epochs(1):
         pass

@@ -303,7 +303,7 @@ def test_the_status_is_final_at_the_exception(folder: Path) -> None:
     assert (info.status, info.reason) == ("failed", "ZeroDivisionError: division by zero")
 
 
-def test_what_fails_before_its_first_hook_is_no_run(folder: Path) -> None:
+def test_a_training_that_fails_before_its_first_hook_is_not_a_run(folder: Path) -> None:
     with pytest.raises(TypeError):
         sequential().fit(X, Y, no_such_argument=1)
     with pytest.raises(ValueError, match="cardinality"):
@@ -444,7 +444,7 @@ def test_where_recording_is_switched_off_everything_runs_and_nothing_is_kept(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_off_within_a_training_lets_it_go_on(folder: Path) -> None:
+def test_disabling_within_a_training_lets_it_continue(folder: Path) -> None:
     history = fit(sequential(), epochs=2, callbacks=[callback("on_epoch_end", trackhooks.disable)])
     assert len(history.history["loss"]) == 2
 
@@ -470,7 +470,7 @@ model.fit(numpy.zeros((4, 2)), numpy.zeros(4), epochs=2, verbose=0)
 
 
 @pytest.mark.slow
-def test_it_may_stand_before_the_import_of_keras(tmp_path: Path) -> None:
+def test_it_may_be_called_before_the_import_of_keras(tmp_path: Path) -> None:
     run_python("import trackhooks\ntrackhooks.enable(delivery='off')\n" + SCRIPT, cwd=tmp_path)
     assert [info.status for info in infos(tmp_path / "runs")] == ["finished"]
 
@@ -526,7 +526,7 @@ def test_exec_ends_as_the_program_does(ending: str, code: int, tmp_path: Path) -
     assert "executing.py" not in done.stderr  # the traceback starts in the program
 
 
-def test_exec_says_that_there_is_no_such_script() -> None:
+def test_exec_reports_a_missing_script() -> None:
     from trackhooks.cli.exec import execute
 
     with pytest.raises(trackhooks.InvalidValueError, match=r"no such script: 'no\.py'"):

@@ -151,9 +151,7 @@ def test_an_exit_within_a_training_without_with_has_failed_since_its_code_cannot
 
 @pytest.mark.parametrize("code", [0, 3])
 @pytest.mark.parametrize("where", ["behind with", "behind loop", "behind a lone pass", "without training"])
-def test_an_exit_behind_a_training_that_has_ended_changes_nothing(
-    tmp_path: Path, where: str, code: int
-) -> None:
+def test_an_exit_after_a_training_has_ended_changes_nothing(tmp_path: Path, where: str, code: int) -> None:
     assert ended(tmp_path, EVERYWHERE[where], f"sys.exit({code})") == (code, "finished", "")
 
 

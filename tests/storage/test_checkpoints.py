@@ -86,7 +86,7 @@ def test_a_checkpoint_without_an_alias_stays_until_the_next(tmp_path: Path) -> N
     assert training.keep() == {"1.pt": ["one"]}
 
 
-def test_aliases_of_ones_own_may_be_kept(tmp_path: Path) -> None:
+def test_custom_aliases_may_be_kept(tmp_path: Path) -> None:
     training = Training(tmp_path, keep="best, champion")
     training.save("0.pt", "zero", "champion")
     training.save("1.pt", "one", "last")
@@ -110,7 +110,7 @@ def test_every_second_stays_and_the_newest(tmp_path: Path) -> None:
     assert training.keep() == {"last.pt": ["version 0", "version 2", "version 4", "version 5"]}
 
 
-def test_a_run_that_goes_on_counts_its_checkpoints_on(tmp_path: Path) -> None:
+def test_a_run_that_continues_keeps_counting_its_checkpoints(tmp_path: Path) -> None:
     training = Training(tmp_path, keep="every:2")
     training.save("last.pt", "version 0")
     training.run.close()
@@ -129,7 +129,7 @@ def test_where_none_are_kept_their_hashes_are(tmp_path: Path) -> None:
     assert not (training.run.path / "files").exists()
 
 
-def test_what_is_no_checkpoint_always_stays(tmp_path: Path) -> None:
+def test_files_other_than_checkpoints_always_stay(tmp_path: Path) -> None:
     training = Training(tmp_path)
     for number in range(3):
         (tmp_path / "labels.txt").write_text(f"labels {number}")
@@ -139,7 +139,7 @@ def test_what_is_no_checkpoint_always_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", ["", "best,,last", "every:0", "every:x", "newest:3", None, 3])
-def test_what_is_no_policy_is_refused_with_those_that_are(keep: Any) -> None:
+def test_an_unknown_policy_is_refused_with_the_known_ones(keep: Any) -> None:
     with pytest.raises(trackhooks.InvalidValueError, match=r"'best,last'.*'all', 'none' or 'every:5'"):
         Policy(keep)
 
@@ -164,7 +164,7 @@ def test_a_file_that_was_deleted_before_it_was_copied_is_superseded(tmp_path: Pa
     assert [file.superseded for file in training.files()] == [True]
 
 
-def test_a_version_of_the_same_length_and_inode_is_told_apart(tmp_path: Path) -> None:
+def test_a_version_of_the_same_length_and_inode_is_recognized(tmp_path: Path) -> None:
     """`torch.save` writes into the same inode; only the time differs."""
     training = Training(tmp_path)
     path = training.save("last.pt", "weights A", "last")
@@ -241,7 +241,9 @@ def test_what_was_removed_from_the_runs_folder_holds_nothing_up(tmp_path: Path) 
     assert [file.superseded for file in training.files()] == [True, True, False]
 
 
-def test_a_full_disk_keeps_no_half_file_and_the_training_goes_on(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_no_incomplete_file_and_the_training_continues(
+    small_disk: Path, tmp_path: Path
+) -> None:
     run = trackhooks.run(dir=small_disk, keep="all", delivery="off", system=None)
     large = tmp_path / "large.pt"
     large.write_bytes(b"\1" * 100_000)

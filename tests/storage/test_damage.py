@@ -219,7 +219,7 @@ def test_damage_in_the_middle_of_a_training_ends_neither_it_nor_its_delivery(
 
 
 @pytest.mark.filterwarnings("always:.*was damaged:trackhooks.TrackhooksWarning")
-def test_what_the_delivery_process_set_aside_is_said_once(
+def test_files_that_the_delivery_process_set_aside_are_reported_once(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, name="r") as run:

@@ -65,7 +65,7 @@ def test_a_status_that_a_full_disk_kept_out_of_the_journal_reaches_the_trackers(
     assert read_info(run.path).status == "failed"
 
 
-def test_a_status_that_stands_far_from_the_end_of_the_journal_is_not_told_again(tmp_path: Path) -> None:
+def test_a_status_far_from_the_end_of_the_journal_is_not_recorded_again(tmp_path: Path) -> None:
     run = trackhooks.run(dir=tmp_path, delivery="off")
     recorder_of(run).settle("finished")
     for step in range(3000):
@@ -115,7 +115,7 @@ def test_the_status_of_a_run_whose_process_cannot_be_found(
     assert status_of_silent(run, lambda: written) == status
 
 
-def test_a_run_whose_process_lives_goes_on() -> None:
+def test_a_run_whose_process_lives_is_left_running() -> None:
     me = psutil.Process()
     run = RunInfo("id", "name", pid=me.pid, pid_created=me.create_time(), host=HERE, boot=BOOT)
     assert status_of_silent(run, lambda: 0.0) == ""
@@ -127,7 +127,7 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_run() -> N
     assert status_of_silent(run, lambda: NOW) == "killed"
 
 
-def test_a_process_that_nobody_has_waited_for_is_dead() -> None:
+def test_a_zombie_process_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     process = psutil.Process(child.pid)
     run = RunInfo("id", "name", pid=child.pid, pid_created=process.create_time(), host=HERE, boot=BOOT)

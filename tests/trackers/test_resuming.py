@@ -170,13 +170,13 @@ def test_every_tracker_has_one_run_with_all_of_it(tracker: str, resumed: Resumed
 
 
 @pytest.mark.parametrize("tracker", ["csv", "tensorboard"])
-def test_what_was_trained_again_stands_where_it_stood_before(tracker: str, resumed: Resumed) -> None:
+def test_repeated_steps_replace_the_earlier_ones(tracker: str, resumed: Resumed) -> None:
     steps = [step for step, _ in resumed.seen(tracker).metrics["batch/loss"]]
     assert steps == list(batches(resumed.events))
 
 
 @pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
-def test_where_rows_stay_those_of_before_stand_beside_the_new_ones(tracker: str, resumed: Resumed) -> None:
+def test_rows_that_cannot_be_replaced_are_kept_beside_the_new_ones(tracker: str, resumed: Resumed) -> None:
     steps = [step for step, _ in resumed.seen(tracker).metrics["batch/loss"]]
     told = [event.step for event in resumed.events if event.hook == "on_train_batch_end"]
     assert sorted(steps) == sorted(told)

@@ -91,7 +91,7 @@ def test_the_status_is_the_same(seen: Seen) -> None:
     assert seen.status == "finished"
 
 
-def test_the_run_was_running_while_it_went_on(name: str, delivered: Delivered) -> None:
+def test_the_run_had_the_status_running_until_it_ended(name: str, delivered: Delivered) -> None:
     assert delivered.amid[name] == "running"
 
 

@@ -46,7 +46,7 @@ def test_a_name_that_only_looks_like_it_is_none(name: str) -> None:
 @given(
     st.text(st.characters()), st.sampled_from(["_token", "-password", ".secret", "/api_key", "_2/password/x"])
 )
-def test_whatever_stands_before_the_last_word_a_password_stays_one(before: str, last: str) -> None:
+def test_a_password_is_recognized_whatever_precedes_the_last_word(before: str, last: str) -> None:
     assert is_secret_name(f"{before}x{last}")
 
 
@@ -78,7 +78,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("key", SHAPES, ids=lambda key: key[:9])
-def test_a_key_of_a_known_shape_is_redacted_wherever_it_stands(key: str) -> None:
+def test_a_key_of_a_known_shape_is_redacted_wherever_it_appears(key: str) -> None:
     assert redact_text(key) == REDACTED
     for text in (f"use {key} here", f'["{key}"]', f"key={key}", f"\n{key}\n", f"x:{key}, y"):
         assert redact_text(text) == text.replace(key, REDACTED)

@@ -76,7 +76,7 @@ def test_a_csv_of_keras_is_written_from_a_loop_in_pytorch(run: trackhooks.Run, t
     assert float(rows[1]["loss"]) == events(run, "on_train_epoch_end")[1].metrics["train/loss"]
 
 
-def test_a_lambda_of_keras_hears_every_event_of_a_loop_in_pytorch(run: trackhooks.Run) -> None:
+def test_a_lambda_of_keras_gets_every_event_of_a_pytorch_loop(run: trackhooks.Run) -> None:
     heard: list[Any] = []
     run.callbacks.append(
         keras.callbacks.LambdaCallback(
@@ -92,7 +92,7 @@ def test_a_lambda_of_keras_hears_every_event_of_a_loop_in_pytorch(run: trackhook
     ]  # fmt: skip
 
 
-def test_a_loss_that_is_no_number_ends_a_loop_in_pytorch(run: trackhooks.Run) -> None:
+def test_a_loss_that_is_not_a_number_ends_a_pytorch_loop(run: trackhooks.Run) -> None:
     run.callbacks.append(keras.callbacks.TerminateOnNaN())
     assert loop_in_torch(run, [1.0, math.nan, 1.0]) == 2
 
@@ -158,7 +158,7 @@ def test_a_function_reads_the_trainer_of_a_fit(run: trackhooks.Run) -> None:
     assert read[0][3] == 4
 
 
-def test_a_function_hears_every_hook_of_a_fit_in_its_order(run: trackhooks.Run) -> None:
+def test_a_function_gets_every_hook_of_a_fit_in_order(run: trackhooks.Run) -> None:
     heard: list[str] = []
     for hook in run.callbacks.callbacks:
         run.add_callback(hook, lambda source, hook=hook: heard.append(hook))  # type: ignore[misc] # the hook of now
@@ -195,7 +195,7 @@ def test_a_function_may_evaluate_and_predict_with_the_model_that_trains(run: tra
     assert len(events(run, "on_predict_end")) == 1
 
 
-def test_a_function_tells_a_validation_from_an_evaluation(run: trackhooks.Run) -> None:
+def test_a_function_can_distinguish_a_validation_from_an_evaluation(run: trackhooks.Run) -> None:
     training: list[bool] = []
     run.add_callback("on_val_end", lambda validator: training.append(validator.training))
     model = sequential()
@@ -213,7 +213,7 @@ def test_a_function_reads_what_was_predicted(run: trackhooks.Run) -> None:
     assert seen == [(15, (15, 1)), (20, (5, 1))]
 
 
-def test_a_function_hears_a_save_and_knows_the_file(run: trackhooks.Run, tmp_path: Path) -> None:
+def test_a_function_gets_a_save_with_its_file(run: trackhooks.Run, tmp_path: Path) -> None:
     files = []
     run.add_callback("on_model_save", lambda trainer: files.append(Path(trainer.last).name))
     model = sequential()
@@ -222,7 +222,9 @@ def test_a_function_hears_a_save_and_knows_the_file(run: trackhooks.Run, tmp_pat
     assert files == ["model.keras"]
 
 
-def test_a_function_that_asks_for_what_keras_has_not_is_told_what_there_is(run: trackhooks.Run) -> None:
+def test_a_function_that_asks_for_something_keras_does_not_have_is_told_what_exists(
+    run: trackhooks.Run,
+) -> None:
     run.add_callback("on_train_start", lambda trainer: trainer.ema)
     with pytest.raises(
         AttributeError, match=r"the trainer of a Keras model has no 'ema'\. It has: args, data"
@@ -230,7 +232,7 @@ def test_a_function_that_asks_for_what_keras_has_not_is_told_what_there_is(run: 
         sequential().fit(X, Y, verbose=0, callbacks=[run.keras])
 
 
-def test_both_kinds_hear_one_fit_in_the_order_in_which_they_were_registered(run: trackhooks.Run) -> None:
+def test_both_kinds_are_called_in_the_order_in_which_they_were_registered(run: trackhooks.Run) -> None:
     heard: list[str] = []
     run.add_callback("on_fit_epoch_end", lambda trainer: heard.append("function"))
     run.callbacks.append(

@@ -70,7 +70,7 @@ def test_metrics_have_the_names_that_every_loop_gives_them(run: trackhooks.Run) 
     assert {"train/loss", "train/mae", "lr/0", "speed/train_s", "speed/train_samples_per_s"} <= set(trained)
 
 
-def test_steps_go_on_across_epochs(run: trackhooks.Run) -> None:
+def test_steps_continue_across_epochs(run: trackhooks.Run) -> None:
     fit(sequential(), run, epochs=3)
     assert [event.step for event in events(run, "on_train_batch_end")] == list(range(12))
 
@@ -159,7 +159,7 @@ def test_a_learning_rate_schedule_is_recorded_by_its_settings(run: trackhooks.Ru
     ],
     ids=["the default", "as given", "a generator", "a loader"],
 )
-def test_the_batch_size_is_recorded_where_it_can_be_known(
+def test_the_batch_size_is_recorded_if_it_can_be_known(
     data: Callable[[], dict[str, Any]], size: int | None, run: trackhooks.Run
 ) -> None:
     sequential().fit(**data(), shuffle=False, verbose=0, callbacks=[run.keras])
@@ -184,7 +184,7 @@ def test_the_model_is_recorded_as_a_table_and_as_a_graph(run: trackhooks.Run) ->
     }  # fmt: skip
 
 
-def test_a_second_fit_goes_on_behind_the_first(run: trackhooks.Run) -> None:
+def test_a_second_fit_continues_after_the_first(run: trackhooks.Run) -> None:
     model = sequential()
     fit(model, run)
     fit(model, run, epochs=3)
@@ -235,7 +235,7 @@ def test_an_evaluation_alone_is_a_run(run: trackhooks.Run) -> None:
     assert names(run) == ["on_val_start", "on_val_end"]
 
 
-def test_an_evaluation_inside_of_a_callback_is_no_validation_of_the_epoch(run: trackhooks.Run) -> None:
+def test_an_evaluation_in_a_callback_is_not_the_validation_of_the_epoch(run: trackhooks.Run) -> None:
     evaluates = Do("on_epoch_end", lambda model: model.evaluate(X[:4], Y[:4], verbose=0))
     fit(sequential(), run, callbacks=[evaluates], validation_data=(X, Y))
     assert [sorted(event.metrics) for event in events(run, "on_val_end")] == [
@@ -306,7 +306,7 @@ def test_a_checkpoint_amid_an_epoch_does_not_end_its_training_part(
     assert found == [batch, save, batch, batch, save, batch, "on_train_epoch_end"]
 
 
-def test_a_backup_is_no_checkpoint(run: trackhooks.Run, tmp_path: Path) -> None:
+def test_a_backup_is_not_a_checkpoint(run: trackhooks.Run, tmp_path: Path) -> None:
     model = sequential()
     fit(model, run, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup")])
     assert events(run, "on_model_save") == []
@@ -474,7 +474,7 @@ class Where(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no type
         self.threads.add(threading.get_ident())
 
 
-def test_batches_may_end_on_other_threads_as_long_as_nobody_listens_in_place(run: trackhooks.Run) -> None:
+def test_batches_may_end_on_other_threads_unless_a_callback_needs_them_in_place(run: trackhooks.Run) -> None:
     where = Where()
     fit(sequential(), run, callbacks=[where])
     assert threading.get_ident() not in where.threads
@@ -489,7 +489,7 @@ def test_a_callback_of_a_batch_is_called_on_the_thread_that_trains(hook: str, ru
     assert where.threads == set(threads) == {threading.get_ident()}
 
 
-def test_a_callback_that_hears_no_batches_does_not_keep_them_on_the_thread(run: trackhooks.Run) -> None:
+def test_a_callback_without_batch_hooks_does_not_keep_batches_on_the_thread(run: trackhooks.Run) -> None:
     where = Where()
     run.callbacks.append(keras.callbacks.EarlyStopping(monitor="loss"))
     fit(sequential(), run, callbacks=[where])
@@ -560,7 +560,7 @@ def test_a_copy_of_it_records_into_the_same_run(run: trackhooks.Run) -> None:
     assert "on_train_end" in names(run)
 
 
-def test_it_may_stand_alone_or_in_a_list_of_keras(run: trackhooks.Run) -> None:
+def test_it_may_be_passed_alone_or_in_a_list_of_keras(run: trackhooks.Run) -> None:
     sequential().fit(X, Y, verbose=0, callbacks=run.keras)
     model = sequential()
     model.fit(
@@ -571,7 +571,7 @@ def test_it_may_stand_alone_or_in_a_list_of_keras(run: trackhooks.Run) -> None:
     assert len(events(run, "on_train_end")) == 2
 
 
-def test_a_loop_of_ones_own_may_drive_it_with_the_list_of_keras(run: trackhooks.Run) -> None:
+def test_a_custom_loop_may_drive_it_with_the_list_of_keras(run: trackhooks.Run) -> None:
     model = sequential()
     callbacks = keras.callbacks.CallbackList([run.keras], model=model, verbose=0, epochs=1, steps=2)
     callbacks.on_train_begin()
@@ -584,7 +584,7 @@ def test_a_loop_of_ones_own_may_drive_it_with_the_list_of_keras(run: trackhooks.
     assert [event.step for event in events(run, "on_train_batch_end")] == [0, 1]
 
 
-def test_it_cannot_hear_itself(run: trackhooks.Run) -> None:
+def test_it_cannot_be_its_own_callback(run: trackhooks.Run) -> None:
     with pytest.raises(trackhooks.InvalidValueError, match="cannot be called by it"):
         run.callbacks.append(run.keras)
 
@@ -615,7 +615,7 @@ def test_it_needs_keras_to_be_imported(program: Callable[..., str], tmp_path: Pa
     assert said.endswith("False\n")
 
 
-def test_two_runs_may_hear_one_fit(run: trackhooks.Run, tmp_path: Path) -> None:
+def test_two_runs_may_record_one_fit(run: trackhooks.Run, tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path / "more", delivery="off") as other:
         raises = Do("on_epoch_end", lambda model: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -652,7 +652,7 @@ def test_one_callback_for_two_trainings_makes_two_runs(tmp_path: Path) -> None:
     assert [info.status for info in infos(tmp_path)] == ["finished", "finished"]
 
 
-def test_its_options_are_checked_where_they_are_written() -> None:
+def test_its_options_are_checked_when_they_are_passed() -> None:
     with pytest.raises(trackhooks.UnknownNameError, match="Did you mean 'project'"):
         trackhooks.keras_callback(projekt={})
     with pytest.raises(trackhooks.InvalidValueError, match=r"trackhooks\.run"):

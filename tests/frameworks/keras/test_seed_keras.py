@@ -62,7 +62,7 @@ def test_the_example_runs_with_keras_itself(callback: type, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("callback", [MyCallback, MyOwnCallback])
-def test_the_example_hears_a_run(callback: type, tmp_path: Path) -> None:
+def test_the_example_is_called_by_a_run(callback: type, tmp_path: Path) -> None:
     global training_finished
     training_finished = False
     with trackhooks.run(dir=tmp_path, delivery="off") as run:

@@ -157,7 +157,7 @@ CONFIGURATIONS: dict[str, tuple[Make, Do]] = {
     "ignore:Your input ran out of data:UserWarning"
 )  # Keras', at the end of a generator
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_a_run_hears_what_keras_says(configuration: str, tmp_path: Path) -> None:
+def test_a_run_calls_the_hooks_that_keras_calls(configuration: str, tmp_path: Path) -> None:
     make, do = CONFIGURATIONS[configuration]
     through_keras, through_run = Recorder(), Recorder()
     keras.utils.set_random_seed(0)

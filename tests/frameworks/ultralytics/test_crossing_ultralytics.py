@@ -73,7 +73,9 @@ for _name in ("train_begin", "train_end", "epoch_begin", "epoch_end", "train_bat
     setattr(Heard, f"on_{_name}", _note(_name))
 
 
-def test_a_keras_callback_hears_a_training_as_it_hears_a_fit(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_keras_callback_gets_the_hooks_of_a_training_as_those_of_a_fit(
+    shapes: Shapes, run: trackhooks.Run
+) -> None:
     heard = Heard()
     train(run, shapes, heard, epochs=2)
     batches = [
@@ -98,7 +100,9 @@ def test_the_logs_have_keras_words(shapes: Shapes, run: trackhooks.Run) -> None:
     assert logs["train_begin"] == logs["epoch_begin"] == set()
 
 
-def test_a_keras_callback_hears_predictions_and_evaluations(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_keras_callback_gets_the_hooks_of_predictions_and_evaluations(
+    shapes: Shapes, run: trackhooks.Run
+) -> None:
     heard, model = Heard(), shapes.model()
     run.attach(model)
     run.callbacks.append(heard)

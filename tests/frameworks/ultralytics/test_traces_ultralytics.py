@@ -183,7 +183,7 @@ CONFIGURATIONS: dict[str, tuple[str, Mode]] = {
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_the_registry_hears_what_ultralytics_tells(
+def test_the_registry_calls_the_hooks_that_ultralytics_calls(
     shapes: Shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configuration: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # an untrained model is exported into the working directory
@@ -209,7 +209,7 @@ def test_the_registry_hears_what_ultralytics_tells(
         assert directly
 
 
-def test_a_resumed_training_is_heard_alike(shapes: Shapes, tmp_path: Path) -> None:
+def test_a_resumed_training_calls_the_same_hooks(shapes: Shapes, tmp_path: Path) -> None:
     def fail_in_the_second(shapes: Shapes, trainer: Any) -> None:
         if trainer.epoch == 1:
             raise FailureError

@@ -82,7 +82,7 @@ def test_the_hooks_of_a_training_are_recorded_in_their_order(trained: tuple[Any,
     assert hooks == [*setup, *epoch, *epoch, *best, "on_train_end", "teardown"]
 
 
-def test_steps_go_on_from_epoch_to_epoch(trained: tuple[Any, trackhooks.Run]) -> None:
+def test_steps_continue_from_epoch_to_epoch(trained: tuple[Any, trackhooks.Run]) -> None:
     batches = events(trained[1], "on_train_batch_end")
     assert [(batch.step, batch.epoch, batch.batch) for batch in batches] == [
         (0, 0, 0),
@@ -132,7 +132,7 @@ def test_a_classification_has_one_loss_which_is_not_summed_up(shapes: Shapes, ru
     assert "metrics/accuracy_top1" in metrics
 
 
-def test_an_epochs_validation_is_not_told_twice_with_other_digits(
+def test_an_epochs_validation_is_not_recorded_twice_with_other_digits(
     trained: tuple[Any, trackhooks.Run],
 ) -> None:
     """Trackers leave out what an epoch has already; a value that was rounded differently would come again."""
@@ -143,7 +143,7 @@ def test_an_epochs_validation_is_not_told_twice_with_other_digits(
         assert known.items() <= epoch.metrics.items()
 
 
-def test_a_validation_tells_how_long_an_image_takes(trained: tuple[Any, trackhooks.Run]) -> None:
+def test_a_validation_records_how_long_an_image_takes(trained: tuple[Any, trackhooks.Run]) -> None:
     metrics = events(trained[1], "on_val_end")[0].metrics
     stages = ("preprocess", "inference", "loss", "postprocess")
     assert all(metrics[f"speed/val_{stage}_ms"] >= 0 for stage in stages)
@@ -161,7 +161,7 @@ def test_arguments_model_and_chosen_optimizer_are_parameters(trained: tuple[Any,
     assert [type(item).__name__ for item in described.media] == ["Text", "Graph"]
 
 
-def test_the_evaluation_of_the_best_checkpoint_is_no_epoch(trained: tuple[Any, trackhooks.Run]) -> None:
+def test_the_evaluation_of_the_best_checkpoint_is_not_an_epoch(trained: tuple[Any, trackhooks.Run]) -> None:
     run = trained[1]
     assert [event.epoch for event in events(run, "on_fit_epoch_end")] == [0, 1]
     best = events(run, "on_val_end")[-1]
@@ -300,7 +300,7 @@ def test_a_training_that_does_not_start_fails_the_run(shapes: Shapes, run: track
     assert "missing.yaml" in events(run)[-1].reason
 
 
-def test_a_run_that_failed_goes_on_when_it_is_trained_again(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_run_that_failed_continues_when_it_is_trained_again(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     model.add_callback(*raise_in("on_train_batch_end", StoppedError()))
     run.attach(model)
@@ -321,7 +321,7 @@ def test_what_a_callback_of_the_run_raises_loses_no_record(shapes: Shapes, run: 
     assert event(run, "on_fit_epoch_end").metrics.keys() > METRICS
 
 
-def test_a_training_that_resumes_goes_on_behind_its_checkpoint(shapes: Shapes, tmp_path: Path) -> None:
+def test_a_training_that_resumes_continues_after_its_checkpoint(shapes: Shapes, tmp_path: Path) -> None:
     model = shapes.model()
     model.add_callback(*raise_in("on_train_epoch_start", StoppedError(), epoch=2))
     with trackhooks.run(dir=tmp_path, delivery="off") as first:
@@ -450,7 +450,7 @@ def test_resetting_the_models_callbacks_does_not_end_the_recording(
     assert run.status == "finished"
 
 
-def test_the_models_callbacks_are_as_they_were_behind_every_call(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_the_models_callbacks_are_as_before_after_every_call(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
 
     def note(trainer: Any) -> None:
@@ -492,7 +492,7 @@ def test_pickled_callbacks_hold_no_lock_file_or_run(shapes: Shapes, run: trackho
     assert b"trackhooks" not in pickles[0]
 
 
-def test_a_closed_run_hears_no_more(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_closed_run_records_nothing_more(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)
     run.close()
@@ -525,7 +525,7 @@ def test_a_disabled_run_only_calls_its_callbacks(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_trainer_of_ones_own_may_be_attached(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_custom_trainer_may_be_attached(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     overrides = {"model": model.cfg, "data": shapes.data, "epochs": 1, "imgsz": 32, "batch": 4, "plots": False,
                  "workers": 0, "device": "cpu", "amp": False, "project": str(shapes.folder / "own")}  # fmt: skip
@@ -537,7 +537,7 @@ def test_a_trainer_of_ones_own_may_be_attached(shapes: Shapes, run: trackhooks.R
 
 
 @pytest.mark.parametrize("other", [torch.nn.Linear(1, 1), "yolo11n.pt", None])
-def test_what_is_no_model_of_ultralytics_is_refused(run: trackhooks.Run, other: Any) -> None:
+def test_an_object_that_is_not_an_ultralytics_model_is_refused(run: trackhooks.Run, other: Any) -> None:
     with pytest.raises(trackhooks.InvalidValueError, match="a model of Ultralytics is needed"):
         run.attach(other)
 
@@ -696,7 +696,7 @@ def test_an_embedding_counts_its_images(shapes: Shapes, run: trackhooks.Run) -> 
     assert event(run, "on_predict_end").metrics["predict/samples"] == 8
 
 
-def test_a_tracking_is_heard_behind_the_tracker(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_tracking_is_recorded_after_the_tracker(shapes: Shapes, run: trackhooks.Run) -> None:
     pytest.importorskip("lap", reason="Ultralytics' tracker needs the package lap")
     model, heard = shapes.model(), []
     run.add_callback("on_predict_postprocess_end", lambda predictor: heard.append(predictor.trackers))
@@ -849,7 +849,7 @@ def test_a_training_that_fails_in_a_process_fails_the_run(shapes: Shapes, run: t
 
 
 @pytest.mark.slow
-def test_a_callback_that_cannot_be_pickled_stays_behind(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_a_callback_that_cannot_be_pickled_is_left_out(shapes: Shapes, run: trackhooks.Run) -> None:
     if VERSION < (8, 4, 140):
         pytest.skip(f"Ultralytics {VERSION} hands no callbacks over to its processes")
     from yolo_processes import TwoProcesses
@@ -889,7 +889,7 @@ def test_a_training_that_fires_no_hooks_says_so(shapes: Shapes, run: trackhooks.
 
 
 @pytest.mark.slow
-def test_ultralytics_own_logging_to_the_same_place_is_told_once(
+def test_ultralytics_own_logging_to_the_same_place_is_reported_once(
     shapes: Shapes, tmp_path: Path, program: Callable[..., str]
 ) -> None:
     """In a process of its own: under pytest Ultralytics switches its own loggers off."""
