@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from .errors.secrets import redact_text
 from .storage.checkpoints import Policy as CheckpointPolicy
 from .storage.locks import locked
 from .storage.processes import is_alive
 from .storage.run_folder import as_file_name
-from .values.secrets import redact_text
 
 __all__ = ["CheckpointPolicy", "as_file_name", "is_alive", "locked", "redact_text"]

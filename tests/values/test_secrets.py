@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackhooks.values.secrets import REDACTED, is_secret_name, redact, redact_command, redact_text
+from trackhooks.errors.secrets import REDACTED, is_secret_name, redact, redact_command, redact_text
 
 LETTERS = "aB3" * 20  # keys are put together here, so that no scanner takes this file for a leak
 

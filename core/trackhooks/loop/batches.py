@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from ..values.foreign import attempt
+from ..errors.foreign import attempt
 
 Item = TypeVar("Item")
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors.foreign import key_text
 from ..hooks.metric_names import Prefixed, prefixed
 from ..recording.event_writer import Number
-from ..values.foreign import key_text
 from ..values.numbers import Snapshot, to_host
 
 _MOST_WAITING = 256

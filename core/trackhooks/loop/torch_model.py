@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from ..errors import InvalidValueError
+from ..errors.foreign import attempt, is_a
 from ..event import Graph, Histogram, Node, Scalar, Text
+from ..hooks.lookups import Lookups
 from ..hooks.views import learning_rates
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
 from ..values import checks
-from ..values.foreign import attempt, is_a
-from ..values.lookups import Lookups
 from ..values.media import histogram
 from ..values.params import scalar
 

@@ -11,10 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ..errors.secrets import redact_command, redact_text
 from ..event import Scalar
 from ..storage.processes import host
 from ..values.params import scalar
-from ..values.secrets import redact_command, redact_text
 
 _PACKAGES = (
     "torch", "torchvision", "keras", "tensorflow", "jax", "ultralytics", "numpy", "sklearn", "pandas", "transformers",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import InvalidValueError, TrackhooksError, warn
+from ..errors.foreign import Failure, attempt, is_a, key_text, plain_text, shown
 from ..event import Media, Text
 from ..storage import run_folder
 from ..values import checks, media
-from ..values.foreign import Failure, attempt, is_a, key_text, plain_text, shown
 from ..values.numbers import Snapshot, split_numbers
 from ..values.params import checked_fields, flat_params
 from .recorder import Recorder

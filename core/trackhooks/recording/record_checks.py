@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidValueError
+from ..errors.foreign import Failure, attempt, shown
 from ..event import Event, File, Graph, Histogram, Table, Text
 from ..storage import journal
 from ..values.checks import _STATUSES, status, text
-from ..values.foreign import Failure, attempt, shown
 from ..values.params import checked_fields, flat_params
 
 _MEDIA = (Text, Table, Histogram, Graph)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import warn
+from ..errors.foreign import attempt, shown
+from ..errors.secrets import redact_text
 from ..event import FINAL, RunInfo
 from ..storage import run_folder
 from ..storage.lost_runs import whole_info
 from ..values import checks
-from ..values.foreign import attempt, shown
-from ..values.secrets import redact_text
 
 
 def status_of(error: BaseException | None) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from trackhooks_integrations.frameworks.ultralytics import framework as ultralyt
 
 from ..delivery.cursor import cursors
 from ..errors import unknown
+from ..errors.foreign import is_a
 from ..hooks.callback_list import CallbackList
 from ..hooks.dispatch import Function
 from ..loop.batches import Item
@@ -21,7 +22,6 @@ from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
 from ..recording.status import status_of
 from ..tracker import Tracker
-from ..values.foreign import is_a
 from .opening import open_recorder
 from .settings import settings
 

@@ -14,11 +14,11 @@ from ..delivery.cursor import Spec, check_spec
 from ..delivery.registry import entry_points, exists
 from ..delivery.throttle import seconds
 from ..errors import InvalidValueError, TrackhooksError, unknown
+from ..errors.foreign import Failure, is_a, items, key_text, shown
 from ..storage.checkpoints import Policy
 from ..storage.run_folder import home
 from ..tracker import Tracker
 from ..values import checks
-from ..values.foreign import Failure, is_a, items, key_text, shown
 from ..values.params import checked_fields
 
 _MODES = ("process", "inline", "off")

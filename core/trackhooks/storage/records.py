@@ -14,8 +14,8 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from ..errors import InvalidValueError
+from ..errors.foreign import Failure, attempt
 from ..event import Event
-from ..values.foreign import Failure, attempt
 
 LeaveOut = Callable[[str], None]
 """Is called with the name of each part of a record that cannot be read here, such as `media 'audio'`."""
