@@ -1,4 +1,4 @@
-"""What several files of tests need."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # no test judges by time
-# Before anyone imports Ultralytics: no look for updates or weights, and no settings of whoever runs the tests.
+# Before Ultralytics is imported: no search for updates or weights, and not the settings of the user who runs the tests.
 _ultralytics = tempfile.TemporaryDirectory(prefix="ultralytics-")
 os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": _ultralytics.name}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are too small for threads to pay
@@ -33,7 +33,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes Tensor
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
-    """A run that is only recorded, in a directory of its own."""
+    """A run that is only recorded, in a separate directory."""
     with trackhooks.run(dir=tmp_path / "runs", delivery="off") as run:
         yield run
 
@@ -61,7 +61,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def program() -> Callable[..., str]:
-    """Runs a Python program in a process of its own: (source, *arguments) → what it printed."""
+    """Runs a Python program in a separate process: (source, *arguments) → what it printed."""
 
     def run(source: str, *arguments: object) -> str:
         command = [sys.executable, "-c", dedent(source), *map(str, arguments)]

@@ -63,7 +63,7 @@ def script(tmp_path: Path, body: str) -> list[str]:
 
 @contextlib.contextmanager
 def running(tmp_path: Path, body: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A script of its own, whose lines go to `out`: workers that it forks would keep a pipe open."""
+    """A separate script, whose output goes to `out`: workers that it forks would keep a pipe open."""
     env = importing(SUPPORT)
     with (tmp_path / "out").open("wb") as out:
         process = subprocess.Popen(script(tmp_path, body), cwd=tmp_path, stdout=out, env=env)
@@ -571,7 +571,7 @@ def test_a_program_whose_runs_were_removed_does_not_wait_for_their_trackers(tmp_
     delivery = psutil.Process(int(done.stdout))
     assert delivery.is_running()  # it is not through yet
     until(lambda: not delivery.is_running() or delivery.status() == psutil.STATUS_ZOMBIE)
-    assert not (tmp_path / "runs" / "gone").exists()  # nobody has made it again
+    assert not (tmp_path / "runs" / "gone").exists()  # it has not been created again
 
 
 def removed(folder: Path) -> bool:

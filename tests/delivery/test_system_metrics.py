@@ -1,4 +1,4 @@
-"""System metrics: what the training's process and its children use, measured by whoever delivers the run."""
+"""System metrics: what the training's process and its children use, measured by the process that delivers the run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_closed(run: Path) -> bool:
 
 
 def run_program(folder: Path, source: str) -> None:
-    """Runs a training of its own, and waits for its delivery."""
+    """Run a training in a separate process, and wait for its delivery."""
     env = importing(SUPPORT)
     subprocess.run([sys.executable, "-c", source], cwd=folder, check=True, env=env, timeout=DEADLINE_S)
 

@@ -27,7 +27,7 @@ def test_a_benchmark_runs_and_prints_its_figures(name: str, tmp_path: Path) -> N
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "│" in done.stdout, done.stdout
-    assert not list(tmp_path.iterdir())  # it leaves nothing behind
+    assert not list(tmp_path.iterdir())  # it leaves no files
 
 
 def test_every_benchmark_is_run() -> None:

@@ -1,4 +1,4 @@
-"""The documents: every Python example runs as it stands, and what pages say of the code and of each other is true."""
+"""The documents: every Python example runs unchanged, and what pages say of the code and of each other is true."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def examples(page: Path) -> Iterator[Example]:
 
 
 def script(page: Path) -> str:
-    """A page's examples as one program, each line where it stands in the page, so that a traceback names it."""
+    """A page's examples as one program, each line at its place in the page, so that a traceback names it."""
     lines: list[str] = []
     for example in examples(page):
         if example.reason is None:

@@ -76,7 +76,7 @@ def by_return_of_the_item() -> int | None:
 
 def by_return_of_a_list() -> list[int] | None:
     for _ in items():
-        found = [item for item in range(3)]  # noqa: C416 — a frame of its own before Python 3.12
+        found = [item for item in range(3)]  # noqa: C416 — a separate frame before Python 3.12
         if found:
             return found
     return None

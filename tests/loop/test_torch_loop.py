@@ -1,4 +1,4 @@
-"""The loop of one's own in PyTorch: `watch`, `epochs`, `train`, `validate`, `predict`, however the loop is left."""
+"""Custom loops in PyTorch: `watch`, `epochs`, `train`, `validate`, `predict`, and every way to leave a loop."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_keras_callbacks_get_the_hooks_of_the_same_loop(run: Run) -> None:
     assert heard == training + predict
 
 
-# --- What is logged, and where it goes
+# --- What is logged, and to which axis
 
 
 def test_what_is_logged_in_a_batch_is_one_record_and_its_mean_one_of_the_epoch(run: Run) -> None:
@@ -827,7 +827,7 @@ def test_a_watched_model_can_be_copied_averaged_pickled_and_saved_whole(run: Run
     copy.deepcopy(optimizer)
     saved = io.BytesIO()
     torch.save(model, saved)
-    assert b"trackhooks" not in saved.getvalue()  # it can be loaded where trackhooks is not installed
+    assert b"trackhooks" not in saved.getvalue()  # it can be loaded without trackhooks
     saved.seek(0)
     torch.load(saved, weights_only=False).load_state_dict(model.state_dict())
     assert heard == []

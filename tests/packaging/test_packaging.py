@@ -20,11 +20,11 @@ from folders import ROOT
 
 PACKAGES = {"trackhooks": ROOT / "core", "trackhooks_integrations": ROOT / "integrations"}
 LIGHT = {"msgspec", "psutil", "typing_extensions", "wrapt"}
-"""What `import trackhooks` may import beyond Python itself; msgspec takes typing_extensions where it finds it."""
+"""What `import trackhooks` may import beyond Python itself; msgspec uses typing_extensions if it is installed."""
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What the command prints; its errors are shown where it fails."""
+    """Return what the command prints; show its errors if it fails."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -46,7 +46,7 @@ def wheel(distributions: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new environment with the wheel; the packages that it needs are found where the tests' own are."""
+    """A new environment with the wheel; it finds the packages that it needs in the environment of the tests."""
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, symlinks=True)
     python = environment / "bin" / "python"

@@ -129,7 +129,7 @@ def test_what_is_not_public_is_not_offered() -> None:
 
 
 def test_no_module_hides_a_public_name() -> None:
-    """After its first import, a module `run` would stand where the function `run` was."""
+    """After its first import, a module `run` would replace the function `run`."""
     assert modules() & NAMES <= {"journal"}
 
 

@@ -307,7 +307,7 @@ def test_huge_parameters_and_thousands_of_them_are_recorded(run: Run) -> None:
     run.log_params({f"p{number}": number for number in range(10_000)}, big=2**70, text="x" * 1_000_000)
     assert len(last(run).params) == 10_002
     assert last(run).params["big"] == str(2**70)
-    run.log_params(enormous="x" * 20_000_000)  # larger than a record may be: kept in a file of its own
+    run.log_params(enormous="x" * 20_000_000)  # larger than a record may be: kept in a separate file
     assert len(str(last(run).params["enormous"])) == 20_000_000
 
 

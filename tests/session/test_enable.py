@@ -29,7 +29,7 @@ ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch"}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where the runs are, as long as `enable` is on."""
+    """The folder with the runs, while `enable` is on."""
     trackhooks.enable(dir=tmp_path / "runs", delivery="off")
     yield tmp_path / "runs"
     trackhooks.disable()

@@ -1,4 +1,4 @@
-"""The status of a run, however its process ends: each in a process of its own, read back from journal and run.json."""
+"""The status of a run for every way in which its process can end, read back from the journal and run.json."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train(run, end=lambda: None):
                 end()
 """
 
-# Where the process ends: `end()` is put in one of these places.
+# The places in which the process can end: `end()` is put in one of them.
 WITHIN_WITH_AND_LOOP = """
 with opened() as run:
     train(run, end)
@@ -87,7 +87,7 @@ EVERYWHERE = {
     "without training": WITHOUT_TRAINING,
 }  # fmt: skip
 OPEN = {where: body for where, body in EVERYWHERE.items() if where != "behind with"}
-"""Where the run is still open."""
+"""The places in which the run is still open."""
 WITH = ["within with and loop", "within with"]
 
 

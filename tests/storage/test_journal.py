@@ -212,7 +212,7 @@ RECORDS = 6
 
 @pytest.fixture(scope="module")
 def intact(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[int]]:
-    """A journal's bytes, and where its records start and end."""
+    """A journal's bytes, and the start and end of each record."""
     run = tmp_path_factory.mktemp("run")
     writer = journal.Writer(run)
     bounds = [HEADER]

@@ -1,4 +1,4 @@
-"""Ends that nobody told: which status a run gets, and that its trackers hear of it."""
+"""Lost runs: which status a run gets if its process died, and that its trackers get this status."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_status_that_a_full_disk_kept_out_of_the_folder_is_that_of_the_journal
     run.close("failed", "why")
     write_info(run.path, RunInfo(id=run.id, name=run.name, pid=ended_pid(), boot="", host="elsewhere"))
     info = end_if_dead(run.path)
-    assert info.status == "running"  # another machine's run may go on
+    assert info.status == "running"  # another machine's run may still be open
     info.host = processes.host()
     write_info(run.path, info)
     assert (end_if_dead(run.path).status, read_info(run.path).reason) == ("failed", "why")

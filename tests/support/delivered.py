@@ -1,4 +1,4 @@
-"""One run of each kind of loop, delivered to all four trackers while it goes on, and what its journal says of it."""
+"""One run of each kind of loop, delivered to all four trackers during the training, and what its journal says of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAVED = "delivered.pickle"
 
 
 class Delivered(NamedTuple):
-    """A run, and where its files were written."""
+    """A run, and the folder with its files."""
 
     path: Path
     folder: Path
@@ -26,7 +26,7 @@ class Delivered(NamedTuple):
     """With what became of their files."""
     options: dict[str, dict[str, Any]]
     amid: dict[str, str]
-    """The status that each tracker gave to the run while it went on."""
+    """The status of the run in each tracker during the training."""
 
 
 def deliver(loop: str, folder: Path, store: str) -> None:

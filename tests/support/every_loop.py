@@ -32,7 +32,7 @@ def loader(count: int) -> DataLoader[Any]:
 
 
 def in_pytorch(run: trackhooks.Run, folder: Path) -> None:
-    """A loop of one's own: all 25 hooks, a metric that comes late, and one that becomes NaN."""
+    """A custom loop: all 25 hooks, a metric that comes late, and one that becomes NaN."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)

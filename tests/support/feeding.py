@@ -27,7 +27,7 @@ def run_info(folder: Path, **fields: Any) -> RunInfo:
 
 
 class Feeding:
-    """Gives one run to a tracker; `crash` forgets the tracker and goes on with the last state that was saved."""
+    """Gives one run to a tracker; `crash` forgets the tracker and continues with the last state that was saved."""
 
     def __init__(self, make: Callable[[], Tracker], run: RunInfo) -> None:
         self.make, self.run, self.state = make, run, State()

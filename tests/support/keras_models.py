@@ -26,7 +26,7 @@ def compiled(model: Any, **more: Any) -> Any:
 
 
 def sequential(**more: Any) -> Any:
-    """Two layers, one behind the other."""
+    """Two layers, one after the other."""
     layers = [keras.Input((4,)), keras.layers.Dense(3, activation="relu"), keras.layers.Dense(1)]
     return compiled(keras.Sequential(layers), **more)
 
@@ -77,7 +77,7 @@ for _edge in ("begin", "end"):
 
 
 def batches(count: int, size: int = 4) -> Iterator[tuple[Any, Any]]:
-    """A generator: nobody knows its length before its end."""
+    """A generator, whose length is unknown before its end."""
     for _ in range(count):
         yield X[:size], Y[:size]
 

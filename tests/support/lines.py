@@ -15,7 +15,7 @@ from trackhooks.tracker import Axis, State, Tracker
 
 
 class Forgetful(Tracker):
-    """Refuses to go on where the file `<run>/lost` is there: its backend has not got what the state says."""
+    """Refuses to continue if the file `<run>/lost` exists: its backend does not have what the state says."""
 
     seen: list[tuple[str, int]]
 

@@ -1,4 +1,4 @@
-"""Values that nobody should pass, and somebody does: for the tests that every public call can take them."""
+"""Odd values that users pass all the same, for the tests that every public call can take them."""
 
 from __future__ import annotations
 

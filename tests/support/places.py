@@ -1,4 +1,4 @@
-"""What a backend holds of a run, by the kinds of the documents' table: where it is said to be, and nowhere else.
+"""What a backend holds of a run, by the kinds of the documents' table: in the documented place, and nowhere else.
 
 A fact is a name and what belongs to it: a metric's place and value, a file's hash.
 """

@@ -1,4 +1,4 @@
-"""Runs read back from a W&B server: through W&B's own API, or openwandb's where the server is that one."""
+"""Runs read back from a W&B server: through W&B's own API, or openwandb's if the server is that one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Artifact:
     """Without the version."""
     type: str
     aliases: list[str]
-    """Empty where the server does not tell."""
+    """Empty if the server does not say."""
     about: dict[str, Any]
 
 
@@ -51,7 +51,7 @@ class Held:
     file: Callable[[str], bytes]
     """The content of one of the run's files."""
     more: Any = None
-    """The run as W&B's own API has it, where the server answers that."""
+    """The run in W&B's own API, if the server supports it."""
 
 
 def held(run: RunInfo) -> Held:
@@ -62,7 +62,7 @@ def held(run: RunInfo) -> Held:
 
 
 def is_openwandb() -> bool:
-    """Whether the server is openwandb, which has an API of its own, and not W&B's for reading."""
+    """Return whether the server is openwandb, which has its own API for reading."""
     try:
         return "projects" in json.loads(_get("api/v2/projects"))
     except (urllib.error.HTTPError, ValueError):

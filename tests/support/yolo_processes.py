@@ -1,4 +1,4 @@
-"""A trainer that Ultralytics launches in two processes, though there is no GPU: they are joined by gloo.
+"""A trainer that Ultralytics launches in two processes without a GPU: they are connected by gloo.
 
 Ultralytics' own code launches them, hands the callbacks over and trains; what is changed is only what asks for CUDA:
 the gradients are not averaged, and the best checkpoint is not evaluated at the end.

@@ -1,4 +1,4 @@
-"""A training that is killed and resumed in another process goes on in its run, in all four trackers.
+"""A training that is killed and resumed in another process continues its run, in all four trackers.
 
 What was trained since the checkpoint is trained again: at the same steps, and in the place of what was there, where the
 backend can replace anything.

@@ -145,7 +145,7 @@ OPTIONS = (
 
 @contextmanager
 def opened(**options: Any) -> Iterator[Run]:
-    """A run in a directory of its own; Ctrl-C and others pass, and what is refused is not an error."""
+    """A run in a separate directory; Ctrl-C and others pass, and what is refused is not an error."""
     with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with trackhooks.run(**{"dir": directory, "delivery": "off", **options}) as run:

@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
 
 
 def loop_in_torch(run: trackhooks.Run, losses: list[float], net: nn.Module | None = None) -> int:
-    """A loop of one's own, with these losses as those of its validations: how many epochs did it run?"""
+    """Run a custom loop with these validation losses, and return the number of its epochs."""
     net = net or nn.Linear(4, 1)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     run.watch(net, optimizer)

@@ -32,7 +32,7 @@ def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
 
 
 def fit(model: Any, run: trackhooks.Run, **more: Any) -> Any:
-    """Trains, with the run's callback behind those of the test."""
+    """Train with the run's callback after those of the test."""
     callbacks = [*more.pop("callbacks", []), run.keras]
     return model.fit(X, Y, **{"epochs": 2, "batch_size": 5, "verbose": 0, **more}, callbacks=callbacks)
 

@@ -144,7 +144,7 @@ class Unwritable:
 
 
 class CustomStep(Subclassed):
-    """Its own step gives what is no number."""
+    """Its own step returns something that is not a number."""
 
     def train_step(self, data: Any) -> Any:
         logs = super().train_step(data)

@@ -1,6 +1,6 @@
-"""The examples of the document of `keras.callbacks.Callback` (TensorFlow 2.9), as they stand there.
+"""The examples of the document of `keras.callbacks.Callback` (TensorFlow 2.9), as they are there.
 
-What had to change is named where it did. The document's page calls the class `tf.keras.callbacks.Callback`; `keras`
+Comments name what had to change. The document's page calls the class `tf.keras.callbacks.Callback`; `keras`
 is what `tf.keras` has become.
 """
 

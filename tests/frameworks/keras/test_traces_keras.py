@@ -59,7 +59,7 @@ class StopAt(keras.callbacks.Callback):  # type: ignore[misc] # likewise
 
 
 class WritesIntoLogs(keras.callbacks.Callback):  # type: ignore[misc] # likewise
-    """What it writes is heard by those behind it."""
+    """The callbacks after it see what it writes."""
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         logs["written"] = 1.0
@@ -221,7 +221,7 @@ def test_every_hook_comes_as_often_as_in_keras(do: Do, counts: dict[str, int], t
 def test_with_several_steps_in_one_execution_the_indices_are_those_of_keras(
     program: Callable[..., str], tmp_path: Path
 ) -> None:
-    """In a process of its own: the backend of torch has no `steps_per_execution`, and JAX needs one to itself."""
+    """In a separate process: the backend of torch has no `steps_per_execution`, and JAX needs one to itself."""
     heard = program(
         """
         import os, sys

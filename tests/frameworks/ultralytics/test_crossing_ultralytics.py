@@ -85,7 +85,7 @@ def test_a_keras_callback_gets_the_hooks_of_a_training_as_those_of_a_fit(
     fit: list[tuple[Any, ...]] = [("train_begin",)]
     for epoch in (0, 1):
         fit += [("epoch_begin", epoch), *batches, *validation, ("epoch_end", epoch)]
-    # The evaluation of the best checkpoint, which comes behind the last epoch, has no place in a fit.
+    # The evaluation of the best checkpoint, which comes after the last epoch, has no place in a fit.
     assert [call[:-1] for call in heard.calls] == [*fit, ("train_end",)]
 
 

@@ -30,7 +30,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where the runs are, as long as `enable` is on."""
+    """The folder with the runs, while `enable` is on."""
     trackhooks.enable(dir=tmp_path / "runs", delivery="off")
     yield tmp_path / "runs"
     trackhooks.disable()

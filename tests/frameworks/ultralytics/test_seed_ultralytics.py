@@ -114,7 +114,7 @@ def test_freezing_the_statistics_of_frozen_layers(shapes: Shapes, add_callback: 
 
 
 def test_freezing_the_statistics_of_frozen_layers_through_the_registry() -> None:
-    """In a loop of one's own nothing calls `model.train()` behind the callback, so `.eval()` stays as well."""
+    """In a custom loop nothing calls `model.train()` after the callback, so `.eval()` stays as well."""
 
     class Layer(torch.nn.Module):
         def __init__(self) -> None:
@@ -134,7 +134,7 @@ def test_freezing_the_statistics_of_frozen_layers_through_the_registry() -> None
 
 
 def test_the_freezing_example_reads_a_trainer_that_is_none() -> None:
-    """Where the loop is not Ultralytics', the function gets a view with the same attributes."""
+    """If the loop is not Ultralytics', the function gets a view with the same attributes."""
     callbacks = trackhooks.CallbackList()
     callbacks.state.args["freeze"] = None
     callbacks.add_callback("on_train_epoch_start", put_in_eval_mode)
@@ -153,7 +153,7 @@ def plot_samples(validator: Any) -> None:
 
 @contextmanager
 def new_threads_joined() -> Iterator[None]:
-    """Ultralytics draws in threads of its own."""
+    """Ultralytics draws in separate threads."""
     import threading
 
     before = set(threading.enumerate())
@@ -174,7 +174,7 @@ def test_plotting_every_validation_batch(shapes: Shapes, add_callback: Register)
 
 
 def test_plotting_every_validation_batch_through_the_registry() -> None:
-    """The loop's local variables are two frames up, as where Ultralytics calls the function."""
+    """The loop's local variables are two frames up, as when Ultralytics calls the function."""
     plotted: list[tuple[Any, ...]] = []
     validator = SimpleNamespace(
         plot_val_samples=lambda batch, batch_i: plotted.append((batch, batch_i)),

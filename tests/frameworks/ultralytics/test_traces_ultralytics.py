@@ -59,7 +59,7 @@ def train(task: str = "detect", **arguments: Any) -> Mode:
 
 
 def train_with(hook: str, callback: Callable[[Shapes, Any], None], **arguments: Any) -> Mode:
-    """A training with a callback of its own, which may fail."""
+    """A training with another callback, which may fail."""
 
     def mode(shapes: Shapes, model: Any, listener: Any) -> None:
         listener.add_callback(hook, lambda trainer: callback(shapes, trainer))
@@ -203,7 +203,7 @@ def test_the_registry_calls_the_hooks_that_ultralytics_calls(
             run.add_callback(hook, recorder(by_registry, hook))
         mode(shapes, model, run)
     if VERSION < (8, 4) and configuration.startswith("failed"):
-        assert by_registry.pop()[0] == "teardown"  # which Ultralytics 8.3 only fires where all went well
+        assert by_registry.pop()[0] == "teardown"  # which Ultralytics 8.3 only fires if all went well
     assert by_registry == directly
     if configuration != "an export to a format that is none":
         assert directly

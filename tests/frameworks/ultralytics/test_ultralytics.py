@@ -757,7 +757,7 @@ def test_an_export_that_fails_says_why_and_leaves_the_status(shapes: Shapes, run
 def test_a_benchmark_records_its_table_and_its_exports(
     shapes: Shapes, run: trackhooks.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where Ultralytics writes a log of its own
+    monkeypatch.chdir(tmp_path)  # Ultralytics writes its own log there
     model = shapes.model()
     run.attach(model)
     shapes.train(model)
@@ -767,7 +767,7 @@ def test_a_benchmark_records_its_table_and_its_exports(
     assert table.name == "benchmark"
     assert len(table.rows) == 1
     assert len(files(run, "export")) == 1
-    # The exported models that it evaluates are others, and their metrics would stand on top of each other.
+    # The exported models that it evaluates are others, and their metrics would overwrite each other.
     assert len(events(run, "on_val_end", "on_predict_end")) == before
 
 
@@ -892,7 +892,7 @@ def test_a_training_that_fires_no_hooks_says_so(shapes: Shapes, run: trackhooks.
 def test_ultralytics_own_logging_to_the_same_place_is_reported_once(
     shapes: Shapes, tmp_path: Path, program: Callable[..., str]
 ) -> None:
-    """In a process of its own: under pytest Ultralytics switches its own loggers off."""
+    """In a separate process: under pytest Ultralytics switches its own loggers off."""
     told = program(
         """
         import os, sys, warnings
