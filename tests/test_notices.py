@@ -226,7 +226,7 @@ def test_a_notice_never_raises(monkeypatch: pytest.MonkeyPatch, error: Exception
         stream.fileno()
 
 
-def test_a_warning_that_the_user_makes_an_error_is_one() -> None:
+def test_a_warning_that_the_user_turns_into_an_error_is_raised() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", trackhooks.TrackhooksWarning)
         with pytest.raises(trackhooks.TrackhooksWarning, match="a warning"):

@@ -329,7 +329,7 @@ def test_the_last_batch_of_a_training_that_was_killed_comes_before_its_status(tm
     assert lines.steps(run) == [0, recorded[-1]]
 
 
-def test_a_last_batch_that_a_tracker_cannot_take_is_left_out_and_what_follows_arrives(tmp_path: Path) -> None:
+def test_a_last_batch_that_a_tracker_cannot_take_is_left_out_and_later_events_arrive(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, delivery="off", every="10s") as run:
         for _ in run.epochs(2):
             for batch in run.train(range(3)):
@@ -350,7 +350,7 @@ def test_tracker_objects_are_fed_in_this_process(tmp_path: Path) -> None:
     assert lines.steps(run.path) == list(range(20))
 
 
-def test_what_lies_beside_the_script_is_not_taken_for_pythons_own_modules(tmp_path: Path) -> None:
+def test_files_beside_the_script_are_not_mistaken_for_modules_of_python(tmp_path: Path) -> None:
     for name in ("platform", "json", "logging", "psutil"):
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         (tmp_path / "elsewhere" / f"{name}.py").write_text("raise ImportError('a module of the user')")
@@ -390,7 +390,7 @@ def test_a_folder_of_pythonpath_comes_before_what_is_installed(tmp_path: Path) -
     assert (tmp_path / "runs" / "r" / "where").read_text() == str(given / "threadpoolctl.py")
 
 
-def test_what_is_called_like_a_backend_beside_the_script_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_a_file_beside_the_script_named_as_a_backend_is_not_mistaken_for_it(tmp_path: Path) -> None:
     (tmp_path / "tensorboard.py").write_text("raise ImportError('a script of the user')")
     body = """
         import trackhooks
@@ -483,7 +483,7 @@ def test_without_a_delivery_process_a_run_is_recorded_and_says_how_to_deliver_it
     assert deliver(tmp_path / "runs" / "r", [Spec("lines:Lines")]) == {}
 
 
-def test_a_forked_child_opens_runs_of_its_own(tmp_path: Path) -> None:
+def test_a_forked_child_opens_separate_runs(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, name="parent") as run:
         run.log(x=1)
         child = os.fork()

@@ -99,7 +99,7 @@ def test_what_a_training_and_its_children_use_is_measured(tmp_path: Path, work: 
     assert lines.samples(run) == list(range(len(events)))
 
 
-def test_a_sample_is_a_log_event_with_a_number_and_a_time_of_its_own(tmp_path: Path) -> None:
+def test_a_sample_is_a_log_event_with_its_own_number_and_time(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, delivery="inline", system="100ms") as run:
         run.log(x=1)
         until(lambda: len(measured(run.path)) > 3)
@@ -207,7 +207,7 @@ def curves(events: list[Event]) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def test_csv_has_a_table_of_its_own_for_them(recorded: Path) -> None:
+def test_csv_has_a_separate_table_for_them(recorded: Path) -> None:
     with (recorded / "system.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = [

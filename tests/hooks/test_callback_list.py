@@ -431,7 +431,7 @@ def test_an_event_fired_in_either_vocabulary_reaches_the_callbacks_of_both(
     assert len(functions) == 2
 
 
-def test_keras_callbacks_get_recorded_metrics_in_keras_words(callbacks: CallbackList) -> None:
+def test_keras_callbacks_get_recorded_metrics_with_the_names_of_keras(callbacks: CallbackList) -> None:
     calls: list[tuple[Any, ...]] = []
     callbacks.append(Every(calls))
     callbacks.run_callbacks("on_train_start")

@@ -72,7 +72,7 @@ def test_only_metrics_that_the_validation_returned_are_recorded_as_validation() 
         ("on_fit_epoch_end", "best/val/loss", "best/val/loss"),
     ],
 )
-def test_recorded_names_are_translated_to_keras_words(hook: str, recorded: str, in_keras: str) -> None:
+def test_recorded_names_are_translated_to_the_names_of_keras(hook: str, recorded: str, in_keras: str) -> None:
     assert metric_names.to_keras(hook, {recorded: 1}) == {in_keras: 1}
 
 

@@ -139,7 +139,7 @@ def test_keras_callbacks_get_the_hooks_of_the_same_loop(run: Run) -> None:
 # --- What is logged, and to which axis
 
 
-def test_what_is_logged_in_a_batch_is_one_record_and_its_mean_one_of_the_epoch(run: Run) -> None:
+def test_values_logged_in_a_batch_are_one_record_and_their_mean_one_of_the_epoch(run: Run) -> None:
     for _ in run.epochs(2):
         for batch in run.train([1.0, 3.0]):
             run.log(loss=batch)
@@ -204,7 +204,7 @@ def test_a_name_with_its_own_prefix_is_kept_and_means_one_thing(run: Run) -> Non
     ]
 
 
-def test_what_is_logged_in_an_epoch_but_in_no_batch_is_one_of_the_epoch(run: Run) -> None:
+def test_values_logged_in_an_epoch_outside_of_batches_are_a_record_of_the_epoch(run: Run) -> None:
     for _ in run.epochs(1):
         run.log(before=1.0)
         for _ in run.train(range(2)):
@@ -278,7 +278,7 @@ def test_a_batch_knows_how_many_samples_it_contains(batch: Any, count: int) -> N
     assert samples(batch) == count
 
 
-def test_what_lies_on_an_accelerator_is_recorded_in_order_and_averaged_in_double_precision(run: Run) -> None:
+def test_values_on_an_accelerator_are_recorded_in_order_and_averaged_in_double_precision(run: Run) -> None:
     value = torch.tensor(0.1, dtype=torch.bfloat16)  # a sum of these in their own precision ends at 32
     for _ in run.epochs(1):
         for batch in run.train(range(1000)):

@@ -114,7 +114,7 @@ def test_eight_processes_that_start_runs_at_once_never_share_a_folder(tmp_path: 
     assert {path.name for path in run_folder.paths(tmp_path)} == set(names)
 
 
-def test_the_identity_is_what_the_user_said(tmp_path: Path) -> None:
+def test_the_identity_is_as_the_user_specified(tmp_path: Path) -> None:
     said: dict[str, Any] = {"project": "digits", "tags": ["a", "b"], "notes": "a first try", "group": "fold"}
     with trackhooks.run(dir=tmp_path, name="r", delivery="off", **said) as run:
         pass
@@ -165,7 +165,7 @@ def test_a_folder_that_is_not_a_run_is_an_error_with_what_to_do(tmp_path: Path) 
 # --- Numbers
 
 
-def test_what_is_logged_outside_of_a_loop_has_steps_of_its_own(run: Run) -> None:
+def test_values_logged_outside_of_a_loop_have_separate_steps(run: Run) -> None:
     run.log(a=1.0)
     run.log({"a": 2, "nested": {"b": True}}, c=np.float32(0.5))
     run.log()
@@ -178,7 +178,7 @@ def test_what_is_logged_outside_of_a_loop_has_steps_of_its_own(run: Run) -> None
 SEVEN: dict[Any, float] = {7: 1.0}
 
 
-def test_values_of_every_kind_are_numbers_and_what_is_none_is_named_and_left_out(run: Run) -> None:
+def test_values_of_every_kind_are_numbers_and_other_objects_are_named_and_left_out(run: Run) -> None:
     with pytest.warns(TrackhooksWarning) as warned:
         for _ in range(2):
             run.log(
@@ -1091,7 +1091,7 @@ def test_a_run_that_is_resumed_continues_where_it_was(tmp_path: Path) -> None:
     assert [event.status for event in events(run) if event.status] == ["finished", "running", "finished"]
 
 
-def test_what_was_logged_at_a_step_of_its_own_does_not_move_the_training(tmp_path: Path) -> None:
+def test_values_logged_at_an_explicit_step_do_not_move_the_training(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, delivery="off") as run:
         for _ in run.epochs(1):
             for _ in run.train(range(3)):

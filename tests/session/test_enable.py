@@ -250,7 +250,7 @@ def test_twenty_fits_are_delivered_by_one_process(program: Callable[..., str], t
     assert len(list(tmp_path.glob("*/epochs.csv"))) == 20
 
 
-def test_each_thread_has_runs_of_its_own(folder: Path) -> None:
+def test_each_thread_has_separate_runs(folder: Path) -> None:
     def train() -> None:
         fit(sequential(), epochs=2)
 
@@ -429,7 +429,7 @@ def test_a_directory_that_cannot_be_written_does_not_stop_a_training(tmp_path: P
     trackhooks.disable()
 
 
-def test_where_recording_is_switched_off_everything_runs_and_nothing_is_kept(
+def test_if_recording_is_disabled_everything_runs_and_nothing_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_open: None
 ) -> None:
     monkeypatch.setenv("TRACKHOOKS_DISABLED", "1")

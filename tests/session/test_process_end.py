@@ -201,7 +201,7 @@ end()
     ]  # fmt: skip
 
 
-def test_an_exception_that_was_caught_around_a_loop_has_not_failed(tmp_path: Path) -> None:
+def test_a_run_does_not_fail_if_an_exception_was_caught_around_a_loop(tmp_path: Path) -> None:
     body = """
 run = opened()
 try:

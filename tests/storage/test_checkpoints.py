@@ -230,7 +230,7 @@ def test_a_copy_that_is_there_survives_the_loss_of_the_original(tmp_path: Path) 
 # Trouble
 
 
-def test_what_was_removed_from_the_runs_folder_holds_nothing_up(tmp_path: Path) -> None:
+def test_files_removed_from_the_runs_folder_do_not_hold_up_delivery(tmp_path: Path) -> None:
     training, empty = Training(tmp_path, keep="all"), tmp_path / "empty"
     empty.mkdir()
     training.run.log_model(empty)

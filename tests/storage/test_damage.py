@@ -133,7 +133,7 @@ def test_a_cursor_of_values_that_cannot_be_does_not_block_its_tracker(
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-def test_what_was_kept_is_found_again_when_the_record_of_it_is_damaged(trained: Path, kind: str) -> None:
+def test_kept_files_are_found_again_if_their_record_is_damaged(trained: Path, kind: str) -> None:
     DAMAGE[kind](trained / "delivery" / "files.json")
     (event,) = [event for event in trackhooks.journal.read(trained) if event.files]
     DeliveredFiles(read_info(trained)).resolve(event)
@@ -157,7 +157,7 @@ def test_a_damaged_run_json_is_rebuilt_from_the_journal(trained: Path, kind: str
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_what_was_set_aside_before_is_kept(trained: Path, times: int) -> None:
+def test_files_that_were_set_aside_before_are_kept(trained: Path, times: int) -> None:
     for number in range(times):
         (trained / "run.json").write_bytes(b"%d" % number)
         end_if_dead(trained)
@@ -328,7 +328,7 @@ def test_a_training_without_file_descriptors_continues(tmp_path: Path, left: int
 
 
 @pytest.mark.parametrize("delivery", ["process", "inline"])
-def test_what_could_not_be_delivered_for_want_of_descriptors_comes_when_there_are_some(
+def test_events_that_were_not_delivered_for_lack_of_descriptors_are_delivered_later(
     tmp_path: Path, delivery: str
 ) -> None:
     done = exhausted(tmp_path, 0, delivery, "free")

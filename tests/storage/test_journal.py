@@ -48,7 +48,7 @@ def indices(run: Path) -> list[int]:
     return [event.index for event in journal.read(run)]
 
 
-def test_what_was_appended_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_appended_records_are_read_back_unchanged(tmp_path: Path) -> None:
     events = [
         event(0, params={"lr": 0.1, "name": "é", "n": 2**64 - 1, "none": None, "on": True}),
         Event("on_fit_epoch_end", 1, 2.0, metrics={"nan": math.nan, "inf": math.inf, "-inf": -math.inf}),

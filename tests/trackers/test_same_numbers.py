@@ -57,7 +57,7 @@ def as_text(curves: Mapping[str, Any], number: Callable[[float], float] = float)
     }
 
 
-def test_the_run_has_what_this_is_about(delivered: Delivered) -> None:
+def test_the_run_contains_everything_that_is_compared(delivered: Delivered) -> None:
     curves = metrics(delivered.events)
     assert {"batch/loss", "train/loss", "val/loss", "lr/0", "predict/samples"} <= set(curves)
     assert any(name.startswith("test/") for name in curves)

@@ -507,7 +507,7 @@ def test_the_record_is_in_order_whichever_thread_ends_a_batch(run: trackhooks.Ru
     assert [found[end - 1].batch for end in ends] == [199, 199]
 
 
-def test_what_follows_a_batch_waits_for_it() -> None:
+def test_later_events_wait_for_the_batch_before_them() -> None:
     order, made = InOrder(), list[int]()
     for batch in range(3):
         order.announce(batch)
@@ -517,7 +517,7 @@ def test_what_follows_a_batch_waits_for_it() -> None:
     assert made == [0, 1, 2, 100]
 
 
-def test_a_batch_that_never_ends_holds_nothing_up_for_good() -> None:
+def test_a_batch_that_never_ends_does_not_block_forever() -> None:
     """JAX announces a batch before it sees that the data are at their end."""
     order, made = InOrder(), list[int]()
     order.announce(0)

@@ -89,7 +89,7 @@ def test_a_keras_callback_gets_the_hooks_of_a_training_as_those_of_a_fit(
     assert [call[:-1] for call in heard.calls] == [*fit, ("train_end",)]
 
 
-def test_the_logs_have_keras_words(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_the_logs_use_the_names_of_keras(shapes: Shapes, run: trackhooks.Run) -> None:
     heard = Heard()
     train(run, shapes, heard)
     logs = {call[0]: call[-1] for call in heard.calls}
@@ -137,7 +137,7 @@ def test_early_stopping_stops_a_yolo_training(shapes: Shapes, run: trackhooks.Ru
     assert model.trainer.best.exists()
 
 
-def test_the_next_training_is_not_stopped_as_well(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_the_next_training_is_not_stopped(shapes: Shapes, run: trackhooks.Run) -> None:
     model = train(
         run, shapes, keras.callbacks.EarlyStopping(monitor="fitness", mode="max", patience=1), epochs=5
     )

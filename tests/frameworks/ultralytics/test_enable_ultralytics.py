@@ -81,7 +81,7 @@ def test_disable_restores_the_framework(shapes: Shapes, tmp_path: Path) -> None:
     assert runs(tmp_path) == []
 
 
-def test_each_training_is_a_run_of_its_own(shapes: Shapes, folder: Path) -> None:
+def test_each_training_is_a_separate_run(shapes: Shapes, folder: Path) -> None:
     model = shapes.model()
     shapes.train(model)
     model.overrides.setdefault("model", str(model.trainer.best))  # Ultralytics 8.3 forgets it, and then fails
@@ -181,7 +181,7 @@ def test_a_model_that_is_attached_is_recorded_there_only(
     assert len(runs(tmp_path / "own")) == 1
 
 
-def test_models_in_threads_have_runs_of_their_own(shapes: Shapes, folder: Path) -> None:
+def test_models_in_threads_have_separate_runs(shapes: Shapes, folder: Path) -> None:
     models = [shapes.model(), shapes.model()]
     threads = [threading.Thread(target=shapes.predict, args=(model,)) for model in models]
     for thread in threads:

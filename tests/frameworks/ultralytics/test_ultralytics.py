@@ -312,7 +312,7 @@ def test_a_run_that_failed_continues_when_it_is_trained_again(shapes: Shapes, ru
     assert run.status == "finished"
 
 
-def test_what_a_callback_of_the_run_raises_loses_no_record(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_an_exception_in_a_callback_of_the_run_loses_no_record(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.add_callback(*raise_in("on_fit_epoch_end", StoppedError()))
     run.attach(model)
@@ -340,7 +340,7 @@ def test_a_training_that_resumes_continues_after_its_checkpoint(shapes: Shapes, 
     assert second.status == "finished"
 
 
-def test_a_run_of_its_own_for_a_resumed_training_counts_from_the_checkpoint(
+def test_a_separate_run_for_a_resumed_training_counts_from_the_checkpoint(
     shapes: Shapes, tmp_path: Path
 ) -> None:
     model = shapes.model()
@@ -574,7 +574,7 @@ def test_an_evaluation_on_its_own_is_a_test(shapes: Shapes, run: trackhooks.Run)
     assert recorded["speed/test_inference_ms"] > 0
 
 
-def test_repeated_evaluations_have_steps_of_their_own(shapes: Shapes, run: trackhooks.Run) -> None:
+def test_repeated_evaluations_have_separate_steps(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)
     shapes.train(model)
@@ -771,7 +771,7 @@ def test_a_benchmark_records_its_table_and_its_exports(
     assert len(events(run, "on_val_end", "on_predict_end")) == before
 
 
-def test_trainings_on_several_data_sets_are_runs_of_their_own(shapes: Shapes, tmp_path: Path) -> None:
+def test_trainings_on_several_data_sets_are_separate_runs(shapes: Shapes, tmp_path: Path) -> None:
     engine = pytest.importorskip("ultralytics.engine.trainer")
     if not hasattr(engine, "MultiTrainer"):
         pytest.skip(f"Ultralytics {VERSION} trains on one data set at a time")
