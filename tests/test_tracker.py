@@ -406,7 +406,10 @@ def test_an_unknown_tracker_is_an_error_with_the_nearest(tmp_path: Path, name: s
 def test_an_object_that_is_not_a_tracker_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValueError, match=r"not a subclass of trackhooks\.Tracker"):
         registry.load("tests_of_tracker:No")
-    for wrong, message in ((Verbs, r"Pass an object of it: Verbs\(\)"), (3, "3 is no tracker")):
+    for wrong, message in (
+        (Verbs, r"Pass an instance: Verbs\(\)"),
+        (3, "names or instances of a Tracker, got 3"),
+    ):
         with pytest.raises(InvalidValueError, match=message):
             trackhooks.run(wrong, dir=tmp_path, delivery="off")  # type: ignore[arg-type]
 
