@@ -13,6 +13,7 @@ from trackhooks.delivery.catch_up import deliver
 from trackhooks.errors import JournalError, TrackhooksWarning
 from trackhooks.event import File
 from trackhooks.frameworks import resume_marker
+from trackhooks.frameworks.run_hooks import hooks_of
 from trackhooks.session.run import Run, recorder_of
 from trackhooks.storage import run_folder
 from trackhooks.storage.checkpoints import copy, remove
@@ -75,7 +76,7 @@ def test_a_file_that_is_named_like_the_note_next_to_checkpoints_stays(
     before = everything_in(place), (place / resume_marker.NAME).is_symlink()
     run = recorded(tmp_path)
     with pytest.warns(TrackhooksWarning, match="stays as it is"):
-        resume_marker.leave(place, recorder_of(run))
+        resume_marker.leave(place, hooks_of(recorder_of(run)))
     run.close()
     assert (everything_in(place), (place / resume_marker.NAME).is_symlink()) == before
     assert resume_marker.find(place) is None
@@ -84,12 +85,12 @@ def test_a_file_that_is_named_like_the_note_next_to_checkpoints_stays(
 def test_the_note_of_an_earlier_run_is_replaced_even_if_that_run_was_removed(tmp_path: Path) -> None:
     for name in ("a", "a longer name", "b"):
         run = recorded(tmp_path, name)
-        resume_marker.leave(tmp_path, recorder_of(run))
+        resume_marker.leave(tmp_path, hooks_of(recorder_of(run)))
         run.close()
         assert resume_marker.find(tmp_path) == run.path.absolute()
     remove(run.path)
     run = recorded(tmp_path, "c")
-    resume_marker.leave(tmp_path, recorder_of(run))
+    resume_marker.leave(tmp_path, hooks_of(recorder_of(run)))
     run.close()
     assert resume_marker.find(tmp_path) == run.path.absolute()
 

@@ -1,1 +1,1 @@
-"""What integrations of training frameworks build on."""
+"""Framework integrations: what they implement, how they are found, and everything that they may use."""

@@ -6,21 +6,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import warn
-from ..recording.recorder import Recorder
+from .interface import RunHooks
 
 _told: set[str] = set()
 
 
-def tell(recording: Recorder, train: Any, callbacks: Sequence[Any]) -> None:
+def tell(run: RunHooks, train: Any, callbacks: Sequence[Any]) -> None:
     """Warns, once a tracker, where its backend logs the training as well.
 
     Args:
-        recording: the run.
+        run: the run.
         train: the method that trains: a package that has wrapped it, such as an `autolog`, listens.
         callbacks: what the method was given: those of a package that is also a tracker listen.
     """
     packages = {*_wrappers(train), *(_package(type(callback).__module__) for callback in callbacks)}
-    for name in sorted(packages.intersection(recording.info.trackers)):
+    for name in sorted(packages.intersection(run.trackers)):
         tell_of(name, "with an integration of its own (a callback, an autolog)", "Switch one of the two off.")
 
 

@@ -9,22 +9,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import warn
-from ..recording.recorder import Recorder
 from ..storage.run_folder import INFO
+from .interface import RunHooks
 
 NAME = ".trackhooks"
 _LONGEST = 1 << 14
 """Characters: more than any path has."""
 
 
-def leave(folder: Path, recording: Recorder) -> None:
+def leave(folder: Path, run: RunHooks) -> None:
     """Note the run in this folder. If that is not possible, a training that resumes opens a new run.
 
     A file of this name that is not a note of trackhooks stays as it is.
     """
-    if recording.records:
+    if run.records:
         with suppress(OSError):
-            _write(folder / NAME, f"{recording.path.absolute()}\n")
+            _write(folder / NAME, f"{run.path.absolute()}\n")
 
 
 def _write(path: Path, note: str) -> None:

@@ -17,6 +17,9 @@ from typing import Any
 import msgspec
 
 from ..errors import TrackhooksError, warn
+from ..frameworks.interface import Kind, Mode, RunHooks
+from ..frameworks.mode import RunMode
+from ..frameworks.run_hooks import hooks_of
 from ..recording import open_runs
 from ..recording.recorder import Recorder
 from .opening import open_recorder, silent_recorder
@@ -24,7 +27,7 @@ from .settings import Settings
 
 
 class AutoRuns:
-    """Opens the runs of one `enable` or one `keras_callback`. Safe with threads."""
+    """Opens the runs of one `enable` or one `keras_callback` (implements `Runs`). Safe with threads."""
 
     def __init__(self, chosen: Settings) -> None:
         self._chosen = chosen
@@ -32,22 +35,35 @@ class AutoRuns:
         self._opened: list[Recorder] = []
         self._mutex = threading.Lock()
 
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recorder:
-        """The run that this model's next mode belongs to.
+    @property
+    def only(self) -> RunHooks | None:
+        """None: each training is a run of its own."""
+        return None
 
-        Args:
-            model: whatever the framework trains.
-            trains: the mode is a training.
-            resumes: the training goes on with an earlier one, whose run may be told by its folder.
+    def training(self, model: Any, *, resumes: bool | Path = False) -> Mode:
+        """The run of a training: see `Runs.training`.
 
         Raises:
-            TrackhooksError: the directory of the runs cannot be written, and the runs are strict; else this is only
-                a warning, and the run that is returned records nothing.
+            TrackhooksError: the directory of the runs cannot be written, and the runs are strict; otherwise this is a
+                warning, and the run records nothing.
         """
+        earlier = resumes if isinstance(resumes, Path) else None
+        found = self._or_new(model, self._joinable(model, resumes), earlier)
+        return RunMode(hooks_of(found), model, "train", settles=found.automatic)
+
+    def use(self, model: Any, kind: Kind) -> Mode:
+        """The run of anything but a training: see `Runs.use`.
+
+        Raises:
+            TrackhooksError: as for `training`.
+        """
+        found = self._or_new(model, open_runs.training_here() or open_runs.of(model), None)
+        return RunMode(hooks_of(found), model, kind, settles=False)
+
+    def _or_new(self, model: Any, found: Recorder | None, earlier: Path | None) -> Recorder:
         around = open_runs.training_here()
-        found = self._joinable(model, resumes) if trains else around or open_runs.of(model)
         with self._mutex:
-            found = found or self._open(around, resumes if isinstance(resumes, Path) else None)
+            found = found or self._open(around, earlier)
             found.adopt(model)
         return found
 

@@ -1,81 +1,75 @@
 """`enable`: every training from then on is recorded, whichever framework runs it, until `disable`.
 
-Each module of `loops` that records a framework by itself says which module of it (`MODULE`) it needs, and has
-`install` and `uninstall`. No framework is imported here: what is not imported yet is installed when the user does so.
+The integrations of frameworks are plugins (see `frameworks.registry`). None is imported before its framework is, and
+no framework is imported here: its integration is installed when the user imports it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from trackhooks_integrations.frameworks.keras import framework as keras
-from trackhooks_integrations.frameworks.ultralytics import framework as ultralytics
-
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, warn
+from ..frameworks import registry
+from ..frameworks.interface import Framework
+from ..frameworks.registry import Plugin
 from ..tracker import Tracker
 from .auto_runs import AutoRuns
 from .settings import settings
 
 
-class Loop(Protocol):
-    """A module that records what a framework does."""
-
-    MODULE: str
-
-    def install(self, opener: AutoRuns) -> None:
-        """Records everything from now on, into runs of this opener."""
-
-    def uninstall(self, opener: AutoRuns) -> None:
-        """Ends what `install` has begun, and restores the framework."""
-
-
-LOOPS: Sequence[Loop] = (keras, ultralytics)
-
-
 class Switch:
-    """Installs the loops of the frameworks that are imported, and of those that will be."""
+    """Installs the integrations of the frameworks that are imported, and of those that will be."""
 
-    def __init__(self, loops: Sequence[Loop]) -> None:
-        self._loops = loops
-        self._opener: AutoRuns | None = None
-        self._awaited: set[str] = set()
+    def __init__(self) -> None:
+        self._runs: AutoRuns | None = None
+        self._awaited: set[Plugin] = set()
+        self._installed: list[Framework] = []
 
-    def turn_on(self, opener: AutoRuns) -> None:
-        """From now on, into runs of this opener."""
-        if self._opener is not None:
-            opener.take_over(self._opener)
+    def turn_on(self, runs: AutoRuns) -> None:
+        """Record into these runs from now on."""
+        if self._runs is not None:
+            runs.take_over(self._runs)
         self._uninstall()
-        self._opener = opener
-        for loop in self._loops:
-            self._install(loop) if loop.MODULE in sys.modules else self._await(loop)
+        self._runs = runs
+        for plugin in registry.plugins():
+            self._install(plugin) if plugin.module in sys.modules else self._await(plugin)
 
-    def _install(self, loop: Loop) -> None:
-        if self._opener is not None:
-            loop.install(self._opener)
+    def _install(self, plugin: Plugin) -> None:
+        framework = plugin.framework if self._runs is not None else None
+        if framework is None or self._runs is None:
+            return
+        self._installed.append(framework)
+        try:
+            framework.install(self._runs, plugin.module)
+        except Exception as error:  # noqa: BLE001 — of a plugin, which must not stop the others
+            warn(
+                f"nothing of {plugin.module!r} is recorded: {plugin.target} in the package {plugin.distribution!r}"
+                f" could not be installed. {type(error).__name__}: {error}"
+            )
 
-    def _await(self, loop: Loop) -> None:
+    def _await(self, plugin: Plugin) -> None:
         from wrapt import register_post_import_hook
 
-        if loop.MODULE not in self._awaited:
-            self._awaited.add(loop.MODULE)
-            register_post_import_hook(lambda _: self._install(loop), loop.MODULE)
+        if plugin not in self._awaited:
+            self._awaited.add(plugin)
+            register_post_import_hook(lambda _: self._install(plugin), plugin.module)
 
     def turn_off(self) -> None:
-        """Restores every framework, and closes the runs that are not training now."""
-        if self._opener is not None:
-            self._opener.close()
+        """Restore every framework, and close the runs that are not training now."""
+        if self._runs is not None:
+            self._runs.close()
         self._uninstall()
 
     def _uninstall(self) -> None:
-        opener, self._opener = self._opener, None
-        for loop in self._loops:
-            if opener is not None:
-                loop.uninstall(opener)
+        runs, self._runs = self._runs, None
+        installed, self._installed = self._installed, []
+        for framework in installed:
+            if runs is not None:
+                framework.uninstall(runs)
 
 
-_switch = Switch(LOOPS)
+_switch = Switch()
 
 
 def enable(*trackers: str | Tracker, **options: Any) -> None:
@@ -96,7 +90,7 @@ def enable(*trackers: str | Tracker, **options: Any) -> None:
         InvalidValueError: a value is not accepted.
         MissingPackageError: a tracker's package is not installed; the message holds the install line.
     """
-    _switch.turn_on(_opener("enable", trackers, options))
+    _switch.turn_on(_auto_runs("enable", trackers, options))
 
 
 def disable() -> None:
@@ -119,10 +113,10 @@ def keras_callback(*trackers: str | Tracker, **options: Any) -> Any:
         InvalidValueError: a value is not accepted.
         MissingPackageError: Keras has not been imported, or a tracker's package is not installed.
     """
-    return keras.callback_of_opener(_opener("keras_callback", trackers, options))
+    return registry.callback("keras", _auto_runs("keras_callback", trackers, options))
 
 
-def _opener(call: str, trackers: tuple[str | Tracker, ...], options: dict[str, Any]) -> AutoRuns:
+def _auto_runs(call: str, trackers: tuple[str | Tracker, ...], options: dict[str, Any]) -> AutoRuns:
     if "resume" in options:
         raise InvalidValueError(
             f"{call}(resume=…): one run is resumed, and this opens many. Use trackhooks.run(resume=…)."

@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from trackhooks_integrations.frameworks.keras import framework as keras
-from trackhooks_integrations.frameworks.ultralytics import framework as ultralytics
-
 from ..delivery.cursor import cursors
 from ..errors import unknown
 from ..errors.foreign import is_a
+from ..frameworks import registry
+from ..frameworks.one_run import OneRun
+from ..frameworks.run_hooks import hooks_of
 from ..hooks.callback_list import CallbackList
 from ..hooks.dispatch import Function
 from ..loop.batches import Item
@@ -109,7 +109,7 @@ class Run(LogVerbs):
         Raises:
             MissingPackageError: Keras has not been imported.
         """
-        return keras.callback_of(self._recorder)
+        return registry.callback("keras", OneRun(hooks_of(self._recorder)))
 
     def attach(self, model: Any) -> None:
         """Record everything that an Ultralytics model does, in every mode, until the run is closed.
@@ -123,7 +123,7 @@ class Run(LogVerbs):
         Raises:
             InvalidValueError: `model` is not a model of Ultralytics.
         """
-        ultralytics.attach(self._recorder, model)
+        registry.attach(hooks_of(self._recorder), model)
 
     def child(self, name: str) -> Run:
         """Open a run that is part of this one, with the same settings and its own trackers."""

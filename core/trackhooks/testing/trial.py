@@ -121,7 +121,7 @@ class Trial:
         self._read = read
         self._called = called
 
-    # Recording
+    # Recorder
 
     def record(self, name: str = "run", delivery: str = "off", **settings: Any) -> Run:
         """Open a run for the tracker. By default it is only recorded, not delivered."""

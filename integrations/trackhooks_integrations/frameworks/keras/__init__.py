@@ -1,1 +1,5 @@
 """Keras."""
+
+from .framework import Keras
+
+__all__ = ["Keras"]

@@ -11,15 +11,14 @@ from typing import Any
 
 from trackhooks.errors import MissingPackageError
 from trackhooks.frameworks import resume_marker
-from trackhooks.hooks.callback import Logs
-from trackhooks.hooks.callback_list import CallbackList
-from trackhooks.values.lookups import Lookups
+from trackhooks.frameworks.helpers import Lookups
+from trackhooks.frameworks.interface import KerasEvents, Kind, Logs, Mode
 
 from .loop import KerasLoop, backup_folder
 from .ordering import InOrder
 
-Choose = Callable[[Any, bool, bool | Path], KerasLoop]
-"""(model, whether it trains, whether it resumes a training, or the run of that one) → the loop that hears it."""
+Choose = Callable[[Any, Kind, bool | Path], tuple[Mode, KerasLoop]]
+"""(model, what it does, whether it resumes a training or the run of that one) → the mode, begun, and its loop."""
 
 
 class Bridge:
@@ -46,6 +45,8 @@ class Bridge:
         self._arguments: Mapping[str, Any] = {}
         self._choose = choose
         self._modes: list[str] = []
+        self._begun: list[Mode] = []
+        """The modes that have not ended: an exception ends them."""
         self._order = InOrder()
 
     def fresh(self) -> Bridge:
@@ -57,9 +58,9 @@ class Bridge:
         return self
 
     @property
-    def feeds(self) -> CallbackList | None:
+    def feeds(self) -> KerasEvents | None:
         """The list that it calls."""
-        return None if self.known is None else self.known.callbacks
+        return None if self.known is None else self.known.run.keras
 
     @property
     def busy(self) -> bool:
@@ -88,16 +89,18 @@ class Bridge:
             self._arguments = {}
 
     def _fail(self, error: BaseException) -> None:
-        trained, began = "train" in self._modes, self.busy
         self._modes.clear()
         self._order.clear()
-        if began:
-            self._loop.failed(error, trained)
+        begun, self._begun = self._begun, []
+        for mode in reversed(begun):
+            self._loop.failed()
+            mode.end(error)
 
-    def _start(self, mode: str) -> None:
+    def _start(self, kind: Kind) -> None:
         if not self._modes:
-            self._loop = self._choose(self._model, mode == "train", self._resumes())
-        self._modes.append(mode)
+            mode, self._loop = self._choose(self._model, kind, self._resumes())
+            self._begun.append(mode)
+        self._modes.append(kind)
 
     def _resumes(self) -> bool | Path:
         lookups = Lookups()  # of no run yet
@@ -110,8 +113,19 @@ class Bridge:
     def _add(self, call: Callable[..., None], *arguments: Any) -> None:
         self._order.add(functools.partial(call, *arguments))
 
+    def _add_last(self, call: Callable[..., None], logs: Logs | None) -> None:
+        """Adds the last hook of a mode, and its end."""
+        begun = self._begun[-1:]
+        self._add(call, logs)
+        for mode in begun:
+            self._add(self._end, mode)
+
+    def _end(self, mode: Mode) -> None:
+        mode.end()
+        self._begun.remove(mode)
+
     def _takes(self, hook: str) -> bool:
-        return self._loop.recording.takes(hook)
+        return self._loop.run.takes(hook)
 
     # Training
 
@@ -127,7 +141,7 @@ class Bridge:
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Keeps the place of the batch's end."""
         if self._takes("on_train_batch_start"):
-            self._add(self._loop.callbacks.on_train_batch_begin, batch, logs)
+            self._add(self._loop.keras.on_train_batch_begin, batch, logs)
         self._order.announce(batch)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -143,14 +157,14 @@ class Bridge:
         """The last hook of the mode."""
         self._order.finish()
         self._modes.clear()
-        self._add(self._loop.train_end, logs)
+        self._add_last(self._loop.train_end, logs)
 
     # Validation and evaluation
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         """A validation where a training goes on, else an evaluation on its own."""
         inside = self.busy
-        self._start("test")
+        self._start("val")
         if inside:
             self._add(self._loop.validation_begin, self._loop.rates_of(self._model), logs)
         else:
@@ -159,23 +173,23 @@ class Bridge:
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Costs nothing where nobody listens."""
         if self._takes("on_val_batch_start"):
-            self._add(self._loop.callbacks.on_test_batch_begin, batch, logs)
+            self._add(self._loop.keras.on_test_batch_begin, batch, logs)
         if self._takes("on_val_batch_end"):
             self._order.announce(batch)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Likewise."""
         if self._takes("on_val_batch_end"):
-            self._order.end(batch, functools.partial(self._loop.callbacks.on_test_batch_end, batch, logs))
+            self._order.end(batch, functools.partial(self._loop.keras.on_test_batch_end, batch, logs))
 
     def on_test_end(self, logs: Logs | None = None) -> None:
         """Its metrics."""
         self._modes.pop()
         if self.busy:
-            self._add(self._loop.callbacks.on_test_end, logs)
+            self._add(self._loop.keras.on_test_end, logs)
         else:
             self._order.finish()
-            self._add(self._loop.evaluation_end, logs)
+            self._add_last(self._loop.keras.on_test_end, logs)
 
     # Prediction
 
@@ -187,7 +201,7 @@ class Bridge:
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Keeps the place of the batch's end."""
         if self._takes("on_predict_batch_start"):
-            self._add(self._loop.callbacks.on_predict_batch_begin, batch, logs)
+            self._add(self._loop.keras.on_predict_batch_begin, batch, logs)
         self._order.announce(batch)
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -198,7 +212,7 @@ class Bridge:
         """The last hook of the mode."""
         self._order.finish()
         self._modes.clear()
-        self._add(self._loop.predict_end, logs)
+        self._add_last(self._loop.predict_end, logs)
 
 
 def make(choose: Choose, loop: KerasLoop | None = None) -> Bridge:

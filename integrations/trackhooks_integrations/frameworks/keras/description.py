@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from trackhooks.event import Graph, Node, Scalar, Text
-from trackhooks.values.foreign import Failure, attempt
-from trackhooks.values.lookups import Lookups
-from trackhooks.values.params import flat_params
+from trackhooks.frameworks.helpers import Failure, Lookups, attempt, flat_params
 
 _DEFAULT_BATCH = 32
 """What Keras takes for arrays where `batch_size` is not given."""

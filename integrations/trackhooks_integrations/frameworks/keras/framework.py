@@ -1,6 +1,6 @@
 """Keras: `run.keras`, `keras_callback` and `enable` for `keras.Model.fit`, `evaluate` and `predict`.
 
-Keras is never imported here: whoever trains with it has imported it.
+Keras is never imported here: a program that trains with it has imported it.
 """
 
 from __future__ import annotations
@@ -8,51 +8,47 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from trackhooks.recording.recorder import Recorder
+from trackhooks.frameworks.interface import RunHooks, Runs
 
 from .callback import imported_keras, make
-from .methods import Methods, Opener
-
-MODULE = "keras"
-"""The module behind whose import `install` is called."""
-
-_methods = Methods()
+from .methods import Methods
 
 
-def callback_of(recording: Recorder) -> Any:
-    """A callback of Keras that records into this run.
+class Keras:
+    """The integration of Keras (implements `Framework`)."""
 
-    Raises:
-        MissingPackageError: Keras has not been imported.
-    """
-    loop = _methods.loop_of(recording)
-    if loop.callback is None:
-        loop.callback = _methods.bridge_to(loop)
-    return loop.callback
+    api = 1
+    attaches = ""
 
+    def __init__(self) -> None:
+        self._methods = Methods()
 
-def callback_of_opener(opener: Opener) -> Any:
-    """A callback of Keras whose runs are opened by themselves.
+    def install(self, runs: Runs, module: str) -> None:
+        """Record every `fit`, `evaluate` and `predict` from now on, of models that exist already as well."""
+        if hasattr(imported_keras(), "Model"):  # else it is a local folder of that name
+            self._methods.runs = runs
+            self._methods.hold(self._methods)
 
-    Raises:
-        MissingPackageError: Keras has not been imported.
-    """
-    made = make(_methods.opening(opener))
-    holder = object()
-    _methods.hold(holder)
-    weakref.finalize(made, _methods.release, holder)
-    return made
+    def uninstall(self, runs: Runs) -> None:
+        """Undo `install`."""
+        if self._methods.runs is runs:
+            self._methods.runs = None
+            self._methods.release(self._methods)
 
+    def attach(self, run: RunHooks, model: Any) -> bool:
+        """Keras has a list of callbacks instead."""
+        return False
 
-def install(opener: Opener) -> None:
-    """From now on every `fit`, `evaluate` and `predict` is recorded, of models that exist already as well."""
-    if hasattr(imported_keras(), "Model"):  # else it is a local folder of that name
-        _methods.opener = opener
-        _methods.hold(_methods)
+    def callback(self, runs: Runs) -> Any:
+        """A callback of Keras; for one run it is always the same object.
 
-
-def uninstall(opener: Opener) -> None:
-    """Ends what `install` has begun."""
-    if _methods.opener is opener:
-        _methods.opener = None
-        _methods.release(_methods)
+        Raises:
+            MissingPackageError: Keras has not been imported.
+        """
+        if runs.only is not None:
+            return self._methods.callback_of(runs.only, runs)
+        made = make(self._methods.choosing(runs))
+        holder = object()
+        self._methods.hold(holder)
+        weakref.finalize(made, self._methods.release, holder)
+        return made

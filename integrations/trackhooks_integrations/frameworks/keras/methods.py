@@ -12,12 +12,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from trackhooks.errors import warn
+from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
+from trackhooks.frameworks.lookup import run_around, run_of
 from trackhooks.frameworks.patching import Patches
-from trackhooks.recording import open_runs
-from trackhooks.recording.recorder import Recorder
 
 from .callback import Bridge, Choose, imported_keras, make
 from .loop import KerasLoop, flatten
@@ -27,19 +27,12 @@ Args = Sequence[Any]
 Named = Mapping[str, Any]
 
 
-class Opener(Protocol):
-    """Opens runs for models that have none."""
-
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recorder:
-        """The run that this model's next mode belongs to."""
-
-
 class Methods:
     """Wraps them, and is what they call."""
 
     def __init__(self) -> None:
-        self.opener: Opener | None = None
-        """Opens a run for what no run was given to."""
+        self.runs: Runs | None = None
+        """Opens a run for calls that no run was given to."""
         self._patches = Patches()
 
     def hold(self, holder: object) -> None:
@@ -58,23 +51,36 @@ class Methods:
         """Restores them, unless someone else holds them."""
         self._patches.release(holder)
 
-    def loop_of(self, recording: Recorder) -> KerasLoop:
+    def loop_of(self, run: RunHooks) -> KerasLoop:
         """What this run hears Keras with."""
-        found = recording.loops.get(KerasLoop)
-        if found is None:
-            found = recording.loops[KerasLoop] = KerasLoop(recording, self.release)
-            self.hold(found)
-        return found
 
-    def bridge_to(self, loop: KerasLoop) -> Bridge:
-        """A callback that records into the run of this loop."""
-        return make(lambda *_: loop, loop)
+        def make_loop() -> KerasLoop:
+            loop = KerasLoop(run)
+            self.hold(loop)
+            run.on_close(lambda: self.release(loop))
+            return loop
 
-    def opening(self, opener: Opener) -> Choose:
-        """Picks the run as its opener says."""
-        return lambda model, trains, resumes: self.loop_of(
-            opener.run_for(model, trains=trains, resumes=resumes)
-        )
+        return run.own(KerasLoop, make_loop)
+
+    def callback_of(self, run: RunHooks, runs: Runs) -> Any:
+        """The callback that records into this run, for the user to pass to Keras."""
+        loop = self.loop_of(run)
+        if loop.callback is None:
+            loop.callback = make(self.choosing(runs), loop)
+        return loop.callback
+
+    def choosing(self, runs: Runs) -> Choose:
+        """Picks the run as these runs do."""
+
+        def choose(model: Any, kind: Kind, resumes: bool | Path) -> tuple[Mode, KerasLoop]:
+            return self._begun(
+                runs.training(model, resumes=resumes) if kind == "train" else runs.use(model, kind)
+            )
+
+        return choose
+
+    def _begun(self, mode: Mode) -> tuple[Mode, KerasLoop]:
+        return mode, self.loop_of(mode.begin())
 
     # Those with hooks of their own
 
@@ -83,9 +89,7 @@ class Methods:
         if call is None:
             return original(model, *args, **kwargs)
         bridges = call.bridges or self._new_run()
-        if any(
-            bridge.known is not None and bridge.known.recording.callbacks.state.training for bridge in bridges
-        ):
+        if any(bridge.known is not None and bridge.known.run.training for bridge in bridges):
             warn(
                 f"{type(model).__name__}.fit(…) is not recorded: the run of its callback records a training around it."
             )
@@ -100,11 +104,14 @@ class Methods:
         return call.heard_by(call.bridges or self._its_run(model) or self._new_run())
 
     def _new_run(self) -> list[Bridge]:
-        return [make(self.opening(self.opener))] if self.opener is not None else []
+        return [make(self.choosing(self.runs))] if self.runs is not None else []
 
     def _its_run(self, model: Any) -> list[Bridge]:
-        found = open_runs.training_here() or open_runs.of(model)
-        return [self.bridge_to(self.loop_of(found))] if found is not None else []
+        found = run_around() or run_of(model, here=True)
+        if found is None:
+            return []
+        run = found
+        return [make(lambda model, kind, _: self._begun(run.mode(model, kind)), self.loop_of(run))]
 
     # Those without
 
@@ -117,9 +124,9 @@ class Methods:
 
     def _load(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
         result = original(model, *args, **kwargs)
-        found = open_runs.of(model, anywhere=True)
-        if found is not None:
-            found.callbacks.run_callbacks("on_params_update")
+        run = run_of(model)
+        if run is not None:
+            run.fire("on_params_update")
         return result
 
     def _export(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
@@ -130,8 +137,8 @@ class Methods:
             return call.unheard()
 
     def _its_loop(self, model: Any) -> KerasLoop | None:
-        found = open_runs.of(model, anywhere=True) or open_runs.training_here()
-        return self.loop_of(found) if found is not None else None
+        run = run_of(model) or run_around()
+        return self.loop_of(run) if run is not None else None
 
 
 def _path(args: Args, kwargs: Named) -> Path | None:

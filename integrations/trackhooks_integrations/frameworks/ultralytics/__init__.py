@@ -1,1 +1,5 @@
 """Ultralytics."""
+
+from .framework import Ultralytics
+
+__all__ = ["Ultralytics"]

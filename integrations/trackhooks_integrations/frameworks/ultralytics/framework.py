@@ -14,62 +14,68 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from trackhooks.errors import InvalidValueError
 from trackhooks.frameworks import resume_marker
+from trackhooks.frameworks.helpers import Lookups, WeakIdentityDict, attempt
+from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
 from trackhooks.frameworks.patching import Around, Patches
-from trackhooks.recording.recorder import Recorder
-from trackhooks.values.foreign import attempt
-from trackhooks.values.lookups import Lookups
-from trackhooks.values.weak_dict import WeakIdentityDict
 
 from .loop import UltralyticsLoop
 
 MODULE = "ultralytics.engine.model"
 """Where the class of the models is."""
 
-
-class Opener(Protocol):
-    """Says which run a model belongs to that is attached to none."""
-
-    def run_for(self, model: Any, *, trains: bool = False, resumes: bool | Path = False) -> Recorder:
-        """The run of the model's next mode; `resumes` is the earlier run's folder where a training says it."""
-
-
 # There is one class of models in a process, and so there is one of each of these.
 _patches = Patches()
-_openers: list[Opener] = []
-_attached: WeakIdentityDict[Recorder] = WeakIdentityDict()
+_runs: list[Runs] = []
+_attached: WeakIdentityDict[RunHooks] = WeakIdentityDict()
 _loops: WeakIdentityDict[UltralyticsLoop] = WeakIdentityDict()
 _benchmarking: contextvars.ContextVar[bool] = contextvars.ContextVar("benchmarking", default=False)
 
 
-def attach(run: Recorder, model: Any) -> None:
-    """Records all that a model does from now on: see `Run.attach`.
+class Ultralytics:
+    """The integration of Ultralytics (implements `Framework`)."""
 
-    Raises:
-        InvalidValueError: it is no model and no trainer of Ultralytics.
-    """
-    framework = _framework()
-    if framework is not None and isinstance(model, framework):
-        _attached[model] = run
-        _replace_methods(run)
-        run.loops.setdefault(Models, Models(run))
-    elif attempt(lambda: isinstance(model.callbacks, Mapping) and hasattr(model, "run_callbacks")) is True:
-        UltralyticsLoop().hear_always(run, model.callbacks)
-    else:
-        raise InvalidValueError(
-            f"run.attach({type(model).__name__}): a model of Ultralytics is needed, such as YOLO('yolo11n.pt'), or a"
-            " trainer. A torch.nn.Module is given to run.watch, and a Keras model to fit with callbacks=[run.keras]."
-        )
+    api = 1
+    attaches = "a model of Ultralytics, such as YOLO('yolo11n.pt'), or a trainer of it"
+
+    def install(self, runs: Runs, module: str) -> None:
+        """Record every model from now on, those that exist already included."""
+        _runs.append(runs)
+        _replace_methods(runs)
+
+    def uninstall(self, runs: Runs) -> None:
+        """Undo `install`."""
+        if runs in _runs:
+            _runs.remove(runs)
+        _patches.release(runs)
+
+    def attach(self, run: RunHooks, model: Any) -> bool:
+        """Record all that a model, or a trainer that was made without one, does from now on."""
+        framework = _framework()
+        if framework is not None and isinstance(model, framework):
+            _attached[model] = run
+            _replace_methods(run)
+            _models_of(run)
+        elif (
+            attempt(lambda: isinstance(model.callbacks, Mapping) and hasattr(model, "run_callbacks")) is True
+        ):
+            UltralyticsLoop().hear_always(run, model.callbacks)
+        else:
+            return False
+        return True
+
+    def callback(self, runs: Runs) -> None:
+        """Ultralytics calls functions, which a run has in place of a callback."""
 
 
 class Models:
     """The models that a run hears."""
 
-    def __init__(self, run: Recorder) -> None:
+    def __init__(self, run: RunHooks) -> None:
         self._run = run
+        run.on_close(self.release)
 
     def release(self) -> None:
         """Lets go of every one of them."""
@@ -80,17 +86,8 @@ class Models:
         _patches.release(self._run)
 
 
-def install(opener: Opener) -> None:
-    """Records every model, those that exist already included, once Ultralytics' module `MODULE` is imported."""
-    _openers.append(opener)
-    _replace_methods(opener)
-
-
-def uninstall(opener: Opener) -> None:
-    """Ends what `install` has begun."""
-    if opener in _openers:
-        _openers.remove(opener)
-    _patches.release(opener)
+def _models_of(run: RunHooks) -> Models:
+    return run.own(Models, lambda: Models(run))
 
 
 def _framework() -> Any:
@@ -104,30 +101,36 @@ def _replace_methods(holder: object) -> None:
         _patches.hold(holder, framework, {mode: _around(mode) for mode in _MODES})
 
 
-def _around(mode: str) -> Around:
+def _around(name: str) -> Around:
     def called(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = functools.partial(original, model, *args, **kwargs)
-        run = _run_of(model, mode, kwargs)
-        if run is None:
+        mode = _mode_of(model, name, kwargs)
+        if mode is None:
             return call()
-        run.loops.setdefault(Models, Models(run))
         loop = _loops.setdefault(model, UltralyticsLoop())
-        with loop.hearing(run, model.callbacks):
-            return _MODES[mode](loop, call)
+        with mode as run:
+            _models_of(run)
+            with loop.hearing(run, model.callbacks):
+                return _MODES[name](loop, call)
 
     return called
 
 
-def _run_of(model: Any, mode: str, arguments: Mapping[str, Any]) -> Recorder | None:
-    if _benchmarking.get() and mode != "export":
+def _mode_of(model: Any, name: str, arguments: Mapping[str, Any]) -> Mode | None:
+    if _benchmarking.get() and name != "export":
         return None  # of the models that a benchmark makes only its table counts
     run = _attached.get(model)
     if run is not None and not run.closed:
-        return run
-    if not _openers:
+        return run.mode(model, _KINDS.get(name, "other"))
+    if not _runs:
         return None
-    resumes = _resumed(model, arguments) if mode == "train" else False
-    return _openers[-1].run_for(model, trains=mode == "train", resumes=resumes)
+    if name == "train":
+        return _runs[-1].training(model, resumes=_resumed(model, arguments))
+    return _runs[-1].use(model, _KINDS.get(name, "other"))
+
+
+_KINDS: Mapping[str, Kind] = {"train": "train", "predict": "predict"}
+"""The others are a part of the training around them; the metrics of an evaluation have names of their own there."""
 
 
 def _resumed(model: Any, arguments: Mapping[str, Any]) -> bool | Path:
@@ -167,7 +170,7 @@ def _predict(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
     return results
 
 
-def _stream(loop: UltralyticsLoop, run: Recorder, model: Any, results: Any) -> Iterator[Any]:
+def _stream(loop: UltralyticsLoop, run: RunHooks, model: Any, results: Any) -> Iterator[Any]:
     """The results; what the user does between them is not a part of the prediction."""
     try:
         while True:

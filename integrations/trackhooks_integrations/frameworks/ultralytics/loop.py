@@ -13,19 +13,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
-from trackhooks.errors import TrackhooksError, warn
-from trackhooks.event import FINAL
-from trackhooks.frameworks import double_logging, resume_marker
-from trackhooks.hooks.dispatch import Function
+from trackhooks.errors import warn
+from trackhooks.frameworks import double_logging, launched, resume_marker
+from trackhooks.frameworks.helpers import Lookups, status_of
+from trackhooks.frameworks.interface import Function, Mode, RunHooks
 from trackhooks.hooks.vocabulary import BY_NAME
-from trackhooks.recording.log_verbs import LogVerbs
-from trackhooks.recording.recorder import Recorder
-from trackhooks.recording.status import status_of
-from trackhooks.values.lookups import Lookups
 
-from . import launch
 from .parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
 
 Callbacks = MutableMapping[str, list[Function]]
@@ -33,17 +28,11 @@ Callbacks = MutableMapping[str, list[Function]]
 
 _OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wb"}
 """Its settings that switch its own logging on, which are also our trackers' names → its modules."""
+_NOT_STARTED = "the training did not start"
 _UNHEARD = (
     "Ultralytics before 8.4.140 trains on several GPUs in processes that have no callbacks but its own."
     " To record it: pip install -U ultralytics"
 )
-
-
-class Parent(Protocol):
-    """A run that can have parts: what `Run` adds to a recording."""
-
-    def child(self, name: str) -> Recorder:
-        """Opens a run that is a part of this one."""
 
 
 class Listeners(list[Function]):
@@ -90,9 +79,11 @@ class UltralyticsLoop:
     """Hears one model, or one trainer, for the run that it belongs to at the time."""
 
     def __init__(self) -> None:
-        self._run: Recorder | None = None
-        self._recording: Recorder | None = None
-        self._last_run: Callable[[], Recorder | None] = lambda: None
+        self._run: RunHooks | None = None
+        self._part: RunHooks | None = None
+        """The run of one training of several; it is heard by the callbacks of the run."""
+        self._part_mode: Mode | None = None
+        self._last_run: Callable[[], RunHooks | None] = lambda: None
         self._lookups = Lookups()
         self._pictures = Pictures(self._lookups)
         self._prediction = Prediction(self._lookups)
@@ -102,10 +93,11 @@ class UltralyticsLoop:
         """Whether each training is to be a run of its own, as a part of the run."""
         self.launches = False
         """Whether a training was called and no hook has fired here: its processes are being launched."""
+        self._went_elsewhere = False
+        """Whether a process of the training has got this loop."""
 
     def _new_training(self) -> None:
         training = Training(self._pictures, self._lookups)
-        self._settled = False
         self._parts: dict[str, Any] = {
             "trainer": training,
             "validator": Validation(training, self._pictures, self._lookups),
@@ -114,48 +106,43 @@ class UltralyticsLoop:
         }
 
     @property
-    def run(self) -> Recorder:
-        """The run whose callbacks hear."""
-        assert self._run is not None
-        return self._run
-
-    @property
-    def recording(self) -> Recorder:
-        """Where it is recorded: the run, or one that is a part of it."""
-        assert self._recording is not None
-        return self._recording
+    def run(self) -> RunHooks:
+        """The run that hears, or the part of it that is being trained."""
+        run = self._part or self._run
+        assert run is not None
+        return run
 
     # Being called by Ultralytics
 
     @contextmanager
-    def hearing(self, run: Recorder, callbacks: Callbacks) -> Iterator[None]:
+    def hearing(self, run: RunHooks, callbacks: Callbacks) -> Iterator[None]:
         """Hears what is called through these callbacks; afterwards they are as they were."""
-        before = self._run, self._recording
+        before = self._run, self._part, self._part_mode
         if run is not self._run:
-            self._run = self._recording = run
+            self._run, self._part, self._part_mode = run, None, None
         self._last_run = weakref.ref(run)
         originals = self._listen(run, callbacks)
         try:
             yield
         finally:
-            recording = self.recording
+            heard = self.run
             for hook, original in originals.items():
                 _give_back(callbacks, hook, original)
-            self._run, self._recording = before
-            recording.note_files(self._pictures.late())
+            self._run, self._part, self._part_mode = before
+            heard.note_files(self._pictures.late())
 
-    def serve(self, run: Recorder) -> None:
+    def serve(self, run: RunHooks) -> None:
         """Hears for this run from now on."""
-        self._run = self._recording = run
+        self._run, self._part, self._part_mode = run, None, None
 
-    def hear_always(self, run: Recorder, callbacks: Callbacks) -> None:
+    def hear_always(self, run: RunHooks, callbacks: Callbacks) -> None:
         """Hears what is called through these callbacks, for good."""
         self.serve(run)
         self._listen(run, callbacks)
 
-    def _listen(self, run: Recorder, callbacks: Callbacks) -> dict[str, list[Function]]:
+    def _listen(self, run: RunHooks, callbacks: Callbacks) -> dict[str, list[Function]]:
         """Puts this loop's lists in the place of those that are there, which are returned; once is enough."""
-        run.callbacks.state.loop = "an Ultralytics loop"
+        run.describe("an Ultralytics loop")
         self._lookups.strict = run.strict
         originals = {}
         for hook in BY_NAME:
@@ -170,18 +157,14 @@ class UltralyticsLoop:
         if self._run is None:
             return
         told = self._told(hook, source)
-        callbacks = self._run.callbacks
-        callbacks.update_state(hook, told.metrics, told.epoch, told.batch)
-        if self.recording is not self._run:
-            self.recording.callbacks.update_state(hook, told.metrics, told.epoch, told.batch)
         try:
-            if callbacks.hears(hook):
-                yield from callbacks.dispatch(hook, source, told.metrics, objects=told.to_objects)
-        finally:  # what was measured is recorded even if a callback raises
-            if told.to_record:
-                self._record(hook, told)
+            yield from self.run.calls(
+                hook, source, told.metrics, epoch=told.epoch, batch=told.batch, objects=told.to_objects,
+                records=told.to_record, besides=told.besides, **told.more,
+            )  # fmt: skip
+        finally:
             if hook == "teardown":
-                self._close_training(told)
+                self._close_part()
 
     def _told(self, hook: str, source: Any) -> Told:
         if hook in _BEFORE:
@@ -189,57 +172,36 @@ class UltralyticsLoop:
         tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
         return Told() if tell is None else self._lookups.find(f"what {hook} tells", Told(), tell, source)
 
-    def _record(self, hook: str, told: Told) -> None:
-        metrics = {**told.metrics, **told.besides}
-        self.recording.on_hook(hook, metrics, told.epoch, told.batch, **told.more)
-
     # Trainings
 
     @contextmanager
     def training(self, apart: bool) -> Iterator[None]:
-        """Around a call of `train`: gives the run its status where Ultralytics' own `teardown` does not.
+        """Around a call of `train`.
 
         Args:
             apart: whether each training that the call makes is a run of its own.
         """
-        self.launches, self._apart, self._settled = True, apart, False
-        run, failed = self.run, None
+        self.launches, self._apart, self._went_elsewhere = True, apart, False
         try:
             yield
-        except BaseException as error:
-            failed = error
-            raise
+            if self.launches and not self._went_elsewhere:
+                warn(f"run {self.run.name!r}: nothing of this training was heard; {_UNHEARD}")
         finally:
-            went_elsewhere = self._take_back(run)
-            if self.launches and not went_elsewhere and failed is None:
-                warn(f"run {run.name!r}: nothing of this training was heard; {_UNHEARD}")
-            self._close_part("failed", "the training did not start")
-            if not self._settled:
-                run.settle(*status_of(failed))
-            run.callbacks.forget_model()
+            self._close_part(_NOT_STARTED)
             self._new_training()
             self.launches = self._apart = False
 
-    def _take_back(self, run: Recorder) -> bool:
-        """Goes on behind what processes of the training have recorded: were there any?"""
-        try:
-            lent = run.reacquire_journal()
-        except TrackhooksError as error:
-            warn(f"run {run.name!r}: nothing more is recorded of it. {error}")
-            return True
-        self._settled |= lent and run.status in FINAL
-        return lent
-
     def _open_training(self, trainer: Any) -> None:
-        self._close_part("failed", "the training did not start")
+        self._close_part(_NOT_STARTED)
         self.launches = False
         self._new_training()
         if self._apart:
             folder = self._lookups.find(f"the folder of {type(trainer).__name__}", None, _folder, trainer)
             name = self.run.name if folder is None else f"{self.run.name}-{folder.name}"
-            self._recording = cast(Parent, self.run).child(name)
+            self._part_mode = self.run.part(name)
+            self._part = self._part_mode.begin()
         what = f"the callbacks of {type(trainer).__name__}"
-        self._lookups.find(what, None, tell_of_own_loggers, trainer, self.run.info.trackers)
+        self._lookups.find(what, None, tell_of_own_loggers, trainer, self.run.trackers)
 
     def _start_training(self, trainer: Any) -> None:
         """A training that resumes goes on behind the batches that its checkpoint has seen."""
@@ -247,32 +209,23 @@ class UltralyticsLoop:
         batches = self._lookups.find(f"the number of batches of {kind}", None, _batches, trainer)
         start = self._lookups.find(f"the start epoch of {kind}", 0, _start_epoch, trainer)
         if start and batches is not None:
-            self.recording.expect(start, start * batches - 1)
+            self.run.expect(start, start * batches - 1)
         folder = self._lookups.find(f"the folder of {kind}", None, _folder, trainer)
         if folder is not None:
-            resume_marker.leave(folder, self.recording)
-        self.run.callbacks.set_model(self._lookups.find(f"the model of {kind}", None, _model, trainer))
-        self.run.callbacks.set_params(
-            {
-                "verbose": self._lookups.find(f"the arguments of {kind}", 0, _verbose, trainer),
-                "epochs": self._lookups.find(f"the epochs of {kind}", None, getattr, trainer, "epochs"),
-                "steps": batches,
-                "initial_epoch": start,
-            }
-        )
+            resume_marker.leave(folder, self.run)
+        params = {
+            "verbose": self._lookups.find(f"the arguments of {kind}", 0, _verbose, trainer),
+            "epochs": self._lookups.find(f"the epochs of {kind}", None, getattr, trainer, "epochs"),
+            "steps": batches,
+            "initial_epoch": start,
+        }
+        self.run.set_model(self._lookups.find(f"the model of {kind}", None, _model, trainer), params)
 
-    def _close_training(self, told: Told) -> None:
-        if self._apart:
-            self._close_part(told.more.get("status", "finished"), told.more.get("reason", ""))
-        else:
-            self._settled = "status" in told.more
-
-    def _close_part(self, status: str, reason: str) -> None:
-        """Closes the run of one training where each has one of its own."""
-        part = self._recording
-        if part is not None and part is not self._run:
-            self._recording = self._run
-            part.close(status, reason)
+    def _close_part(self, error: str | None = None) -> None:
+        """Ends the run of one training, if each has one of its own."""
+        mode, self._part, self._part_mode = self._part_mode, None, None
+        if mode is not None:
+            mode.end(error)
 
     # What is known when a call returns
 
@@ -280,24 +233,25 @@ class UltralyticsLoop:
         """Records the exported file, or folder."""
         if self._export.running:
             self._export.running = False
-            self._record("on_export_end", Told(more={"files": self._export.file(path)}))
+            self.run.record("on_export_end", {}, files=self._export.file(path))
 
     def record_failed_export(self, format: str, error: BaseException) -> None:  # noqa: A002
         """Records why an export has failed; it does not change the run's status, which is that of its training."""
         self._export.running = False
         _, reason = status_of(error)
-        LogVerbs(self.recording).log_text("export", f"The export to {format} failed: {reason}")
+        self.run.log_text("export", f"The export to {format} failed: {reason}")
 
     def record_left_prediction(self) -> None:
         """Records what was predicted where a stream was left before its end: no hook fires then."""
         if self._prediction.running:
-            self._record("on_predict_end", self._prediction.end())
+            told = self._prediction.end()
+            self.run.record("on_predict_end", told.metrics, **told.more)
 
     def record_table(self, name: str, table: Any) -> None:
         """Records a table."""
-        LogVerbs(self.recording).log_table(name, table)
+        self.run.log_table(name, table)
 
-    def record_late_pictures(self, run: Recorder) -> None:
+    def record_late_pictures(self, run: RunHooks) -> None:
         """Records what Ultralytics has drawn in threads of its own, and was not ready when the call returned."""
         if self._last_run() is run:
             run.note_files(self._pictures.late())
@@ -306,8 +260,10 @@ class UltralyticsLoop:
 
     def __reduce__(self) -> Any:
         """The processes of a training record into the same folder, the first of them."""
-        self.run.release_journal()
-        return _go_on, launch.baggage(self.run)
+        import cloudpickle  # Ultralytics pickles with it, so it is there
+
+        self._went_elsewhere = True
+        return _go_on, (launched.pack(self.run, cloudpickle.dumps),)
 
 
 _BEFORE = {
@@ -357,8 +313,8 @@ def tell_of_own_loggers(trainer: Any, trackers: Sequence[str]) -> None:
             double_logging.tell_of(setting, "with Ultralytics' integration", remedy)
 
 
-def _go_on(*baggage: Any) -> UltralyticsLoop:
+def _go_on(packed: launched.Packed) -> UltralyticsLoop:
     """The loop that hears a training in a process that was launched for it."""
     loop = UltralyticsLoop()
-    loop.serve(launch.unpacked(*baggage))
+    loop.serve(launched.unpack(packed))
     return loop

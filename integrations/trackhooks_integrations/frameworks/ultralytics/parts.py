@@ -16,12 +16,8 @@ import msgspec
 
 from trackhooks.errors import InvalidValueError
 from trackhooks.event import File
-from trackhooks.loop.torch_model import media as media_of
-from trackhooks.loop.torch_model import settings, sizes
-from trackhooks.recording.status import status_of
-from trackhooks.values import media
-from trackhooks.values.lookups import Lookups
-from trackhooks.values.params import flat_params
+from trackhooks.frameworks import helpers
+from trackhooks.frameworks.helpers import Lookups, flat_params, settings, sizes, status_of
 
 _MOST_SAMPLES = 16
 _TICK_S = 0.05
@@ -105,7 +101,7 @@ class Training(_Part):
         if model is None:
             return Told(more={"params": params})
         params |= sizes(model, self._lookups)
-        return Told(more={"params": params, "media": media_of(model, self._lookups)})
+        return Told(more={"params": params, "media": helpers.media(model, self._lookups)})
 
     def on_train_start(self, trainer: Any) -> Told:
         """The beginning."""
@@ -439,7 +435,7 @@ def _periodic(trainer: Any, metrics: Mapping[str, float]) -> File | None:
 def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
     """A file, or None: what Ultralytics did not write is no reason to stop a training."""
     try:
-        return media.file(path, kind, **more)
+        return helpers.file(path, kind, **more)
     except (InvalidValueError, OSError):  # nor is it that the machine cannot look now
         return None
 

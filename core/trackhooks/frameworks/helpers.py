@@ -1,0 +1,27 @@
+"""Functions of the core that integrations of frameworks share.
+
+- `file(path, kind, **details)`: a `File` to record; raises InvalidValueError if it does not exist.
+- `flat_params(params)`: hyper-parameters as they are recorded: nested ones flattened, secrets redacted.
+- `prefixed(prefix, name)`: the recorded name of a metric.
+- `status_of(error)`: the status and the reason that an exception gives to a run.
+- `media`, `settings`, `sizes`: a torch module's summary and graph, an optimizer's settings, a module's sizes.
+- `Lookups`, `attempt`, `Failure`: read attributes that may raise anything; `flag`: read a switch such as `stop`.
+- `WeakIdentityDict`: a mapping from models, which may be neither hashable nor comparable, that keeps none alive.
+"""
+
+from __future__ import annotations
+
+from ..hooks.dispatch import flag
+from ..hooks.metric_names import prefixed
+from ..loop.torch_model import media, settings, sizes
+from ..recording.status import status_of
+from ..values.foreign import Failure, attempt
+from ..values.lookups import Lookups
+from ..values.media import file
+from ..values.params import flat_params
+from ..values.weak_dict import WeakIdentityDict
+
+__all__ = [
+    "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "media", "prefixed", "settings",
+    "sizes", "status_of",
+]  # fmt: skip

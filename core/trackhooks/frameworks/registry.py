@@ -1,0 +1,149 @@
+"""Find the integrations of frameworks: entry points in the group `trackhooks.frameworks`.
+
+The name of an entry point is the module that the integration waits for. The files of the installed distributions are
+searched as plain text: `importlib.metadata.entry_points` takes ten times as long, which `enable` has not.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InvalidValueError, MissingPackageError, warn
+from .interface import API, Framework, RunHooks, Runs
+
+ENTRY_POINTS = "trackhooks.frameworks"
+"""The entry point group by which integrations of frameworks are found."""
+_OURS = "trackhooks"
+_METADATA = (".dist-info", ".egg-info")
+
+
+class Plugin(NamedTuple):
+    """One entry point."""
+
+    module: str
+    """The module that it waits for."""
+    target: str
+    """`package.module:Class` of its integration."""
+    distribution: str
+    """The name of the installed distribution that it belongs to."""
+
+    @property
+    def framework(self) -> Framework | None:
+        """The integration, one a process; None if it does not work, which a warning has said."""
+        return _made(self)
+
+
+def plugins() -> list[Plugin]:
+    """All that are installed, those of trackhooks first."""
+    return list(_plugins(tuple(sys.path)))
+
+
+def callback(module: str, runs: Runs) -> Any:
+    """A callback for the framework of this module.
+
+    Raises:
+        MissingPackageError: the framework has not been imported, or no integration of it is installed.
+    """
+    for plugin in plugins():
+        if plugin.module == module and plugin.framework is not None:
+            return plugin.framework.callback(runs)
+    raise MissingPackageError(
+        f"no integration of {module!r} is installed: trackhooks finds it by the entry point group {ENTRY_POINTS!r}."
+        " Run: pip install --force-reinstall trackhooks",
+        name=module,
+    )
+
+
+def attach(run: RunHooks, model: Any) -> None:
+    """Record what this model does, by the integration that knows it.
+
+    Raises:
+        InvalidValueError: no integration knows it; the message holds what each of them accepts.
+    """
+    found = sorted(plugins(), key=lambda plugin: plugin.module not in sys.modules)
+    frameworks = (plugin.framework for plugin in found)
+    if any(framework is not None and framework.attach(run, model) for framework in frameworks):
+        return
+    made = {plugin.target: plugin.framework for plugin in found}
+    accepted = [framework.attaches for framework in made.values() if framework and framework.attaches]
+    raise InvalidValueError(
+        f"run.attach({type(model).__name__}): it must be {' or '.join(accepted) or 'a model of a known framework'}."
+        " Pass a torch.nn.Module to run.watch, and a Keras model to fit with callbacks=[run.keras]."
+    )
+
+
+# Making them
+
+
+@functools.cache
+def _made(plugin: Plugin) -> Framework | None:
+    try:
+        return _of_target(plugin.target)
+    except Exception as error:  # noqa: BLE001 — of a plugin that may raise anything, and must not stop the others
+        warn(
+            f"the integration {plugin.target} of {plugin.module!r} in the package {plugin.distribution!r} does not"
+            f" work, and nothing is recorded by it: {type(error).__name__}: {error}"
+        )
+        return None
+
+
+@functools.cache
+def _of_target(target: str) -> Framework:
+    """One object of the class, although several modules may be waited for."""
+    module, _, name = target.partition(":")
+    made: Framework = getattr(importlib.import_module(module), name)()
+    if made.api != API:
+        raise InvalidValueError(
+            f"it was written for version {made.api!r} of the interface, and this is {API}."
+        )
+    return made
+
+
+# Finding them
+
+
+@functools.lru_cache(maxsize=8)
+def _plugins(path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    seen: set[str] = set()
+    found: list[Plugin] = []
+    for folder in (metadata for directory in path for metadata in _metadata(Path(directory))):
+        name = _normalized(folder.name)
+        if name not in seen:  # as an import does, the first on the path wins
+            seen.add(name)
+            found += _read(folder, name)
+    return tuple(sorted(dict.fromkeys(found), key=lambda plugin: plugin.distribution != _OURS))
+
+
+def _metadata(directory: Path) -> Iterator[Path]:
+    try:
+        names = sorted(path.name for path in directory.iterdir() if path.name.endswith(_METADATA))
+    except OSError:  # it does not exist, or is an archive
+        return
+    yield from (directory / name for name in names)
+
+
+def _normalized(folder: str) -> str:
+    return re.sub(r"[-_.]+", "-", folder.rpartition(".")[0].partition("-")[0]).lower()
+
+
+def _read(folder: Path, distribution: str) -> list[Plugin]:
+    try:
+        text = (folder / "entry_points.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [Plugin(module, target, distribution) for module, target in _entries(text)]
+
+
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    """The entry points of the group: names and targets."""
+    _, _, rest = f"\n{text}".partition(f"\n[{ENTRY_POINTS}]\n")
+    for line in rest.partition("\n[")[0].splitlines():
+        name, equals, target = line.partition("=")
+        if equals and not name.lstrip().startswith("#"):
+            yield name.strip(), target.partition("[")[0].strip()
