@@ -14,6 +14,7 @@ from ..delivery.cursor import FOLDER, Cursor, cursors, is_delivered
 from ..delivery.process import why_impossible
 from ..errors import MissingPackageError, TrackhooksError
 from ..event import FINAL
+from ..frameworks import registry as frameworks
 from ..reading import formats
 from ..reading.summary import RunSummary, summarize
 from ..reading.table import Cell, Section, Table
@@ -21,7 +22,7 @@ from ..recording import environment
 from ..session import ranks, settings
 from ..storage.locks import is_held
 
-_FRAMEWORKS = ("keras", "torch", "tensorflow", "jax", "ultralytics", "numpy")
+_NUMERIC = ("torch", "tensorflow", "jax", "numpy")
 _REQUIRED = ("msgspec", "psutil", "wrapt", "click", "rich")
 _VARIABLES = ("TRACKHOOKS", "TRACKHOOKS_DIR", "TRACKHOOKS_DELIVERY", "TRACKHOOKS_DISABLED")
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "")}
@@ -96,7 +97,18 @@ def _installed() -> Iterator[Finding]:
     yield Finding("trackhooks", environment.own_version())
     yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
     yield Finding("requires", _versions(_REQUIRED))
-    yield Finding("frameworks", _versions(_FRAMEWORKS) or "none")
+    plugins = frameworks.plugins()
+    packages = [plugin.module.partition(".")[0] for plugin in plugins]
+    yield Finding("frameworks", _versions(dict.fromkeys([*packages, *_NUMERIC])) or "none")
+    yield from (_plugin(plugin) for plugin in plugins if not plugin.is_ours)
+
+
+def _plugin(plugin: frameworks.Plugin) -> Finding:
+    """The integration of a framework in a package of someone else."""
+    source = f"recorded by {plugin.target} from {plugin.distribution}"
+    if plugin.problem:
+        return Finding(plugin.module, f"{source}, which does not work: {plugin.problem}", False)
+    return Finding(plugin.module, source, True)
 
 
 def _versions(packages: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
-"""Functions of the core that integrations of frameworks share.
+"""What integrations of frameworks use of the rest of the core.
 
+- `BY_NAME`: the 25 hooks by name.
 - `file(path, kind, **details)`: a `File` to record; raises InvalidValueError if it does not exist.
 - `flat_params(params)`: hyper-parameters as they are recorded: nested ones flattened, secrets redacted.
 - `prefixed(prefix, name)`: the recorded name of a metric.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from ..hooks.dispatch import flag
 from ..hooks.metric_names import prefixed
+from ..hooks.vocabulary import BY_NAME
 from ..loop.torch_model import media, settings, sizes
 from ..recording.status import status_of
 from ..values.foreign import Failure, attempt
@@ -22,6 +24,6 @@ from ..values.params import flat_params
 from ..values.weak_dict import WeakIdentityDict
 
 __all__ = [
-    "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "media", "prefixed", "settings",
-    "sizes", "status_of",
+    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "media", "prefixed",
+    "settings", "sizes", "status_of",
 ]  # fmt: skip

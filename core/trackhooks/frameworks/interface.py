@@ -10,8 +10,8 @@ The integration calls `Runs` to get the run of a training, evaluation or predict
 fires hooks on the `RunHooks` of that mode. Steps, epochs, the status and everything else that callbacks see follow from
 the hooks that are fired: an integration never sets them.
 
-Besides this module an integration may import `trackhooks.event`, `trackhooks.errors`, `trackhooks.hooks.vocabulary`,
-and from `trackhooks.frameworks`: `lookup`, `patching`, `resume_marker`, `double_logging`, `launched` and `helpers`.
+Besides this module an integration may import `trackhooks`, `trackhooks.event`, `trackhooks.errors`, and from
+`trackhooks.frameworks`: `lookup`, `patching`, `resume_marker`, `double_logging`, `launched` and `helpers`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ from ..values.lookups import Lookups
 API = 1
 """The version of this interface. It changes when a member is removed or changes its meaning."""
 
-Kind = Literal["train", "val", "predict", "export"]
-"""What a mode does: train, evaluate, predict, or anything else that is recorded."""
+Kind = Literal["train", "val", "predict", "other"]
+"""What a mode does.
+
+An evaluation (`val`) inside a training leaves that training aside: its metrics are not those of an epoch. Anything
+`other`, such as an export, is a part of the training around it.
+"""
 
 Logs = dict[str, Any]
 Function = Callable[[Any], None]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from ..errors import JournalError, warn
+from ..errors import TrackhooksError, warn
 from ..hooks.callback_list import CallbackList
 from ..recording.recorder import Recorder
 from ..storage import journal, run_folder
@@ -74,6 +74,6 @@ def _writer(path: str) -> journal.Writer | None:
         return None
     try:
         return journal.Writer(Path(path))
-    except JournalError as error:
+    except TrackhooksError as error:
         warn(f"nothing of this training is recorded. {error}")
         return None

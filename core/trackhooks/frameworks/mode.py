@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from ..errors import TrackhooksError, warn
 from ..event import FINAL
+from ..hooks.callback_list import CallbackList
 from ..recording.recorder import Recorder
 from ..recording.status import status_of
-from .interface import Kind
-
-if TYPE_CHECKING:
-    from .run_hooks import RecorderHooks
+from .interface import Kind, RunHooks
 
 Reason = BaseException | str | None
+
+
+class Hooks(RunHooks, Protocol):
+    """The hooks of a run, and what only the core may touch of it."""
+
+    recording: Recorder
+    callbacks: CallbackList
+    torn_down: bool
+    """Whether the framework has fired `teardown` with the status of the training."""
 
 
 class _Mode:
@@ -24,7 +31,7 @@ class _Mode:
     def __init__(self) -> None:
         self._ended = False
 
-    def begin(self) -> RecorderHooks:
+    def begin(self) -> RunHooks:
         raise NotImplementedError
 
     def _end(self, error: Reason) -> None:
@@ -36,7 +43,7 @@ class _Mode:
             self._ended = True
             self._end(error)
 
-    def __enter__(self) -> RecorderHooks:
+    def __enter__(self) -> RunHooks:
         return self.begin()
 
     def __exit__(
@@ -55,7 +62,7 @@ class RunMode(_Mode):
         settles: a training that succeeds gives the run its status; else its owner does, who may train again.
     """
 
-    def __init__(self, hooks: RecorderHooks, model: Any, kind: Kind, *, settles: bool) -> None:
+    def __init__(self, hooks: Hooks, model: Any, kind: Kind, *, settles: bool) -> None:
         super().__init__()
         self._hooks = hooks
         self._model = model
@@ -63,7 +70,7 @@ class RunMode(_Mode):
         self._settles = settles
         self._trained_around = False
 
-    def begin(self) -> RecorderHooks:
+    def begin(self) -> RunHooks:
         """Enter the mode. An evaluation inside a training is not the validation of its epoch."""
         state = self._hooks.callbacks.state
         if self._model is not None:
@@ -115,14 +122,14 @@ class PartMode(_Mode):
         name: of the new run.
     """
 
-    def __init__(self, parent: RecorderHooks, heard: Callable[[Recorder], RecorderHooks], name: str) -> None:
+    def __init__(self, parent: Hooks, heard: Callable[[Recorder], Hooks], name: str) -> None:
         super().__init__()
         self._parent = parent
         self._heard = heard
         self._name = name
-        self._hooks: RecorderHooks | None = None
+        self._hooks: Hooks | None = None
 
-    def begin(self) -> RecorderHooks:
+    def begin(self) -> RunHooks:
         """Open the run."""
         self._hooks = self._heard(cast(_Parent, self._parent.recording).child(self._name))
         return self._hooks

@@ -34,9 +34,24 @@ class Plugin(NamedTuple):
     """The name of the installed distribution that it belongs to."""
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is a part of trackhooks."""
+        return self.distribution == _OURS
+
+    @property
+    def problem(self) -> str:
+        """Why the integration does not work; "" if it does."""
+        found = _loaded(self.target)
+        return found if isinstance(found, str) else ""
+
+    @property
     def framework(self) -> Framework | None:
-        """The integration, one a process; None if it does not work, which a warning has said."""
-        return _made(self)
+        """The integration, one a process; None if it does not work, which is warned about once."""
+        found = _loaded(self.target)
+        if not isinstance(found, str):
+            return found
+        _warn_once(self)
+        return None
 
 
 def plugins() -> list[Plugin]:
@@ -82,20 +97,15 @@ def attach(run: RunHooks, model: Any) -> None:
 
 
 @functools.cache
-def _made(plugin: Plugin) -> Framework | None:
+def _loaded(target: str) -> Framework | str:
+    """One object of the class, although several modules may be waited for; or why there is none."""
     try:
-        return _of_target(plugin.target)
-    except Exception as error:  # noqa: BLE001 — of a plugin that may raise anything, and must not stop the others
-        warn(
-            f"the integration {plugin.target} of {plugin.module!r} in the package {plugin.distribution!r} does not"
-            f" work, and nothing is recorded by it: {type(error).__name__}: {error}"
-        )
-        return None
+        return _of_target(target)
+    except Exception as error:  # noqa: BLE001 — a plugin may raise anything, and must not stop the others
+        return f"{type(error).__name__}: {error}"
 
 
-@functools.cache
 def _of_target(target: str) -> Framework:
-    """One object of the class, although several modules may be waited for."""
     module, _, name = target.partition(":")
     made: Framework = getattr(importlib.import_module(module), name)()
     if made.api != API:
@@ -103,6 +113,14 @@ def _of_target(target: str) -> Framework:
             f"it was written for version {made.api!r} of the interface, and this is {API}."
         )
     return made
+
+
+@functools.cache
+def _warn_once(plugin: Plugin) -> None:
+    warn(
+        f"the integration {plugin.target} of {plugin.module!r} in the package {plugin.distribution!r} does not work,"
+        f" and nothing is recorded by it. {plugin.problem}"
+    )
 
 
 # Finding them
@@ -117,7 +135,7 @@ def _plugins(path: tuple[str, ...]) -> tuple[Plugin, ...]:
         if name not in seen:  # as an import does, the first on the path wins
             seen.add(name)
             found += _read(folder, name)
-    return tuple(sorted(dict.fromkeys(found), key=lambda plugin: plugin.distribution != _OURS))
+    return tuple(sorted(dict.fromkeys(found), key=lambda plugin: not plugin.is_ours))
 
 
 def _metadata(directory: Path) -> Iterator[Path]:

@@ -39,10 +39,11 @@ except ImportError as error:
     ) from error
 
 # This must come before the imports: it makes pytest show both sides of an assertion that fails.
-pytest.register_assert_rewrite("trackhooks.testing.tracker_promises")
+pytest.register_assert_rewrite("trackhooks.testing.tracker_promises", "trackhooks.testing.framework_promises")
 
+from .framework_promises import FrameworkPromises  # noqa: E402
 from .tracker_promises import TrackerPromises  # noqa: E402
 from .tracker_promises.suite import ABILITIES  # noqa: E402
 from .trial import Seen  # noqa: E402
 
-__all__ = ["ABILITIES", "Seen", "TrackerPromises"]
+__all__ = ["ABILITIES", "FrameworkPromises", "Seen", "TrackerPromises"]

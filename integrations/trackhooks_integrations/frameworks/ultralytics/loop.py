@@ -17,9 +17,8 @@ from typing import Any
 
 from trackhooks.errors import warn
 from trackhooks.frameworks import double_logging, launched, resume_marker
-from trackhooks.frameworks.helpers import Lookups, status_of
+from trackhooks.frameworks.helpers import BY_NAME, Lookups, status_of
 from trackhooks.frameworks.interface import Function, Mode, RunHooks
-from trackhooks.hooks.vocabulary import BY_NAME
 
 from .parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
 

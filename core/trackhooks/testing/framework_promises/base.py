@@ -1,0 +1,158 @@
+"""What the author of a framework integration fills in, and what the promises need to read runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import pytest
+
+from ...errors import InvalidValueError, unknown
+from ...event import Event, RunInfo
+from ...session.run import Run, run
+from ...storage import journal
+from ...storage.run_folder import read_info
+
+ABILITIES: Final = {
+    "enable": "record a program that does not know trackhooks, as a plugin does",
+    "steps": "run a function of the user in each training batch",
+    "evaluation": "evaluate a model outside of a training",
+    "inner evaluation": "evaluate a model inside of a training, apart from the validation of the epoch",
+    "prediction": "predict",
+    "save": "save a model",
+    "stop": "end a training early by itself",
+    "resume": "continue an earlier training",
+    "exceptions of callbacks": "raise what a callback raises",
+}
+"""What a framework may be unable to do."""
+
+Test = TypeVar("Test", bound=Callable[..., None])
+Numbers = Mapping[str, Sequence[float]]
+"""The recorded name of a metric → its value in each epoch."""
+
+
+def needs(*abilities: str) -> Callable[[Test], Test]:
+    """Name what a framework must be able to do for this promise."""
+
+    def mark(test: Test) -> Test:
+        test.__dict__["needs"] = abilities
+        return test
+
+    return mark
+
+
+class FrameworkTrial:
+    """What the author of an integration fills in."""
+
+    framework: ClassVar[str] = ""
+    """The name of its entry point: the module that the integration waits for."""
+    batches: ClassVar[int]
+    """How many training batches an epoch has; at least two."""
+    params: ClassVar[Mapping[str, Any]] = {}
+    """Some of the hyper-parameters that the training has, by their recorded names."""
+    cannot: ClassVar[Mapping[str, str]] = {}
+    """What the framework cannot do, one of `ABILITIES` → why."""
+
+    def make(self) -> Any:
+        """A new model, with the same weights each time."""
+        raise NotImplementedError
+
+    def train(
+        self,
+        model: Any,
+        epochs: int,
+        *,
+        run: Run | None = None,
+        in_batch: Callable[[], None] | None = None,
+        resume: bool = False,
+    ) -> Numbers:
+        """Train with a validation in each epoch.
+
+        Args:
+            model: that `make` has made.
+            epochs: how many; with `resume` together with those of the earlier training.
+            run: record into this run; None trains as a program that does not know trackhooks.
+            in_batch: must be called in each training batch, in the way in which a user's own code would be.
+            resume: continue the earlier training of this model.
+
+        Returns:
+            What the framework itself says of each epoch, such as `{"train/loss": [0.5, 0.25]}`.
+        """
+        raise NotImplementedError
+
+    def evaluate(self, model: Any, run: Run | None = None) -> Mapping[str, float]:
+        """Evaluate, and return what the framework says, such as `{"test/loss": 0.5}`."""
+        raise NotImplementedError
+
+    def predict(self, model: Any, run: Run | None = None) -> int:
+        """Predict, and return for how many samples."""
+        raise NotImplementedError
+
+    def save(self, model: Any, path: Path) -> Path:
+        """Save a model in the framework's own way, and return the path of the file or folder."""
+        raise NotImplementedError
+
+    def stop(self, model: Any) -> None:
+        """End the training that is in progress in the framework's own way; called in a batch."""
+        raise NotImplementedError
+
+    def weights(self, model: Any) -> bytes:
+        """The weights, to the last bit."""
+        raise NotImplementedError
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for ability, reason in cls.cannot.items():
+            if ability not in ABILITIES:
+                raise unknown("ability", ability, ABILITIES, f"{cls.__name__}.cannot: ")
+            if not reason:
+                raise InvalidValueError(f"{cls.__name__}.cannot[{ability!r}] must say why.")
+
+    @pytest.fixture(autouse=True)
+    def _expect_what_cannot_be(self, request: pytest.FixtureRequest) -> None:
+        """Expect a test to fail if it needs what the framework cannot do; it fails if it passes."""
+        for ability in getattr(request.function, "needs", ()):
+            if ability in self.cannot:
+                reason = f"it cannot {ABILITIES[ability]}: {self.cannot[ability]}"
+                request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+    @pytest.fixture
+    def home(self, tmp_path: Path) -> Path:
+        """The directory of the runs."""
+        return tmp_path / "runs"
+
+    @pytest.fixture
+    def open_run(self, home: Path) -> Callable[[], Run]:
+        """Opens runs that are only recorded."""
+        return lambda: run(dir=home, delivery="off", system=None)
+
+
+class Once:
+    """Calls a function the first time only."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call: Callable[[], Any] | None = call
+
+    def __call__(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call()
+
+
+def events(path: Path | str, *hooks: str) -> list[Event]:
+    """What was recorded at these hooks, or at all."""
+    return [event for event in journal.read(Path(path)) if not hooks or event.hook in hooks]
+
+
+def infos(home: Path) -> list[RunInfo]:
+    """The runs, in the order in which they were opened."""
+    found = [read_info(path) for path in home.iterdir()] if home.is_dir() else []
+    return sorted(found, key=lambda info: info.created)
+
+
+def assert_numbers(path: Path | str, own: Numbers) -> None:
+    """What was recorded of each epoch is what the framework says."""
+    ends = events(path, "on_fit_epoch_end")
+    recorded = {name: [event.metrics.get(name) for event in ends] for name in own}
+    assert recorded == {name: pytest.approx(list(values), rel=1e-4, abs=1e-4) for name, values in own.items()}
