@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrackhooksError
+from ..errors.secrets import redact_text
 from ..event import FINAL, RunInfo
 from ..storage.checkpoints import DeliveredFiles
 from ..storage.lost_runs import end_if_dead
 from ..tracker import Tracker
-from ..values.secrets import redact_text
 from .cursor import Spec, journal_size
 from .feed import OWN_ERRORS, TRIES, Feed
 

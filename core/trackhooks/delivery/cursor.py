@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from ..errors import DamagedFileError, InvalidValueError, JournalError
+from ..errors.foreign import Failure, attempt
+from ..errors.secrets import REDACTED, redact_text
 from ..event import FINAL, Event, RunInfo
 from ..storage import journal, run_folder
 from ..storage.run_folder import as_file_name, json_files, read_json, set_aside, write_atomically
 from ..tracker import EpochMetrics, State, Tracker
-from ..values.foreign import Failure, attempt
-from ..values.secrets import REDACTED, redact_text
 from . import registry
 from .throttle import Throttle
 

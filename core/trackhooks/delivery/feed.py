@@ -10,12 +10,12 @@ import contextlib
 from collections.abc import Callable
 
 from ..errors import StateLostError, TrackhooksError
+from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..storage.checkpoints import DeliveredFiles
 from ..storage.journal import SYSTEM
 from ..storage.locks import FileLock
 from ..tracker import Tracker
-from ..values.secrets import redact_text
 from .cursor import Cursor, Spec, cursor_path, load_cursor, save_cursor
 from .replay import Replay
 

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import TrackhooksError, log
+from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..storage.checkpoints import DeliveredFiles
 from ..storage.lost_runs import end_if_dead
 from ..tracker import Tracker
-from ..values.secrets import redact_text
 from .cursor import Spec
 from .feed import Feed
 from .system_sampler import Sampler

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 from ..errors import InvalidValueError
+from ..errors.foreign import is_a, shown
 from ..event import FINAL, Event
-from ..values.foreign import is_a, shown
 
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
 _SHORTEST_S = 0.1

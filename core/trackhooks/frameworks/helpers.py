@@ -12,13 +12,13 @@
 
 from __future__ import annotations
 
+from ..errors.foreign import Failure, attempt
 from ..hooks.dispatch import flag
+from ..hooks.lookups import Lookups
 from ..hooks.metric_names import prefixed
 from ..hooks.vocabulary import BY_NAME
 from ..loop.torch_model import media, settings, sizes
 from ..recording.status import status_of
-from ..values.foreign import Failure, attempt
-from ..values.lookups import Lookups
 from ..values.media import file
 from ..values.params import flat_params
 from ..values.weak_dict import WeakIdentityDict

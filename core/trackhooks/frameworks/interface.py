@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from ..event import File
-from ..values.lookups import Lookups
+from ..hooks.lookups import Lookups
 
 API = 1
 """The version of this interface. It changes when a member is removed or changes its meaning."""

@@ -9,9 +9,9 @@ from typing import Any, cast
 from ..event import File
 from ..hooks.callback_list import CallbackList
 from ..hooks.dispatch import Function
+from ..hooks.lookups import Lookups
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
-from ..values.lookups import Lookups
 from ..values.weak_dict import WeakIdentityDict
 from .interface import Kind, Mode, Own
 from .mode import PartMode, RunMode

@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from ..errors import DamagedFileError, InvalidValueError, warn
+from ..errors.foreign import is_a, shown
 from ..event import Event, File, RunInfo
-from ..values.foreign import is_a, shown
 from .journal import Reader
 from .locks import locked
 from .run_folder import DELIVERY, as_file_name, read_json, set_aside, write_atomically
