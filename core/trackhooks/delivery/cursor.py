@@ -41,7 +41,7 @@ class Spec(msgspec.Struct, omit_defaults=True):
             MissingPackageError: a package that the tracker requires is not installed.
         """
         for option, value in self.options.items():
-            if isinstance(value, str) and REDACTED in value:
+            if REDACTED in str(attempt(str, value)):
                 raise InvalidValueError(
                     f"tracker {self.name!r}: the option {option!r} is a secret, which is not stored with the run."
                     f" Pass it again: trackhooks sync … --option {self.name}.{option}=…"
