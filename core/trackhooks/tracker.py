@@ -61,7 +61,7 @@ class Tracker:
     takes_earlier: ClassVar[bool] = True
     """Whether it accepts metrics of earlier batches after later ones, so that what `every` left out can be added."""
     system: ClassVar[bool] = True
-    """Whether it accepts the system metrics, `system/…`, over steps of their own."""
+    """Whether it accepts the system metrics, `system/…`, over their own steps."""
     extra_hooks: ClassVar[frozenset[str]] = frozenset()
     """The hooks that it overrides and that are recorded only on request. Set when the class is defined."""
 

@@ -1,4 +1,4 @@
-"""Other loggers of the same training: a backend's own integration with the framework."""
+"""Warn if a backend's own integration logs the same training as well."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _told: set[str] = set()
 
 
 def tell(run: RunHooks, train: Any, callbacks: Sequence[Any]) -> None:
-    """Warns, once a tracker, where its backend logs the training as well.
+    """Warn, once for each tracker, if its backend's own integration logs the training as well.
 
     Args:
         run: the run.
-        train: the method that trains: a package that has wrapped it, such as an `autolog`, listens.
-        callbacks: what the method was given: those of a package that is also a tracker listen.
+        train: the method that trains; a package that has wrapped it, such as an `autolog`, logs it.
+        callbacks: the callbacks that the method was given.
     """
     packages = {*_wrappers(train), *(_package(type(callback).__module__) for callback in callbacks)}
     for name in sorted(packages.intersection(run.trackers)):
@@ -25,7 +25,7 @@ def tell(run: RunHooks, train: Any, callbacks: Sequence[Any]) -> None:
 
 
 def tell_of(tracker: str, by: str, remedy: str) -> None:
-    """Warns, once a tracker, that its backend gets this training from someone else as well."""
+    """Warn, once for each tracker, that its backend also gets this training in another way."""
     if tracker not in _told:
         _told.add(tracker)
         warn(f"{tracker} logs this training by itself as well, {by}: it will stand there twice. {remedy}")

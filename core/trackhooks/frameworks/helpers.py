@@ -1,4 +1,4 @@
-"""What integrations of frameworks use of the rest of the core.
+"""Helpers from the rest of the core for integrations of frameworks.
 
 - `BY_NAME`: the 25 hooks by name.
 - `file(path, kind, **details)`: a `File` to record; raises InvalidValueError if it does not exist.
@@ -7,7 +7,7 @@
 - `status_of(error)`: the status and the reason that an exception gives to a run.
 - `media`, `settings`, `sizes`: a torch module's summary and graph, an optimizer's settings, a module's sizes.
 - `Lookups`, `attempt`, `Failure`: read attributes that may raise anything; `flag`: read a switch such as `stop`.
-- `WeakIdentityDict`: a mapping from models, which may be neither hashable nor comparable, that keeps none alive.
+- `WeakIdentityDict`: a mapping from models, which need not be hashable or comparable, that does not keep them alive.
 """
 
 from __future__ import annotations

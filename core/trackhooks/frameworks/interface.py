@@ -251,7 +251,7 @@ class RunHooks(Protocol):
         besides: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Iterator[Function]:
-        """Fire a hook, for a framework that calls functions from a frame of its own: yield each one when it is due.
+        """Fire a hook for a framework that calls functions from its own frame: yield each one when it is due.
 
         Args:
             hook: one of the 25. A `teardown` with `status` and `reason` sets the status of the run.
@@ -292,7 +292,7 @@ class RunHooks(Protocol):
     # What must outlive a hook
 
     def part(self, name: str) -> Mode:
-        """A training that is a run of its own and a part of this one, heard by this run's callbacks."""
+        """A training that is a child run of this one, with this run's callbacks."""
 
     def own(self, kind: type[Own], make: Callable[[], Own]) -> Own:
         """The object of this type that the integration keeps for this run; made when it is first asked for."""

@@ -10,12 +10,12 @@ from .run_hooks import hooks_of
 
 
 def run_of(model: Any, *, here: bool = False) -> RunHooks | None:
-    """The newest open run that this model has been used in; `here`: on this thread."""
+    """Return the newest open run in which this model was used; with `here`, only on this thread."""
     found = open_runs.of(model, anywhere=not here)
     return None if found is None else hooks_of(found)
 
 
 def run_around() -> RunHooks | None:
-    """The run that trains on this thread now, the innermost one."""
+    """Return the run of the innermost training on this thread."""
     found = open_runs.training_here()
     return None if found is None else hooks_of(found)

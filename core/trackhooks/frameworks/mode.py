@@ -114,7 +114,7 @@ class RunMode(_Mode):
 
 
 class PartMode(_Mode):
-    """A training that is a run of its own and a part of another.
+    """A training that is a child run of another run.
 
     Args:
         parent: the hooks of the other run.

@@ -1,4 +1,4 @@
-"""`Patches`: methods of a framework's classes that are replaced while someone needs it, and then put back."""
+"""`Patches`: replace methods of a framework's classes while they are in use, and restore them afterwards."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import CellType
 from typing import Any
 
 Around = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""Called instead of a method: with the method, its object, its positional and its named arguments."""
+"""Called in place of a method, with the method, its object, its positional and its keyword arguments."""
 
 
 class Patches:
-    """Replaces methods from the first holder's `hold` to the last one's `release`. Safe with threads."""
+    """Replace methods from the first call of `hold` to the last `release`. Thread-safe."""
 
     def __init__(self) -> None:
         self._holders: set[object] = set()
@@ -21,12 +21,12 @@ class Patches:
         self._mutex = threading.RLock()
 
     def hold(self, holder: object, cls: type, methods: Mapping[str, Around]) -> None:
-        """Replaces the methods, where no one else holds them already.
+        """Replace the methods, unless another holder has already done so.
 
         Args:
-            holder: who needs it.
+            holder: identifies the caller; pass the same object to `release`.
             cls: the class.
-            methods: name → what is called instead; names that the class does not have are left out.
+            methods: name → the function to call instead. Names that the class does not have are ignored.
         """
         with self._mutex:
             if not self._holders:
@@ -35,7 +35,7 @@ class Patches:
             self._holders.add(holder)
 
     def release(self, holder: object) -> None:
-        """Puts the methods back, unless someone else still holds them."""
+        """Restore the methods, unless another holder still uses them."""
         with self._mutex:
             self._holders.discard(holder)
             if not self._holders:
@@ -45,7 +45,7 @@ class Patches:
 
 
 class _Patch:
-    """One method of one class, replaced."""
+    """One replaced method of one class."""
 
     def __init__(self, cls: type, name: str, around: Around) -> None:
         place = _within_decorator(getattr(cls, name))
@@ -63,14 +63,14 @@ class _Patch:
         self._place.put(method)
 
     def remove(self) -> None:
-        """Where someone else has replaced the method since, theirs stays, and what they call here only passes on."""
+        """Restore the original. A newer replacement of someone else stays, and what it calls here only passes on."""
         self._active = False
         if self._place.get() is self._method:
             self._place.restore(self._original)
 
 
 class _Attribute:
-    """Where a method stands: an attribute of its class, or of a base of it."""
+    """The place of a method: an attribute of its class or of a base class."""
 
     def __init__(self, cls: type, name: str) -> None:
         self._cls, self._name = cls, name
@@ -90,11 +90,11 @@ class _Attribute:
 
 
 class _Cell:
-    """Where a decorated method stands: inside of its decorator.
+    """The place of a decorated method: the closure of its decorator.
 
-    The method of the class stays the same object. So one that has been looked up before is replaced as well, as in
-    `model.fit(callbacks=[run.keras])`, where `model.fit` is looked up first; and it does not matter who else replaces
-    the attribute, or when.
+    The attribute of the class stays the same object. So a method that was looked up earlier is replaced as well, as in
+    `model.fit(callbacks=[run.keras])`, where Python looks up `model.fit` first; and other packages may replace the
+    attribute at any time.
     """
 
     def __init__(self, cell: CellType) -> None:
@@ -110,7 +110,7 @@ class _Cell:
 
 
 def _within_decorator(method: Any) -> _Cell | None:
-    """The innermost decorator's place for what it decorates; None where there is no decorator that `wraps`."""
+    """Return the place in the innermost decorator; None if no decorator uses `functools.wraps`."""
     found = None
     while hasattr(method, "__wrapped__"):
         inner = method.__wrapped__

@@ -1,7 +1,7 @@
 """Find the integrations of frameworks: entry points in the group `trackhooks.frameworks`.
 
 The name of an entry point is the module that the integration waits for. The files of the installed distributions are
-searched as plain text: `importlib.metadata.entry_points` takes ten times as long, which `enable` has not.
+searched as plain text, since `importlib.metadata.entry_points` takes several times as long, and `enable` must be quick.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InvalidValueError, MissingPackageError, warn
+from ..errors.foreign import Failure, attempt
 from .interface import API, Framework, RunHooks, Runs
 
 ENTRY_POINTS = "trackhooks.frameworks"
@@ -24,7 +25,7 @@ _METADATA = (".dist-info", ".egg-info")
 
 
 class Plugin(NamedTuple):
-    """One entry point."""
+    """An entry point of the group."""
 
     module: str
     """The module that it waits for."""
@@ -55,12 +56,12 @@ class Plugin(NamedTuple):
 
 
 def plugins() -> list[Plugin]:
-    """All that are installed, those of trackhooks first."""
+    """Return the installed plugins, those of trackhooks first."""
     return list(_plugins(tuple(sys.path)))
 
 
 def callback(module: str, runs: Runs) -> Any:
-    """A callback for the framework of this module.
+    """Return a callback for the framework of this module.
 
     Raises:
         MissingPackageError: the framework has not been imported, or no integration of it is installed.
@@ -76,10 +77,10 @@ def callback(module: str, runs: Runs) -> Any:
 
 
 def attach(run: RunHooks, model: Any) -> None:
-    """Record what this model does, by the integration that knows it.
+    """Record what this model does, with the integration that accepts it.
 
     Raises:
-        InvalidValueError: no integration knows it; the message holds what each of them accepts.
+        InvalidValueError: no integration accepts it; the message lists what they accept.
     """
     found = sorted(plugins(), key=lambda plugin: plugin.module not in sys.modules)
     frameworks = (plugin.framework for plugin in found)
@@ -98,11 +99,9 @@ def attach(run: RunHooks, model: Any) -> None:
 
 @functools.cache
 def _loaded(target: str) -> Framework | str:
-    """One object of the class, although several modules may be waited for; or why there is none."""
-    try:
-        return _of_target(target)
-    except Exception as error:  # noqa: BLE001 — a plugin may raise anything, and must not stop the others
-        return f"{type(error).__name__}: {error}"
+    """Return the integration, one object for each class, or the reason why it cannot be used."""
+    found = attempt(_of_target, target)
+    return found.why if isinstance(found, Failure) else found
 
 
 def _of_target(target: str) -> Framework:
@@ -159,7 +158,7 @@ def _read(folder: Path, distribution: str) -> list[Plugin]:
 
 
 def _entries(text: str) -> Iterator[tuple[str, str]]:
-    """The entry points of the group: names and targets."""
+    """Yield the names and targets of the entry points of the group."""
     _, _, rest = f"\n{text}".partition(f"\n[{ENTRY_POINTS}]\n")
     for line in rest.partition("\n[")[0].splitlines():
         name, equals, target = line.partition("=")

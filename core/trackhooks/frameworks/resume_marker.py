@@ -1,6 +1,6 @@
-"""A file beside a checkpoint that says which run it is of: a training that resumes it goes on in that run.
+"""A file next to checkpoints that names their run, so that a training that resumes from them continues that run.
 
-It is found in another process, too, which is where trainings are resumed that were killed.
+It also works from another process, in which a killed training is resumed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .interface import RunHooks
 
 NAME = ".trackhooks"
 _LONGEST = 1 << 14
-"""Characters: more than any path has."""
+"""The maximum number of characters that are read; longer than any path."""
 
 
 def leave(folder: Path, run: RunHooks) -> None:
@@ -67,7 +67,7 @@ def _is_note(text: str) -> bool:
 
 
 def find(folder: Path) -> Path | None:
-    """The folder of the run that is noted here, as long as it is there."""
+    """Return the folder of the run that is noted here; None if there is no note, or the run was removed."""
     try:
         run = Path((folder / NAME).read_text(encoding="utf-8").strip())
         return run if (run / INFO).is_file() else None

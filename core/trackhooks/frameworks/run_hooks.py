@@ -199,7 +199,7 @@ class RecorderHooks:
     # What must outlive a hook
 
     def part(self, name: str) -> Mode:
-        """A training that is a run of its own."""
+        """A training that is a child run."""
         return PartMode(self, lambda child: RecorderHooks(child, self.callbacks), name)
 
     def own(self, kind: type[Own], make: Callable[[], Own]) -> Own:

@@ -1,10 +1,10 @@
-"""`AutoRuns`: opens runs for loops that nobody opened one for, and says which run each belongs to.
+"""`AutoRuns`: open runs for trainings without one, and choose the run that each mode belongs to.
 
 - A run belongs to a thread and a model. It is opened at the first hook of any mode.
-- A training joins the run of its model where that has not trained yet, and continues it where it resumes. Otherwise
-  it gets a new one, and the earlier run is closed.
-- A training inside of another is a run of its own, with the other as its parent. Everything else that happens inside
-  of a training belongs to that training's run.
+- A training joins the run of its model if that has not trained yet, and continues it if it resumes. Otherwise it gets
+  a new run, and the earlier one is closed.
+- A training inside another one is a separate run with the outer run as its parent. Everything else that happens inside
+  a training belongs to the run of that training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .settings import Settings
 
 
 class AutoRuns:
-    """Opens the runs of one `enable` or one `keras_callback` (implements `Runs`). Safe with threads."""
+    """Open the runs of one `enable` or one `keras_callback` (implements `Runs`). Thread-safe."""
 
     def __init__(self, chosen: Settings) -> None:
         self._chosen = chosen
@@ -37,7 +37,7 @@ class AutoRuns:
 
     @property
     def only(self) -> RunHooks | None:
-        """None: each training is a run of its own."""
+        """None: each training is a separate run."""
         return None
 
     def training(self, model: Any, *, resumes: bool | Path = False) -> Mode:
@@ -82,9 +82,9 @@ class AutoRuns:
         self._close_forgotten()
         opened = self._resumed(earlier) or self._new(around)
         opened.automatic = True
-        open_runs.add(opened)  # one that records nothing, too: what follows belongs to it
+        open_runs.add(opened)  # also one that records nothing, so that later modes belong to it
         self._opened.append(opened)
-        # A tracker holds one run at a time: each further run gets a fresh one, made like the one that was given.
+        # A tracker holds one run at a time, so each further run gets a copy of the tracker that was passed.
         self._chosen = msgspec.structs.replace(
             self._chosen, objects=[copy.copy(made) for made in self._spare]
         )
@@ -107,19 +107,19 @@ class AutoRuns:
             return silent_recorder(self._chosen)
 
     def take_over(self, other: AutoRuns) -> None:
-        """From now on the runs of the other are this one's to continue and to close."""
+        """Take over the runs of another one, to continue and to close them."""
         with self._mutex:
             self._opened += other._opened
 
     def close(self) -> None:
-        """Closes its runs, but for those that are training now: they end with the process."""
+        """Close its runs, except those that are training now; these end with the process."""
         with self._mutex:
             for opened in self._opened:
                 if not opened.callbacks.state.training:
                     opened.close(*opened.status_at_exit(None))
 
     def _close_forgotten(self) -> None:
-        """What belongs to models that are gone gets no more records, whoever opened it."""
+        """Close runs whose models have been garbage-collected."""
         for opened in open_runs.every():
             if opened.automatic and not opened.models and not opened.callbacks.state.training:
                 opened.close(*opened.status_at_exit(None))

@@ -1,4 +1,4 @@
-"""`enable`: every training from then on is recorded, whichever framework runs it, until `disable`.
+"""`enable` and `disable`: record all trainings of all frameworks.
 
 The integrations of frameworks are plugins (see `frameworks.registry`). None is imported before its framework is, and
 no framework is imported here: its integration is installed when the user imports it.
@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from ..errors import InvalidValueError, warn
+from ..errors.foreign import Failure, attempt
 from ..frameworks import registry
 from ..frameworks.interface import Framework
 from ..frameworks.registry import Plugin
@@ -19,7 +20,7 @@ from .settings import settings
 
 
 class Switch:
-    """Installs the integrations of the frameworks that are imported, and of those that will be."""
+    """Install the integrations of the frameworks that are imported, now or later."""
 
     def __init__(self) -> None:
         self._runs: AutoRuns | None = None
@@ -40,12 +41,11 @@ class Switch:
         if framework is None or self._runs is None:
             return
         self._installed.append(framework)
-        try:
-            framework.install(self._runs, plugin.module)
-        except Exception as error:  # noqa: BLE001 — of a plugin, which must not stop the others
+        failed = attempt(framework.install, self._runs, plugin.module)
+        if isinstance(failed, Failure):
             warn(
                 f"nothing of {plugin.module!r} is recorded: {plugin.target} in the package {plugin.distribution!r}"
-                f" could not be installed. {type(error).__name__}: {error}"
+                f" could not be installed. {failed.why}"
             )
 
     def _await(self, plugin: Plugin) -> None:
@@ -73,43 +73,44 @@ _switch = Switch()
 
 
 def enable(*trackers: str | Tracker, **options: Any) -> None:
-    """Records every training, evaluation and prediction of Keras and Ultralytics from now on, in this process.
+    """Record every training, evaluation and prediction from now on in this process.
 
-    It does not matter whether the framework has been imported, and whether the model has been made, before or
-    afterwards. Each training is a run of its own; evaluations, predictions, saves and exports of its model belong to
-    it, too. Called again, the new trackers and options hold for the runs that are opened from then on.
+    This includes Keras, Ultralytics, and every framework for which an integration is installed. The framework may be
+    imported and the model created before or after this call. Each training is a separate run; evaluations,
+    predictions, saves and exports of its model belong to the same run. After another call, the new trackers and
+    options apply to runs that are opened from then on.
 
     Args:
         *trackers: as in `run`.
-        **options: as in `run`, but for `resume`: `project`, `name`, `params`, `tags`, `notes`, `group`, `dir`,
+        **options: as in `run`, except `resume`: `project`, `name`, `params`, `tags`, `notes`, `group`, `dir`,
             `every`, `keep`, `delivery`, `system`, `strict`, and the options of a tracker by its name, as in
             `mlflow={"tracking_uri": …}`.
 
     Raises:
-        UnknownNameError: there is no such tracker or option; the message holds the nearest name.
+        UnknownNameError: a tracker or option does not exist; the message has the nearest name.
         InvalidValueError: a value is not accepted.
-        MissingPackageError: a tracker's package is not installed; the message holds the install line.
+        MissingPackageError: a tracker's package is not installed; the message has the install command.
     """
     _switch.turn_on(_auto_runs("enable", trackers, options))
 
 
 def disable() -> None:
-    """Ends what `enable` began, and restores the frameworks. Without `enable` before it, it does nothing."""
+    """Stop recording and restore the frameworks. Does nothing if `enable` was not called."""
     _switch.turn_off()
 
 
 def keras_callback(*trackers: str | Tracker, **options: Any) -> Any:
-    """A callback of Keras that opens its run by itself: `model.fit(x, y, callbacks=[keras_callback("mlflow")])`.
+    """Create a Keras callback that opens its own run: `model.fit(x, y, callbacks=[keras_callback("mlflow")])`.
 
-    Each training is a run of its own, which ends with it; evaluations, predictions, saves and exports of the model
-    afterwards belong to it, too. To write more into the run: `run` and `run.keras`.
+    Each training is a separate run that ends with the training; later evaluations, predictions, saves and exports of
+    the model belong to the same run. To log more into the run, use `run` and `run.keras`.
 
     Args:
         *trackers: as in `run`.
         **options: as in `enable`.
 
     Raises:
-        UnknownNameError: there is no such tracker or option; the message holds the nearest name.
+        UnknownNameError: a tracker or option does not exist; the message has the nearest name.
         InvalidValueError: a value is not accepted.
         MissingPackageError: Keras has not been imported, or a tracker's package is not installed.
     """
