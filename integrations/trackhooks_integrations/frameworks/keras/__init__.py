@@ -1,4 +1,4 @@
-"""Keras."""
+"""Integration of Keras."""
 
 from .framework import Keras
 

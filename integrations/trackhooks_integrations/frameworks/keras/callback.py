@@ -1,4 +1,4 @@
-"""`Bridge`: what Keras calls."""
+"""`Bridge`, the callback that is passed to Keras."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ from .loop import KerasLoop, backup_folder
 from .ordering import InOrder
 
 Choose = Callable[[Any, Kind, bool | Path], tuple[Mode, KerasLoop]]
-"""(model, what it does, whether it resumes a training or the run of that one) → the mode, begun, and its loop."""
+"""Picks the run of a mode.
+
+Takes the model, the kind of the mode, and whether a training is resumed: a bool, or the folder of the run to continue.
+Returns the mode, already begun, and the loop of its run.
+"""
 
 
 class Bridge:
-    """Picks the run at the first hook of a mode, and hands its hooks on, in the order of the batches.
+    """Keras callback that picks the run at the first hook of a mode, and forwards the hooks in batch order.
 
-    Keras may end batches on other threads, and does so as long as every callback allows it (`async_safe`). The
-    accelerator then runs ahead of what is recorded, and is never waited for.
+    Keras may end batches on other threads if every callback allows it (`async_safe`). The accelerator then runs ahead
+    of the recording, and recording never waits for it.
 
     Args:
-        choose: picks the run's loop.
-        loop: where it is known before.
+        choose: picks the run and its loop.
+        loop: the loop, if it is already known.
     """
 
     params: dict[str, Any] | None
@@ -37,48 +41,52 @@ class Bridge:
     _loop: KerasLoop
 
     def __init__(self, choose: Choose, loop: KerasLoop | None = None) -> None:
-        super().__init__()  # of `keras.callbacks.Callback`
+        super().__init__()  # `keras.callbacks.Callback.__init__`
         self.known = loop
-        """The loop, where it hears for one run only."""
+        """The loop, if this callback records into one run only."""
         if loop is not None:
             self._loop = loop
         self._arguments: Mapping[str, Any] = {}
         self._choose = choose
         self._modes: list[str] = []
         self._begun: list[Mode] = []
-        """The modes that have not ended: an exception ends them."""
+        """The modes that have begun and not ended. An exception ends all of them."""
         self._order = InOrder()
 
     def fresh(self) -> Bridge:
-        """Another one, for a mode inside of this one's."""
+        """Return a new bridge with the same settings, for a mode that runs inside this bridge's mode."""
         return type(self)(self._choose, self.known)
 
     def __deepcopy__(self, memo: object) -> Bridge:
-        """A tuner copies its callbacks for each trial; the run is the same."""
+        """Return this bridge itself. A tuner copies its callbacks for each trial, but the run stays the same."""
         return self
 
     @property
     def feeds(self) -> KerasEvents | None:
-        """The list that it calls."""
+        """The Keras events of the run that this bridge calls; None if the run is not known yet."""
         return None if self.known is None else self.known.run.keras
 
     @property
     def busy(self) -> bool:
-        """Whether it is inside of a mode."""
+        """Whether a mode is in progress."""
         return bool(self._modes)
 
     @property
     def async_safe(self) -> bool:
-        """Asked by Keras: whether batches may end on other threads than the one that trains."""
+        """Whether Keras may end batches on other threads than the training thread. Keras reads this."""
         return self.known is None or not self.known.listens_in_place
 
     def join(self, model: Any, params: dict[str, Any]) -> None:
-        """Is added to a list that the user has made."""
+        """Set the model and params, when the bridge is added to a `CallbackList` that the user created."""
         self._model, self.params = model, params
 
     @contextmanager
     def hearing(self, arguments: Mapping[str, Any]) -> Iterator[None]:
-        """Around the call whose hooks it hears, with the arguments of that call."""
+        """Keep the arguments of a recorded call while it runs. If the call raises, end its modes with the error.
+
+        Args:
+            arguments: the arguments of the call, by name.
+        """
         self._arguments = arguments
         try:
             yield
@@ -103,7 +111,7 @@ class Bridge:
         self._modes.append(kind)
 
     def _resumes(self) -> bool | Path:
-        lookups = Lookups()  # of no run yet
+        lookups = Lookups()  # no run has been picked yet
         restored = lookups.find("the initial epoch", None, getattr, self._model, "_initial_epoch", None)
         if not (self._arguments.get("initial_epoch") or restored):
             return False
@@ -114,7 +122,7 @@ class Bridge:
         self._order.add(functools.partial(call, *arguments))
 
     def _add_last(self, call: Callable[..., None], logs: Logs | None) -> None:
-        """Adds the last hook of a mode, and its end."""
+        """Add the last hook of a mode, then the end of the mode."""
         begun = self._begun[-1:]
         self._add(call, logs)
         for mode in begun:
@@ -130,31 +138,31 @@ class Bridge:
     # Training
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Chooses the run."""
+        """Pick the run and record the start of the training."""
         self._start("train")
         self._add(self._loop.train_begin, self._model, self.params, self._arguments, logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Is handed on."""
+        """Record the start of an epoch."""
         self._add(self._loop.epoch_begin, epoch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Keeps the place of the batch's end."""
+        """Reserve the position of the batch's end in the order of the hooks."""
         if self._takes("on_train_batch_start"):
             self._add(self._loop.keras.on_train_batch_begin, batch, logs)
         self._order.announce(batch)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Is handed on when all batches before it have been; Keras may call this on any thread."""
+        """Forward the end of a batch after all earlier batches. Keras may call this on any thread."""
         self._order.end(batch, functools.partial(self._loop.train_batch_end, batch, logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Keras has waited for the batches before it calls this."""
+        """Record the end of an epoch. Keras calls this after all batches of the epoch have ended."""
         self._order.finish()
         self._add(self._loop.epoch_end, epoch, self._loop.rates(), logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """The last hook of the mode."""
+        """Record the end of the training."""
         self._order.finish()
         self._modes.clear()
         self._add_last(self._loop.train_end, logs)
@@ -162,7 +170,7 @@ class Bridge:
     # Validation and evaluation
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """A validation where a training goes on, else an evaluation on its own."""
+        """Start the validation of an epoch if a training is in progress, otherwise a separate evaluation."""
         inside = self.busy
         self._start("val")
         if inside:
@@ -171,19 +179,19 @@ class Bridge:
             self._add(self._loop.evaluation_begin, self._model, self.params, logs)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Costs nothing where nobody listens."""
+        """Forward the start of a batch, only if a callback or the record needs it."""
         if self._takes("on_val_batch_start"):
             self._add(self._loop.keras.on_test_batch_begin, batch, logs)
         if self._takes("on_val_batch_end"):
             self._order.announce(batch)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Likewise."""
+        """Forward the end of a batch, only if a callback or the record needs it."""
         if self._takes("on_val_batch_end"):
             self._order.end(batch, functools.partial(self._loop.keras.on_test_batch_end, batch, logs))
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """Its metrics."""
+        """Record the metrics of the validation or evaluation."""
         self._modes.pop()
         if self.busy:
             self._add(self._loop.keras.on_test_end, logs)
@@ -194,29 +202,29 @@ class Bridge:
     # Prediction
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
-        """Chooses the run."""
+        """Pick the run and record the start of the prediction."""
         self._start("predict")
         self._add(self._loop.predict_begin, self._model, self.params, logs)
 
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Keeps the place of the batch's end."""
+        """Reserve the position of the batch's end in the order of the hooks."""
         if self._takes("on_predict_batch_start"):
             self._add(self._loop.keras.on_predict_batch_begin, batch, logs)
         self._order.announce(batch)
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """What came out is counted."""
+        """Count the predicted samples of the batch."""
         self._order.end(batch, functools.partial(self._loop.predict_batch_end, batch, logs))
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
-        """The last hook of the mode."""
+        """Record the end of the prediction."""
         self._order.finish()
         self._modes.clear()
         self._add_last(self._loop.predict_end, logs)
 
 
 def make(choose: Choose, loop: KerasLoop | None = None) -> Bridge:
-    """A bridge that is a true callback of Keras.
+    """Create a bridge that is a subclass of `keras.callbacks.Callback`.
 
     Raises:
         MissingPackageError: Keras has not been imported.
@@ -230,10 +238,10 @@ def _class(base: type) -> type[Bridge]:
 
 
 def imported_keras() -> Any:
-    """The module.
+    """Return the `keras` module. It is not imported here, because the user may not want it.
 
     Raises:
-        MissingPackageError: Keras has not been imported; it is not done here, since it may not be wanted.
+        MissingPackageError: Keras has not been imported.
     """
     found = sys.modules.get("keras")
     if found is None:

@@ -1,7 +1,8 @@
-"""What a Keras model tells: parameters to compare, its layers as a table and as a graph, its learning rate.
+"""Description of a Keras model: its hyper-parameters, its layers as a table and as a graph, its learning rate.
 
-Nothing here runs the model, builds it, or moves random numbers. A user's class may override anything that is read here,
-so every piece is looked up on its own: what fails is reported and left out, and the others are kept.
+Nothing here runs or builds the model, or changes the state of a random number generator. A user's class may override
+any attribute that is read here, so every value is looked up separately: a failure is reported and the value is left
+out, but the other values are kept.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from trackhooks.event import Graph, Node, Scalar, Text
 from trackhooks.frameworks.helpers import Failure, Lookups, attempt, flat_params
 
 _DEFAULT_BATCH = 32
-"""What Keras takes for arrays where `batch_size` is not given."""
+"""Keras' default batch size for arrays."""
 _MOST_NODES = 5000
 _ASKED_FOR = (
     "initial_epoch", "validation_split", "validation_freq", "validation_steps", "validation_batch_size",
     "class_weight", "shuffle",
 )  # fmt: skip
-"""The arguments of `fit` that are recorded where the user gave them."""
+"""The arguments of `fit` that are recorded if the user passed them."""
 _NAMED = ("loss", "metrics", "weighted_metrics")
-"""The arguments of `compile` that are recorded by the names of what was given."""
+"""The arguments of `compile` whose values are recorded by name."""
 
 
 Found = TypeVar("Found")
@@ -35,31 +36,31 @@ class _Layer(NamedTuple):
     """A layer of a model, at any depth."""
 
     name: str
-    """With the names of the models around it, joined with `/`."""
+    """The names of the enclosing models and of the layer, joined with `/`."""
     layer: Any
     nests: bool
-    """Whether it has layers of its own."""
+    """Whether the layer contains other layers."""
 
 
 class Description:
-    """What a model says about itself."""
+    """Read the properties of a model that are recorded."""
 
     def __init__(self, model: Any, lookups: Lookups) -> None:
         self._model = model
         self._lookups = lookups
 
     def _of(self, owner: Any, what: str, default: Default, call: Callable[[Any], Found]) -> Found | Default:
-        """What `call` reads of a model, layer or optimizer; failures are reported once a class."""
+        """Return `call(owner)` for a model, layer or optimizer, or the default. Reports failures once per class."""
         return self._lookups.find(f"the {what} of {type(owner).__name__}", default, call, owner)
 
-    # To compare trainings by
+    # Hyper-parameters
 
     def parameters(self, params: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Scalar]:
-        """What a person would compare two trainings by.
+        """Return the hyper-parameters of a training.
 
         Args:
-            params: Keras' own: `epochs`, `steps`, `verbose`.
-            arguments: of `fit`, by name, as far as they are known.
+            params: the `params` of Keras callbacks: `epochs`, `steps`, `verbose`.
+            arguments: the known arguments of `fit`, by name.
         """
         compiled = self._of(self._model, "arguments of compile", {}, _compiled)
         several = compiled.get("steps_per_execution", 1)
@@ -84,7 +85,7 @@ class Description:
         return self._lookups.find(f"the names of {name}", None, _named, given)
 
     def _optimizer(self) -> dict[str, Any]:
-        """Its class, its settings and its learning rate; each is kept if another cannot be read."""
+        """Return the optimizer's class, settings and learning rate. If one cannot be read, the others are kept."""
         optimizer = self._of(self._model, "optimizer", None, _optimizer_of)
         if optimizer is None:
             return {}
@@ -95,15 +96,15 @@ class Description:
         return {**config, "name": type(optimizer).__name__, **_rate(rate)}
 
     def learning_rates(self) -> dict[str, float]:
-        """The present learning rate as `lr/0`; reading it waits for the accelerator."""
+        """Return the current learning rate as `lr/0`. Reading it waits for the accelerator."""
         optimizer = self._of(self._model, "optimizer", None, _optimizer_of)
         rate = None if optimizer is None else self._of(optimizer, "learning rate", None, _present_rate)
         return {} if rate is None else {"lr/0": rate}
 
-    # Its size and its layers
+    # Size and layers
 
     def sizes(self) -> dict[str, Scalar]:
-        """Its name, and how many parameters and layers it has; what cannot be counted is left out."""
+        """Return the model's name and its number of parameters and layers. Numbers that cannot be read are left out."""
         found = {
             "model/name": self._name(self._model),
             "model/parameters": self._count(self._model),
@@ -126,7 +127,7 @@ class Description:
         return list(self._layers_of(self._model, "", (self._model,)))
 
     def _layers_of(self, owner: Any, prefix: str, around: tuple[Any, ...]) -> Iterator[_Layer]:
-        """Every layer, those of nested models after a slash; a layer that contains itself is not entered again."""
+        """Yield every layer, nested ones with a `parent/` prefix. A layer that contains itself is entered only once."""
         for layer in self._sublayers(owner) or ():
             if any(layer is outer for outer in around):
                 continue
@@ -136,7 +137,10 @@ class Description:
             yield from inner
 
     def _sublayers(self, owner: Any) -> list[Any] | None:
-        """Its layers; None if it has none. A class may have something else of this name: a number, a method, itself."""
+        """Return the layers of a model or layer; None if it has none.
+
+        A user's class may use the name `layers` for something else, such as a number or a method.
+        """
         keras = sys.modules.get("keras")
         if keras is None:
             return None
@@ -146,14 +150,14 @@ class Description:
         return self._of(owner, "layers", None, _tracked) if isinstance(owner, keras.Model) else None
 
     def media(self) -> list[Text | Graph]:
-        """Its layers as a table and as a graph; none of a model that is not made of layers."""
+        """Return the layers as a table and as a graph; an empty list if the model does not consist of layers."""
         if self._sublayers(self._model) is None:
             return []
         layers = self._layers()
         return [self._summary(layers), self._graph(layers)]
 
     def _summary(self, layers: list[_Layer]) -> Text:
-        """Its layers as a Markdown table: Keras' own depends on the width of the terminal."""
+        """Return the layers as a Markdown table. The summary of Keras depends on the width of the terminal."""
         rows = [
             f"| {found.name} | {type(found.layer).__name__} | {self._output(found.layer)}"
             f" | {_written(self._count(found.layer))} |"
@@ -167,7 +171,7 @@ class Description:
         return self._of(layer, "output", "", _output)
 
     def _graph(self, layers: list[_Layer]) -> Graph:
-        """Its layers, each with those whose output it takes, where the model is sequential or functional."""
+        """Return the layers as a graph. Sequential and functional models also have edges between their layers."""
         named = {found.name: found.layer for found in layers}
         nodes = [self._node(name, layer, named) for name, layer in named.items()]
         return Graph("model", nodes[:_MOST_NODES])
@@ -182,11 +186,11 @@ class Description:
         return Node(name, type(layer).__name__, [parent for parent in parents if parent in layers], described)
 
 
-# Its arguments and its data
+# Arguments and data
 
 
 def batch_size(arguments: Mapping[str, Any], lookups: Lookups) -> int | None:
-    """As the user gave it, as the data say it, or Keras' default for arrays; None where it cannot be known."""
+    """Return the batch size: the argument, that of the data set, or the default for arrays; None if it is unknown."""
     given, data = arguments.get("batch_size"), arguments.get("x")
     if isinstance(given, int):
         return given
@@ -197,7 +201,7 @@ def batch_size(arguments: Mapping[str, Any], lookups: Lookups) -> int | None:
 
 
 def samples(arguments: Mapping[str, Any], lookups: Lookups) -> int | None:
-    """How many samples an epoch trains on; None where it cannot be known."""
+    """Return the number of training samples in an epoch; None if it is unknown."""
     rows = _rows(arguments.get("x"), lookups)
     if rows is None or arguments.get("steps_per_epoch"):
         return None
@@ -210,7 +214,7 @@ def _rows(data: Any, lookups: Lookups) -> int | None:
 
 
 def _first_dimension(data: Any) -> int | None:
-    """The first dimension of the first array; None where there is none."""
+    """Return the first dimension of the first array; None if there is none."""
     while isinstance(data, (list, tuple, Mapping)) and data:
         data = next(iter(data.values())) if isinstance(data, Mapping) else data[0]
     shape: Any = getattr(data, "shape", None)
@@ -218,16 +222,16 @@ def _first_dimension(data: Any) -> int | None:
 
 
 def predicted(logs: Mapping[str, Any] | None, lookups: Lookups) -> int:
-    """How many samples a batch's outputs are of; Keras makes a single number a float."""
+    """Return the number of samples in a batch's outputs. Keras converts a single number to a float."""
     outputs = next(iter((logs or {}).values()), None)
     return _rows(outputs, lookups) or int(outputs is not None)
 
 
-# Reading one thing: each of these may raise whatever the user's class does
+# Each of these functions reads one value, and may raise any exception that the user's class raises
 
 
 def _compiled(model: Any) -> Mapping[str, Any]:
-    """What `compile` was called with; `get_compile_config` would serialise it, functions of the user included."""
+    """Return the arguments of `compile`. `get_compile_config` is not used: it would serialise the user's functions."""
     found = getattr(getattr(model, "_compile_config", None), "config", None)
     return found if isinstance(found, Mapping) else {}
 
@@ -237,7 +241,7 @@ def _precision(model: Any) -> Any:
 
 
 def _named(given: Any) -> Any:
-    """Losses and metrics by their names."""
+    """Replace losses and metrics by their names."""
     if isinstance(given, Mapping):
         return {name: _named(item) for name, item in given.items()}
     if isinstance(given, (list, tuple)):
@@ -249,7 +253,7 @@ def _named(given: Any) -> Any:
 
 def _optimizer_of(model: Any) -> Any:
     optimizer = getattr(model, "optimizer", None)
-    inner = attempt(getattr, optimizer, "inner_optimizer", None)  # out of the scaling of the loss
+    inner = attempt(getattr, optimizer, "inner_optimizer", None)  # unwrap a `LossScaleOptimizer`
     return optimizer if inner is None or isinstance(inner, Failure) else inner
 
 
@@ -261,7 +265,7 @@ def _configuration(optimizer: Any) -> dict[str, Any]:
 
 
 def _rate(rate: Any) -> dict[str, Any]:
-    """`lr` as in a PyTorch loop; a schedule by its name and settings."""
+    """Return a constant rate as `lr`, as for a PyTorch loop, and a schedule by its name and settings."""
     if isinstance(rate, float):
         return {"lr": _shortest(rate)}
     if not isinstance(rate, Mapping):
@@ -273,7 +277,7 @@ def _rate(rate: Any) -> dict[str, Any]:
 
 
 def _schedule(optimizer: Any) -> dict[str, Any]:
-    """As `_rate`, for an optimizer whose configuration cannot be read: a schedule by its name."""
+    """Return the same as `_rate` for an optimizer whose configuration cannot be read. A schedule has only its name."""
     rate = getattr(optimizer, "_learning_rate", None)
     if rate is None:
         return {}
@@ -292,7 +296,7 @@ def _number(rate: Any) -> float:
 
 
 def _shortest(rate: float) -> float:
-    """0.001 for 0.0010000000474974513, which is the same number where it is kept in 32 bits."""
+    """Shorten 0.0010000000474974513 to 0.001, if both are the same 32-bit float."""
     short = float(f"{rate:.7g}")
     return short if struct.unpack("f", struct.pack("f", short))[0] == rate else rate
 
@@ -319,7 +323,7 @@ def _layers(owner: Any) -> Any:
 
 
 def _tracked(model: Any) -> list[Any]:
-    """What Keras itself takes for the layers of a model whose class has replaced `layers`."""
+    """Return the layers that Keras tracks, for a model whose class has overridden `layers`."""
     return list(model._flatten_layers(include_self=False, recursive=False))
 
 

@@ -1,6 +1,6 @@
-"""Keras: `run.keras`, `keras_callback` and `enable` for `keras.Model.fit`, `evaluate` and `predict`.
+"""Implementation of `run.keras`, `keras_callback` and `enable` for `keras.Model.fit`, `evaluate` and `predict`.
 
-Keras is never imported here: a program that trains with it has imported it.
+Keras is never imported here: a program that trains with Keras has already imported it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Keras:
         self._methods = Methods()
 
     def install(self, runs: Runs, module: str) -> None:
-        """Record every `fit`, `evaluate` and `predict` from now on, of models that exist already as well."""
-        if hasattr(imported_keras(), "Model"):  # else it is a local folder of that name
+        """Record every `fit`, `evaluate` and `predict` from now on, also of models that already exist."""
+        if hasattr(imported_keras(), "Model"):  # otherwise `keras` is a local folder with that name
             self._methods.runs = runs
             self._methods.hold(self._methods)
 
@@ -36,11 +36,11 @@ class Keras:
             self._methods.release(self._methods)
 
     def attach(self, run: RunHooks, model: Any) -> bool:
-        """Keras has a list of callbacks instead."""
+        """Return False: Keras models are recorded by a callback instead."""
         return False
 
     def callback(self, runs: Runs) -> Any:
-        """A callback of Keras; for one run it is always the same object.
+        """Return a Keras callback. For a single run it is always the same object.
 
         Raises:
             MissingPackageError: Keras has not been imported.

@@ -1,4 +1,4 @@
-"""`KerasLoop`: what one run hears of Keras."""
+"""`KerasLoop`, which forwards the hooks of Keras to one run."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BATCH_HOOKS = tuple(
     f"on_{part}_batch_{edge}" for part in ("train", "val", "predict") for edge in ("start", "end")
 )
 _IN_PLACE = (*_BATCH_HOOKS, "on_train_epoch_end", "on_val_start")
-"""Hooks that come late where Keras ends its batches on other threads."""
+"""Hooks that are called late when Keras ends its batches on other threads."""
 
 
 class KerasLoop:
-    """Hands Keras' hooks on to the callbacks of one run, and adds those that Keras does not have.
+    """Forward Keras' hooks to the callbacks of one run, and add the hooks that Keras does not have.
 
     Args:
         run: the run.
@@ -36,7 +36,7 @@ class KerasLoop:
         self.run = run
         self.keras = run.keras
         self.callback: Any = None
-        """What the user gives to Keras, once it was asked for."""
+        """The callback that the user passes to Keras; None until it is created."""
         self._lookups = run.lookups
         self._arguments: Mapping[str, Any] = {}
         self._steps: int | None = None
@@ -50,11 +50,11 @@ class KerasLoop:
 
     @property
     def listens_in_place(self) -> bool:
-        """Whether a callback must be called at the very moment of a batch, on the thread that trains."""
+        """Whether a callback must be called immediately at each batch, on the training thread."""
         return any(map(self.run.hears, _IN_PLACE))
 
     def _begin(self, model: Any, params: Mapping[str, Any] | None) -> None:
-        """A mode begins."""
+        """Describe the loop and set the model, at the start of a mode."""
         self.run.describe("a Keras model")
         self.run.set_model(model, params)
 
@@ -63,12 +63,12 @@ class KerasLoop:
     def train_begin(
         self, model: Any, params: Mapping[str, Any] | None, arguments: Mapping[str, Any], logs: Logs | None
     ) -> None:
-        """Says what is trained, then that the training starts."""
+        """Record the model and the hyper-parameters, then start the training."""
         self._begin(model, params)
         self._arguments = arguments
         self._steps = (params or {}).get("steps")
         self._lookups.find("the callbacks of fit", None, self._tell_of_others, model, arguments)
-        stop = flag(model, "stop_training")  # asked for by a callback in front of ours
+        stop = flag(model, "stop_training")  # requested by a callback that comes before ours
         described = self._described(model)
         self.run.introduce(
             model,
@@ -87,32 +87,35 @@ class KerasLoop:
         return Description(model, self._lookups)
 
     def epoch_begin(self, epoch: int, logs: Logs | None) -> None:
-        """The first hook of an epoch."""
+        """Start an epoch and its training part."""
         self._epoch, self._batch, self._logs = epoch, -1, {}
         self._in_train_part, self._epoch_started = True, time.monotonic()
         self.keras.on_epoch_begin(epoch, logs)
 
     def train_batch_end(self, batch: int, logs: Logs | None) -> None:
-        """With `steps_per_execution` Keras counts beyond the end of an epoch; the steps of the run do not."""
+        """Record the end of a batch.
+
+        With `steps_per_execution`, Keras' batch index may exceed the end of the epoch. The steps of the run do not.
+        """
         if self._steps and batch >= self._steps:
             self.run.overshoot(batch - self._steps + 1)
         self._batch, self._logs = batch, logs or {}
         self.keras.on_train_batch_end(batch, logs)
 
     def rates(self) -> dict[str, float]:
-        """The learning rate, as long as this epoch's has not been recorded."""
+        """Return the current learning rate, or nothing if it has been recorded for this epoch."""
         return self.rates_of(self.run.model) if self._in_train_part else {}
 
     def rates_of(self, model: Any) -> dict[str, float]:
-        """The present learning rate of a model."""
+        """Return the current learning rate of a model."""
         return self._described(model).learning_rates()
 
     def end_train_part(self, rates: Mapping[str, float], logs: Mapping[str, Any] | None = None) -> None:
-        """Fires `on_train_epoch_end`, once an epoch.
+        """Fire `on_train_epoch_end`, once per epoch.
 
         Args:
-            rates: the learning rate; that which the logs name is the one before a callback changed it.
-            logs: of the epoch; before they are known, those of its last batch are the same.
+            rates: the learning rate. The one in the logs was read before a callback could change it.
+            logs: the logs of the epoch. If they are not available yet, those of the last batch are used.
         """
         if not self._in_train_part:
             return
@@ -126,39 +129,39 @@ class KerasLoop:
         return {"speed/train_samples_per_s": samples / seconds} if samples and seconds else {}
 
     def epoch_end(self, epoch: int, rates: Mapping[str, float], logs: Logs | None) -> None:
-        """The last hook of an epoch."""
+        """End an epoch, and its training part if that has not ended."""
         self.end_train_part(rates, logs)
         self.keras.on_epoch_end(epoch, logs)
 
     def train_end(self, logs: Logs | None) -> None:
-        """The end of the training."""
+        """End the training."""
         self.keras.on_train_end(logs)
         self._arguments = {}
 
     def failed(self) -> None:
-        """An exception left `fit`, `evaluate` or `predict`."""
+        """Reset the state after `fit`, `evaluate` or `predict` raised an exception."""
         self._in_train_part = False
 
     # Validation, evaluation, prediction
 
     def validation_begin(self, rates: Mapping[str, float], logs: Logs | None) -> None:
-        """The validation of an epoch."""
+        """Start the validation of an epoch, which ends the training part of the epoch."""
         self.end_train_part(rates)
         self.keras.on_test_begin(logs)
 
     def evaluation_begin(self, model: Any, params: Mapping[str, Any] | None, logs: Logs | None) -> None:
-        """An evaluation on its own; one that a callback makes within a training is not the validation of the epoch."""
+        """Start a separate evaluation. One that a callback starts during a training is not the epoch's validation."""
         self._begin(model, params)
         self.keras.on_test_begin(logs)
 
     def predict_begin(self, model: Any, params: Mapping[str, Any] | None, logs: Logs | None) -> None:
-        """A prediction."""
+        """Start a prediction."""
         self._begin(model, params)
         self._predicted, self._prediction_started = 0, time.monotonic()
         self.keras.on_predict_begin(logs)
 
     def predict_batch_end(self, batch: int, logs: Logs | None) -> None:
-        """Counts what was predicted."""
+        """Count the predicted samples of a batch."""
         count = description.predicted(logs, self._lookups)
         self._predicted += count
         self.run.saw(count)
@@ -166,7 +169,7 @@ class KerasLoop:
             self.keras.on_predict_batch_end(batch, logs)
 
     def predict_end(self, logs: Logs | None) -> None:
-        """How many were predicted, and how fast."""
+        """Record how many samples were predicted, and how fast."""
         seconds = time.monotonic() - self._prediction_started
         counted = {"predict/samples": float(self._predicted)}
         if self._predicted and seconds:
@@ -177,17 +180,17 @@ class KerasLoop:
     # Files
 
     def saved(self, path: Path) -> None:
-        """A checkpoint has been written; where the last batch of an epoch is over, so is its training part."""
+        """Record a checkpoint. After the last batch of an epoch, this also ends the epoch's training part."""
         backup = backup_folder(self._arguments, self._lookups)
         if backup is not None and path.absolute().is_relative_to(backup):
-            resume_marker.leave(backup, self.run)  # it deletes both again when the training has ended
+            resume_marker.leave(backup, self.run)  # Keras deletes both after the training
             return
         if self._steps and self._batch >= self._steps - 1:
             self.end_train_part(self.rates())
         best = self._lookups.find("a ModelCheckpoint among the callbacks", False, self._is_best, path)
         if path.exists():
             self.run.saved(path, ["best" if best else "last"])
-        else:  # in a store that only Keras can read
+        else:  # the path is in a storage that only Keras can read
             self.run.fire("on_model_save")
 
     def _is_best(self, path: Path) -> bool:
@@ -198,7 +201,7 @@ class KerasLoop:
 
     @contextmanager
     def exporting(self, path: Path, form: str) -> Iterator[None]:
-        """An export: what it wrote and how long it took, or why it failed."""
+        """Record an export: its files and its duration, or the reason why it failed."""
         started = time.monotonic()
         self.run.fire("on_export_start")
         try:
@@ -211,7 +214,7 @@ class KerasLoop:
 
 
 def flatten(callbacks: Any) -> list[Any]:
-    """The callbacks of a list in lists, or the one that is no list."""
+    """Flatten nested lists of callbacks. A single callback becomes a list of one; None becomes an empty list."""
     if callbacks is None:
         return []
     if isinstance(callbacks, (list, tuple)):
@@ -220,7 +223,7 @@ def flatten(callbacks: Any) -> list[Any]:
 
 
 def backup_folder(arguments: Mapping[str, Any], lookups: Lookups) -> Path | None:
-    """Where a `BackupAndRestore` among the callbacks of a `fit` keeps what an interrupted training goes on from."""
+    """Return the backup folder of the `BackupAndRestore` callback that `fit` was given; None if there is none."""
     return lookups.find("a BackupAndRestore among the callbacks", None, _backup_folder, arguments)
 
 
@@ -230,13 +233,13 @@ def _backup_folder(arguments: Mapping[str, Any]) -> Path | None:
 
 
 def _given(arguments: Mapping[str, Any], kind: str) -> list[Any]:
-    """The callbacks that `fit` was given of this class of Keras."""
+    """Return the callbacks passed to `fit` that are instances of the Keras class with this name."""
     found = flatten(arguments.get("callbacks"))
     return [made for made in found if any(cls.__name__ == kind for cls in type(made).__mro__)]
 
 
 def _is_made_from(path: Path, template: Any) -> bool:
-    """Whether the template of a `ModelCheckpoint`, such as `{epoch:02d}.keras`, gives this path."""
+    """Whether the path matches the template of a `ModelCheckpoint`, such as `{epoch:02d}.keras`."""
     literal = re.split(r"\{.*?\}", str(template))
     return re.fullmatch(".*".join(map(re.escape, literal)), str(path)) is not None
 

@@ -1,8 +1,8 @@
-"""The methods of `keras.Model` that are wrapped, as long as a run listens to Keras.
+"""Wrappers for the methods of `keras.Model`, in place while a run records Keras.
 
-`fit`, since no callback sees its arguments and its exceptions; `evaluate` and `predict`, which belong to the run of
-their model without being told; `save`, `save_weights`, `load_weights`, `set_weights` and `export`, for which Keras has
-no hooks.
+- `fit`, because callbacks see neither its arguments nor its exceptions.
+- `evaluate` and `predict`, so that they are recorded into the run of their model without a callback.
+- `save`, `save_weights`, `load_weights`, `set_weights` and `export`, because Keras has no hooks for them.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Named = Mapping[str, Any]
 
 
 class Methods:
-    """Wraps them, and is what they call."""
+    """Wrap the methods of `keras.Model`, and handle calls of the wrapped methods."""
 
     def __init__(self) -> None:
         self.runs: Runs | None = None
-        """Opens a run for calls that no run was given to."""
+        """Opens runs for calls that have no run; None if such calls are not recorded."""
         self._patches = Patches()
 
     def hold(self, holder: object) -> None:
-        """Wraps them until `holder` lets go of them.
+        """Wrap the methods until `holder` releases them.
 
         Raises:
             MissingPackageError: Keras has not been imported.
@@ -48,11 +48,11 @@ class Methods:
         self._patches.hold(holder, imported_keras().Model, wrapped)
 
     def release(self, holder: object) -> None:
-        """Restores them, unless someone else holds them."""
+        """Restore the methods, unless another holder still needs them."""
         self._patches.release(holder)
 
     def loop_of(self, run: RunHooks) -> KerasLoop:
-        """What this run hears Keras with."""
+        """Return the `KerasLoop` of a run. It is created on the first call."""
 
         def make_loop() -> KerasLoop:
             loop = KerasLoop(run)
@@ -63,14 +63,14 @@ class Methods:
         return run.own(KerasLoop, make_loop)
 
     def callback_of(self, run: RunHooks, runs: Runs) -> Any:
-        """The callback that records into this run, for the user to pass to Keras."""
+        """Return the callback that records into this run, for the user to pass to Keras."""
         loop = self.loop_of(run)
         if loop.callback is None:
             loop.callback = make(self.choosing(runs), loop)
         return loop.callback
 
     def choosing(self, runs: Runs) -> Choose:
-        """Picks the run as these runs do."""
+        """Return a function that picks the run from `runs`."""
 
         def choose(model: Any, kind: Kind, resumes: bool | Path) -> tuple[Mode, KerasLoop]:
             return self._begun(
@@ -82,7 +82,7 @@ class Methods:
     def _begun(self, mode: Mode) -> tuple[Mode, KerasLoop]:
         return mode, self.loop_of(mode.begin())
 
-    # Those with hooks of their own
+    # Methods for which Keras has hooks
 
     def _fit(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
         call = Call.of(original, model, args, kwargs)
@@ -97,7 +97,10 @@ class Methods:
         return call.heard_by(bridges)
 
     def _alone(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
-        """`evaluate` and `predict`; with a list of Keras' own it is the validation of a `fit`, which is heard there."""
+        """Record a call of `evaluate` or `predict`.
+
+        With a `CallbackList` it is the validation of a `fit`, and is recorded there.
+        """
         call = Call.of(original, model, args, kwargs)
         if call is None or call.has_own_list:
             return original(model, *args, **kwargs)
@@ -113,7 +116,7 @@ class Methods:
         run = found
         return [make(lambda model, kind, _: self._begun(run.mode(model, kind)), self.loop_of(run))]
 
-    # Those without
+    # Methods for which Keras has no hooks
 
     def _save(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
         result = original(model, *args, **kwargs)
@@ -150,7 +153,7 @@ _signature = functools.lru_cache(maxsize=64)(inspect.signature)
 
 
 class Call:
-    """A call of one of the methods, with its arguments by name."""
+    """A call of a wrapped method, with its arguments by name."""
 
     def __init__(self, original: Method, bound: inspect.BoundArguments) -> None:
         self._original = original
@@ -158,20 +161,20 @@ class Call:
 
     @classmethod
     def of(cls, original: Method, model: Any, args: Args, kwargs: Named) -> Call | None:
-        """The call; None where the arguments do not fit, which is for the method itself to say."""
+        """Return the call; None if the arguments do not match the signature: the method itself then raises."""
         try:
             return cls(original, _signature(original).bind(model, *args, **kwargs))
         except TypeError:
             return None
 
     def value(self, name: str) -> Any:
-        """The argument of this name, or its default."""
+        """Return the argument with this name, or its default."""
         parameter = self._bound.signature.parameters.get(name)
         return self._bound.arguments.get(name, None if parameter is None else parameter.default)
 
     @property
     def has_own_list(self) -> bool:
-        """Whether its callbacks are a list of Keras' own: Keras then makes none."""
+        """Whether `callbacks` is a Keras `CallbackList`. Keras then uses it instead of creating one."""
         return isinstance(self.value("callbacks"), imported_keras().callbacks.CallbackList)
 
     @property
@@ -181,15 +184,15 @@ class Call:
 
     @property
     def bridges(self) -> list[Bridge]:
-        """Ours, as they were given."""
+        """The `Bridge` callbacks that the call was given, in their order."""
         return [found for found in self._callbacks if isinstance(found, Bridge)]
 
     def unheard(self) -> Any:
-        """Makes the call as it is."""
+        """Make the call without adding callbacks."""
         return self._original(*self._bound.args, **self._bound.kwargs)
 
     def heard_by(self, bridges: Sequence[Bridge]) -> Any:
-        """Makes the call with these among its callbacks, behind those of the user, and with no others of ours."""
+        """Make the call with these bridges after the user's callbacks. Other bridges of the call are left out."""
         ready = [bridge.fresh() if bridge.busy else bridge for bridge in bridges]
         with self._among_callbacks(ready), ExitStack() as stack:
             for bridge in ready:
@@ -211,7 +214,7 @@ class Call:
 
 @contextmanager
 def _joined(own: Any, bridges: Sequence[Bridge]) -> Iterator[None]:
-    """A list of Keras' own that the user has made hears more, for one call."""
+    """Add the bridges to a `CallbackList` of the user for the duration of one call."""
     given = list(own.callbacks)
     own.callbacks += bridges
     for bridge in bridges:

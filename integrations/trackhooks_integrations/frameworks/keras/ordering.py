@@ -1,7 +1,7 @@
-"""`InOrder`: the order of the hooks, where batches end on other threads than the one that trains.
+"""`InOrder`, which keeps hooks in order when batches end on other threads than the training thread.
 
-Keras may end its batches on a pool of threads, so that the training need not wait for the accelerator. The thread that
-trains announces each batch, and goes on; what follows a batch is held until that batch has ended.
+Keras may end its batches on a thread pool, so that the training does not wait for the accelerator. The training thread
+announces each batch and continues. Calls that follow a batch are delayed until that batch has ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Call = Callable[[], None]
 
 
 class _Slot:
-    """A place in the order: for a call, or for the end of a batch that has been announced."""
+    """A position in the order, for a call or for the end of an announced batch."""
 
     __slots__ = ("batch", "call")
 
@@ -24,29 +24,33 @@ class _Slot:
 
 
 class InOrder:
-    """Makes calls in the order in which they were added or announced. Safe with threads."""
+    """Make calls in the order in which they were added or announced. Thread-safe."""
 
     def __init__(self) -> None:
         self._slots: deque[_Slot] = deque()
         self._mutex = threading.RLock()
 
     def add(self, call: Call) -> None:
-        """Makes a call, as soon as everything before it has come."""
+        """Make a call as soon as everything before it has been called."""
         with self._mutex:
             self._slots.append(_Slot(-1, call))
             self._run()
 
     def announce(self, batch: int) -> None:
-        """Keeps the place for the end of a batch, by the index that it begins with."""
+        """Reserve the position for the end of a batch.
+
+        Args:
+            batch: the index of the first batch. Keras may run several batches as one.
+        """
         with self._mutex:
             self._slots.append(_Slot(batch))
 
     def end(self, batch: int, call: Call) -> None:
-        """Makes the call for the end of a batch.
+        """Make the call for the end of a batch.
 
         Args:
-            batch: the index that it ends with: several batches may be run as one.
-            call: is made in the place of the newest announced batch that begins there or before.
+            batch: the index of the last batch. Keras may run several batches as one.
+            call: takes the position of the newest announced batch whose first index is not greater than `batch`.
         """
         with self._mutex:
             for slot in reversed(self._slots):
@@ -58,17 +62,17 @@ class InOrder:
             self._run()
 
     def finish(self) -> None:
-        """Makes all calls that wait: whatever was announced and has not come does not come any more."""
+        """Make all waiting calls, and drop announced batches that have not ended."""
         with self._mutex:
             self._slots = deque(slot for slot in self._slots if slot.call is not None)
             self._run()
 
     def clear(self) -> None:
-        """Drops all calls that wait."""
+        """Drop all waiting calls."""
         with self._mutex:
             self._slots.clear()
 
     def _run(self) -> None:
-        """A call may add calls itself, and is out of the order before it is made."""
+        """Make the calls that are due. Each one is removed before it is called, because it may add more calls."""
         while self._slots and self._slots[0].call is not None:
-            self._slots.popleft().call()  # type: ignore[misc] # which is not None
+            self._slots.popleft().call()  # type: ignore[misc] # not None, see the condition above

@@ -1,4 +1,4 @@
-"""Ultralytics."""
+"""Integration of Ultralytics."""
 
 from .framework import Ultralytics
 

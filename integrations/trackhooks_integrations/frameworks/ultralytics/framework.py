@@ -1,8 +1,8 @@
-"""Ultralytics: every mode of a YOLO model, and of all others that its class `Model` is the base of.
+"""Recording of every mode of a YOLO model, and of every other subclass of Ultralytics' `Model`.
 
-What happens is heard at the hooks (see `ultralytics_loop`). What they do not tell is known around the model's methods:
-that an export has failed and where one was written to, that a stream was left, that a training did not even start.
-These methods are replaced while a model is attached, or `enable` is on; Ultralytics itself is never imported.
+Most data come from Ultralytics' callbacks (see `loop`). The methods of the model are wrapped to get the rest: where an
+export was written to, and whether an export failed, a stream was closed early or a training did not start. The methods
+are wrapped while a model is attached or `enable` is on. Ultralytics itself is never imported.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from trackhooks.frameworks.patching import Around, Patches
 from .loop import UltralyticsLoop
 
 MODULE = "ultralytics.engine.model"
-"""Where the class of the models is."""
+"""The module that defines the class of the models."""
 
-# There is one class of models in a process, and so there is one of each of these.
+# A process has one class of models, so this state is kept once per process.
 _patches = Patches()
 _runs: list[Runs] = []
 _attached: WeakIdentityDict[RunHooks] = WeakIdentityDict()
@@ -41,7 +41,7 @@ class Ultralytics:
     attaches = "a model of Ultralytics, such as YOLO('yolo11n.pt'), or a trainer of it"
 
     def install(self, runs: Runs, module: str) -> None:
-        """Record every model from now on, those that exist already included."""
+        """Record every model from now on, also those that already exist."""
         _runs.append(runs)
         _replace_methods(runs)
 
@@ -52,7 +52,7 @@ class Ultralytics:
         _patches.release(runs)
 
     def attach(self, run: RunHooks, model: Any) -> bool:
-        """Record all that a model, or a trainer that was made without one, does from now on."""
+        """Record everything that a model, or a trainer created without a model, does from now on."""
         framework = _framework()
         if framework is not None and isinstance(model, framework):
             _attached[model] = run
@@ -67,18 +67,18 @@ class Ultralytics:
         return True
 
     def callback(self, runs: Runs) -> None:
-        """Ultralytics calls functions, which a run has in place of a callback."""
+        """Return None: Ultralytics calls functions, and the run provides these instead of a callback."""
 
 
 class Models:
-    """The models that a run hears."""
+    """The models that are recorded into a run."""
 
     def __init__(self, run: RunHooks) -> None:
         self._run = run
         run.on_close(self.release)
 
     def release(self) -> None:
-        """Lets go of every one of them."""
+        """Stop recording these models into the run."""
         for loop in _loops.values():
             loop.record_late_pictures(self._run)
         for model in [model for model, run in _attached.items() if run is self._run]:
@@ -91,7 +91,7 @@ def _models_of(run: RunHooks) -> Models:
 
 
 def _framework() -> Any:
-    """The class of the models; None as long as the user has not imported it."""
+    """Return the class of the models; None if the user has not imported it yet."""
     return getattr(sys.modules.get(MODULE), "Model", None)
 
 
@@ -118,7 +118,7 @@ def _around(name: str) -> Around:
 
 def _mode_of(model: Any, name: str, arguments: Mapping[str, Any]) -> Mode | None:
     if _benchmarking.get() and name != "export":
-        return None  # of the models that a benchmark makes only its table counts
+        return None  # a benchmark records only its table and its exports
     run = _attached.get(model)
     if run is not None and not run.closed:
         return run.mode(model, _KINDS.get(name, "other"))
@@ -130,11 +130,14 @@ def _mode_of(model: Any, name: str, arguments: Mapping[str, Any]) -> Mode | None
 
 
 _KINDS: Mapping[str, Kind] = {"train": "train", "predict": "predict"}
-"""The others are a part of the training around them; the metrics of an evaluation have names of their own there."""
+"""The kinds of the modes; all others are "other".
+
+Those are part of the training around them, and the metrics of an evaluation have separate names there.
+"""
 
 
 def _resumed(model: Any, arguments: Mapping[str, Any]) -> bool | Path:
-    """The folder of the run that a training resumes, as it was noted beside the checkpoint."""
+    """Return whether a training resumes: the folder of its run, if it is noted next to the checkpoint, else a bool."""
     what = "the checkpoint that the training resumes"
     return Lookups().find(what, False, _noted_run, model, arguments.get("resume"))
 
@@ -150,7 +153,7 @@ def _noted_run(model: Any, resume: Any) -> bool | Path:
 
 
 def _train(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
-    """Of several datasets each gets a run of its own."""
+    """Record a training. With several datasets, each one gets a separate run."""
     with loop.training(apart=isinstance(call.keywords.get("data"), (list, tuple))):
         return call()
 
@@ -171,7 +174,7 @@ def _predict(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
 
 
 def _stream(loop: UltralyticsLoop, run: RunHooks, model: Any, results: Any) -> Iterator[Any]:
-    """The results; what the user does between them is not a part of the prediction."""
+    """Yield the results. The user's code between two results is not part of the prediction."""
     try:
         while True:
             with loop.hearing(run, model.callbacks):
@@ -215,4 +218,4 @@ _MODES: dict[str, Callable[[UltralyticsLoop, functools.partial[Any]], Any]] = {
     "export": _export,
     "benchmark": _benchmark,
 }
-"""`track`, `embed` and calling the model go through `predict`."""
+"""The wrapped methods. `track`, `embed` and calling the model use `predict`."""

@@ -1,9 +1,12 @@
-"""Hearing Ultralytics: what it calls at its hooks, and from there to the callbacks and the record.
+"""Forwarding of Ultralytics' hooks to the callbacks of a run and to its record.
 
-Ultralytics walks over the list that it has for a hook and calls what it finds with the live trainer, validator,
-predictor or exporter. It is given a list that finds the run's functions anew at each walk. So they are called from
-Ultralytics' own frame, as functions that look at its local variables expect; those that are added in the middle of a
-training are heard, though a trainer copies its callbacks at the start; and a copy holds no lock and no file.
+Ultralytics keeps a list of functions for each hook. It iterates over the list and calls each function with the current
+trainer, validator, predictor or exporter. Each list is replaced by one that looks up the run's functions anew
+at each iteration:
+
+- Functions are called from Ultralytics' own frame. Functions that read its local variables need this.
+- Functions added during a training are called, although a trainer copies its callbacks at the start.
+- A copy of the list holds no lock and no file.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ Callbacks = MutableMapping[str, list[Function]]
 """The `callbacks` of a model, trainer, validator, predictor or exporter."""
 
 _OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wb"}
-"""Its settings that switch its own logging on, which are also our trackers' names → its modules."""
+"""Ultralytics' settings that enable its own loggers, which are also the names of our trackers → their modules."""
 _NOT_STARTED = "the training did not start"
 _UNHEARD = (
     "Ultralytics before 8.4.140 trains on several GPUs in processes that have no callbacks but its own."
@@ -35,7 +38,7 @@ _UNHEARD = (
 
 
 class Listeners(list[Function]):
-    """What Ultralytics calls at one hook: the functions in this list, and behind them what its loop has to call."""
+    """List of functions for one hook: its own functions, followed by those of the run of its loop."""
 
     def __init__(self, loop: UltralyticsLoop, hook: str, functions: Iterable[Function] = ()) -> None:
         super().__init__(functions)
@@ -45,42 +48,45 @@ class Listeners(list[Function]):
     def __iter__(self) -> Iterator[Function]:
         yield from super().__iter__()
         sources: list[Any] = []
-        yield sources.append  # is called with the trainer, validator, predictor or exporter
+        yield sources.append  # Ultralytics calls it with the trainer, validator, predictor or exporter
         for source in sources:
             yield from self.loop.hear(self.hook, source)
 
     def __eq__(self, other: object) -> bool:
-        """Never that of a list of functions: with several data sets only the callbacks that are added are heard."""
+        """Compare by identity, so that it never equals a plain list.
+
+        With several datasets, Ultralytics uses the callbacks only if they differ from its defaults.
+        """
         return self is other
 
-    __hash__ = None  # as of any list
+    __hash__ = None  # like any list
 
     def plain(self) -> list[Function]:
-        """Only the functions in this list."""
+        """Return only the functions in this list, without those of the run."""
         return list(super().__iter__())
 
     def copy(self) -> Listeners:
-        """As a trainer copies the lists that it is made with: the copy hears as well."""
+        """Return a list for the same loop and hook. A trainer copies the lists that it is created with."""
         return Listeners(self.loop, self.hook, self.plain())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> list[Function]:
-        """A copy of a model is a model of its own, which no run hears."""
+        """Return a plain list: a copy of a model is a separate model, and is not recorded."""
         return copy.deepcopy(self.plain(), memo)
 
     def __reduce__(self) -> Any:
-        """Only to the processes that Ultralytics launches for a training does the loop go along."""
+        """Pickle the loop only for the processes that Ultralytics launches for a training."""
         if self.loop.launches:
             return Listeners, (self.loop, self.hook, self.plain())
         return list, (self.plain(),)
 
 
 class UltralyticsLoop:
-    """Hears one model, or one trainer, for the run that it belongs to at the time."""
+    """Record one model, or one trainer, into the run that it currently belongs to."""
 
     def __init__(self) -> None:
         self._run: RunHooks | None = None
         self._part: RunHooks | None = None
-        """The run of one training of several; it is heard by the callbacks of the run."""
+        """The run of one training out of several. The callbacks of the main run are called for it."""
         self._part_mode: Mode | None = None
         self._last_run: Callable[[], RunHooks | None] = lambda: None
         self._lookups = Lookups()
@@ -89,11 +95,11 @@ class UltralyticsLoop:
         self._export = Export(self._lookups)
         self._new_training()
         self._apart = False
-        """Whether each training is to be a run of its own, as a part of the run."""
+        """Whether each training becomes a separate run, as a part of the main run."""
         self.launches = False
-        """Whether a training was called and no hook has fired here: its processes are being launched."""
+        """Whether `train` was called and no hook has fired in this process yet: it may launch other processes."""
         self._went_elsewhere = False
-        """Whether a process of the training has got this loop."""
+        """Whether this loop was pickled for a process of the training."""
 
     def _new_training(self) -> None:
         training = Training(self._pictures, self._lookups)
@@ -106,16 +112,16 @@ class UltralyticsLoop:
 
     @property
     def run(self) -> RunHooks:
-        """The run that hears, or the part of it that is being trained."""
+        """The current run, or the part of it that is being trained."""
         run = self._part or self._run
         assert run is not None
         return run
 
-    # Being called by Ultralytics
+    # Calls from Ultralytics
 
     @contextmanager
     def hearing(self, run: RunHooks, callbacks: Callbacks) -> Iterator[None]:
-        """Hears what is called through these callbacks; afterwards they are as they were."""
+        """Record everything that is called through these callbacks, and restore them afterwards."""
         before = self._run, self._part, self._part_mode
         if run is not self._run:
             self._run, self._part, self._part_mode = run, None, None
@@ -131,16 +137,16 @@ class UltralyticsLoop:
             heard.note_files(self._pictures.late())
 
     def serve(self, run: RunHooks) -> None:
-        """Hears for this run from now on."""
+        """Record into this run from now on."""
         self._run, self._part, self._part_mode = run, None, None
 
     def hear_always(self, run: RunHooks, callbacks: Callbacks) -> None:
-        """Hears what is called through these callbacks, for good."""
+        """Record everything that is called through these callbacks, permanently."""
         self.serve(run)
         self._listen(run, callbacks)
 
     def _listen(self, run: RunHooks, callbacks: Callbacks) -> dict[str, list[Function]]:
-        """Puts this loop's lists in the place of those that are there, which are returned; once is enough."""
+        """Replace the lists by this loop's lists, unless that is done already. Returns the lists that were replaced."""
         run.describe("an Ultralytics loop")
         self._lookups.strict = run.strict
         originals = {}
@@ -152,7 +158,7 @@ class UltralyticsLoop:
         return originals
 
     def hear(self, hook: str, source: Any) -> Iterator[Function]:
-        """Takes an event, and yields each function that Ultralytics has to call."""
+        """Record an event, and yield each function that Ultralytics has to call for it."""
         if self._run is None:
             return
         told = self._told(hook, source)
@@ -175,10 +181,10 @@ class UltralyticsLoop:
 
     @contextmanager
     def training(self, apart: bool) -> Iterator[None]:
-        """Around a call of `train`.
+        """Record a call of `train`.
 
         Args:
-            apart: whether each training that the call makes is a run of its own.
+            apart: whether each training of the call becomes a separate run.
         """
         self.launches, self._apart, self._went_elsewhere = True, apart, False
         try:
@@ -203,7 +209,7 @@ class UltralyticsLoop:
         self._lookups.find(what, None, tell_of_own_loggers, trainer, self.run.trackers)
 
     def _start_training(self, trainer: Any) -> None:
-        """A training that resumes goes on behind the batches that its checkpoint has seen."""
+        """Set the model and its params. A resumed training continues after the batches of its checkpoint."""
         kind = type(trainer).__name__
         batches = self._lookups.find(f"the number of batches of {kind}", None, _batches, trainer)
         start = self._lookups.find(f"the start epoch of {kind}", 0, _start_epoch, trainer)
@@ -221,45 +227,45 @@ class UltralyticsLoop:
         self.run.set_model(self._lookups.find(f"the model of {kind}", None, _model, trainer), params)
 
     def _close_part(self, error: str | None = None) -> None:
-        """Ends the run of one training, if each has one of its own."""
+        """End the run of one training, if each training has a separate run."""
         mode, self._part, self._part_mode = self._part_mode, None, None
         if mode is not None:
             mode.end(error)
 
-    # What is known when a call returns
+    # Data that are available when a call returns
 
     def record_export(self, path: Any) -> None:
-        """Records the exported file, or folder."""
+        """Record the exported file or folder."""
         if self._export.running:
             self._export.running = False
             self.run.record("on_export_end", {}, files=self._export.file(path))
 
     def record_failed_export(self, format: str, error: BaseException) -> None:  # noqa: A002
-        """Records why an export has failed; it does not change the run's status, which is that of its training."""
+        """Record why an export failed. The status of the run does not change: it is that of the training."""
         self._export.running = False
         _, reason = status_of(error)
         self.run.log_text("export", f"The export to {format} failed: {reason}")
 
     def record_left_prediction(self) -> None:
-        """Records what was predicted where a stream was left before its end: no hook fires then."""
+        """Record the predictions of a stream that was closed before its end. No hook fires in this case."""
         if self._prediction.running:
             told = self._prediction.end()
             self.run.record("on_predict_end", told.metrics, **told.more)
 
     def record_table(self, name: str, table: Any) -> None:
-        """Records a table."""
+        """Record a table."""
         self.run.log_table(name, table)
 
     def record_late_pictures(self, run: RunHooks) -> None:
-        """Records what Ultralytics has drawn in threads of its own, and was not ready when the call returned."""
+        """Record plots that Ultralytics drew in other threads and that were not ready when the call returned."""
         if self._last_run() is run:
             run.note_files(self._pictures.late())
 
-    # Going along to another process
+    # Use in another process
 
     def __reduce__(self) -> Any:
-        """The processes of a training record into the same folder, the first of them."""
-        import cloudpickle  # Ultralytics pickles with it, so it is there
+        """Pack the run for the processes of a training. The first of them records into the same folder."""
+        import cloudpickle  # installed, because Ultralytics pickles with it
 
         self._went_elsewhere = True
         return _go_on, (launched.pack(self.run, cloudpickle.dumps),)
@@ -272,7 +278,7 @@ _BEFORE = {
 
 
 def _give_back(callbacks: Callbacks, hook: str, original: list[Function]) -> None:
-    """Puts a list back, with what was added meanwhile; one that was replaced meanwhile stays."""
+    """Restore a list, including functions added meanwhile. If the user has replaced the list, keep the user's list."""
     found = callbacks.get(hook)
     if isinstance(found, Listeners):
         original[:] = found.plain()
@@ -300,7 +306,7 @@ def _verbose(trainer: Any) -> int:
 
 
 def tell_of_own_loggers(trainer: Any, trackers: Sequence[str]) -> None:
-    """Warns where Ultralytics logs to one of these trackers itself."""
+    """Warn if Ultralytics itself logs to one of these trackers."""
     modules = {
         getattr(function, "__module__", None)
         for functions in trainer.callbacks.values()
@@ -313,7 +319,7 @@ def tell_of_own_loggers(trainer: Any, trackers: Sequence[str]) -> None:
 
 
 def _go_on(packed: launched.Packed) -> UltralyticsLoop:
-    """The loop that hears a training in a process that was launched for it."""
+    """Create the loop that records a training in a process launched for it."""
     loop = UltralyticsLoop()
     loop.serve(launched.unpack(packed))
     return loop

@@ -1,7 +1,7 @@
-"""What Ultralytics' trainers, validators, predictors and exporters tell at their hooks, by the names that are recorded.
+"""Data read from Ultralytics' trainers, validators, predictors and exporters at their hooks, by their recorded names.
 
-Each part has a method for every hook at which its objects tell something; the method gets the live object and returns
-what it `Told`. Read from the objects' documented attributes, of 8.3 (where losses are tensors) and 8.4 (dictionaries).
+Each part has a method for every hook at which its objects provide data. The method gets the current object and returns
+a `Told`. The data come from documented attributes of Ultralytics 8.3 (losses are tensors) and 8.4 (dictionaries).
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from trackhooks.frameworks.helpers import Lookups, flat_params, settings, sizes,
 
 _MOST_SAMPLES = 16
 _TICK_S = 0.05
-"""A file's time may be that of the last tick of the clock."""
+"""Resolution of file times: a file's time may be that of the previous tick of the clock."""
 Found = TypeVar("Found")
 Default = TypeVar("Default")
 _STAGES = ("preprocess", "inference", "postprocess")
 
 
 class Told(msgspec.Struct):
-    """What there is to hear and to record at one hook."""
+    """Data of one hook, for the callbacks and for the record."""
 
     metrics: dict[str, Any] = {}
-    """For callbacks and for the record."""
+    """Metrics for the callbacks and for the record."""
     epoch: int | None = None
     batch: int | None = None
     more: dict[str, Any] = {}
-    """Only for the record: `params`, `files`, `media`, `status`, `reason`."""
+    """Other data, only for the record: `params`, `files`, `media`, `status`, `reason`."""
     besides: dict[str, Any] = {}
-    """Metrics that are only for the record."""
+    """Metrics only for the record."""
     to_objects: bool = True
-    """False where Keras callbacks would take it for something else."""
+    """False if Keras callbacks would misinterpret the hook."""
     to_record: bool = True
-    """False where there is nothing to record, or not yet."""
+    """False if there is nothing to record, or not yet."""
 
 
 class _Part:
-    """What one kind of object tells. A user's own trainer may lack or replace whatever is read of it."""
+    """Reader for one kind of object. A custom trainer may lack or override any attribute that is read."""
 
     def __init__(self, lookups: Lookups) -> None:
         self._lookups = lookups
@@ -53,7 +53,7 @@ class _Part:
     def _of(
         self, source: Any, what: str, default: Default, call: Callable[..., Found], *arguments: Any
     ) -> Found | Default:
-        """What `call` reads of an object; a failure is reported once a class, and the rest is recorded."""
+        """Return `call(source, …)`, or the default. Reports failures once per class."""
         what = f"the {what} of {type(source).__name__}"
         return self._lookups.find(what, default, call, source, *arguments)
 
@@ -61,7 +61,7 @@ class _Part:
         return self._of(trainer, "epoch", None, _epoch)
 
     def _arguments(self, source: Any) -> dict[str, Any]:
-        """The arguments of the mode, as hyper-parameters."""
+        """Return the arguments of the mode as hyper-parameters."""
         found: dict[str, Any] = {}
         for name, value in self._of(source, "arguments", {}, _arguments).items():
             found |= self._lookups.find(f"the argument {name!r}", {}, flat_params, {name: value})
@@ -69,12 +69,12 @@ class _Part:
 
 
 class Training(_Part):
-    """A training: what its trainer tells."""
+    """Reader for the trainer of a training."""
 
     def __init__(self, pictures: Pictures, lookups: Lookups) -> None:
         super().__init__(lookups)
         self.trainer: Any = None
-        """The trainer, while it trains."""
+        """The trainer during a training, otherwise None."""
         self._pictures = pictures
         self._batch = -1
         self._epoch_metrics: dict[str, float] = {}
@@ -82,20 +82,20 @@ class Training(_Part):
         self._ended = False
         self._announced = False
         self.validated = False
-        """Whether this epoch has been validated: else the trainer still has the metrics of an earlier one."""
+        """Whether this epoch has been validated. If not, the trainer still has the metrics of an earlier epoch."""
         self.final = False
         """Whether the best checkpoint is being evaluated, after the last epoch."""
 
     def on_pretrain_routine_start(self, trainer: Any) -> Told:
-        """Every argument, as hyper-parameters."""
+        """Return all arguments as hyper-parameters."""
         self._announced = True
         return Told(more={"params": self._arguments(trainer)})
 
     def on_pretrain_routine_end(self, trainer: Any) -> Told:
-        """The model: its size, its layers; and the optimizer that `optimizer=auto` has chosen."""
+        """Return the size and layers of the model, and the optimizer's settings, also if `optimizer=auto` chose it."""
         optimizer = self._of(trainer, "optimizer", None, getattr, "optimizer", None)
         params = settings(optimizer, self._lookups)
-        if not self._announced:  # attached when the trainer had been made already
+        if not self._announced:  # the run was attached after the trainer was created
             params = {**self._arguments(trainer), **params}
         model = self._of(trainer, "model", None, _model)
         if model is None:
@@ -104,27 +104,27 @@ class Training(_Part):
         return Told(more={"params": params, "media": helpers.media(model, self._lookups)})
 
     def on_train_start(self, trainer: Any) -> Told:
-        """The beginning."""
+        """Keep the trainer until the training ends."""
         self.trainer = trainer
         return Told()
 
     def on_train_epoch_start(self, trainer: Any) -> Told:
-        """Comes again for the same epoch when Ultralytics repeats it, after NaN or for want of memory."""
+        """Reset the state of the epoch. Ultralytics repeats an epoch after NaN or if memory ran out."""
         self._batch = -1
         self._epoch_metrics, self.validated = {}, False
         return Told(epoch=self._epoch(trainer))
 
     def on_train_batch_start(self, trainer: Any) -> Told:
-        """Only the index."""
+        """Return the index of the batch."""
         self._batch += 1
         return Told(batch=self._batch)
 
     def on_train_batch_end(self, trainer: Any) -> Told:
-        """The losses of this batch, as they are; the progress bar shows their running means instead."""
+        """Return the losses of this batch. The progress bar shows their running means instead."""
         return Told(self._losses(trainer, "loss_items", "batch"), batch=self._batch)
 
     def on_train_epoch_end(self, trainer: Any) -> Told:
-        """The means of the losses over the epoch, and the learning rates."""
+        """Return the mean losses of the epoch and the learning rates."""
         rates = self._of(trainer, "learning rates", {}, learning_rates)
         metrics = self._losses(trainer, "tloss", "train") | rates
         self._epoch_metrics = metrics
@@ -134,7 +134,7 @@ class Training(_Part):
         return self._of(trainer, f"{name} (losses)", {}, labelled, name, prefix, self._lookups)
 
     def on_model_save(self, trainer: Any) -> Told:
-        """`last.pt`, and `best.pt` where this epoch is the best so far."""
+        """Return `last.pt`, `best.pt` if this epoch is the best so far, and the epoch's checkpoint if one is kept."""
         metrics = self._epoch_metrics | self._validation(trainer)
         files = [self._of(trainer, "last checkpoint", None, checkpoint, "last", metrics)]
         if self._of(trainer, "fitness", False, _is_best):
@@ -143,7 +143,7 @@ class Training(_Part):
         return Told(epoch=self._epoch(trainer), more={"files": there(files)})
 
     def on_fit_epoch_end(self, trainer: Any) -> Told:
-        """All metrics of the epoch; the evaluation of the best checkpoint repeats the hook and is no epoch."""
+        """Return the epoch's metrics. The evaluation of the best checkpoint also fires this hook, but is skipped."""
         if self.final:
             self.final = False
             return Told(to_objects=False, to_record=False)
@@ -152,7 +152,7 @@ class Training(_Part):
         return Told(dict(self._epoch_metrics), epoch=self._epoch(trainer), more={"files": files})
 
     def _validation(self, trainer: Any) -> dict[str, float]:
-        """What the epoch's validation gave, by Ultralytics' names, and the sum of its losses."""
+        """Return the metrics of the epoch's validation, by Ultralytics' names, and the sum of its losses."""
         if not self.validated:
             return {}
         metrics = self._of(trainer, "metrics", {}, _metrics, self._lookups)
@@ -165,11 +165,11 @@ class Training(_Part):
         return self._pictures.new(trainer, validator)
 
     def note_best(self, metrics: Mapping[str, float]) -> None:
-        """What the final evaluation of the best checkpoint gave, by its recorded names."""
+        """Keep the metrics of the final evaluation of the best checkpoint, by their recorded names."""
         self._best = dict(metrics)
 
     def on_train_end(self, trainer: Any) -> Told:
-        """The checkpoints as they were written last, without their optimizers, and the pictures."""
+        """Return the final checkpoints, from which Ultralytics has removed the optimizer, and the plots."""
         self._ended = True
         of_best = self._best or self._epoch_metrics
         last = self._of(trainer, "last checkpoint", None, checkpoint, "last", self._epoch_metrics)
@@ -178,7 +178,7 @@ class Training(_Part):
         return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
 
     def teardown(self, trainer: Any) -> Told:
-        """The status: Ultralytics 8.4 tears down after an exception as well, while it is on its way."""
+        """Return the status. Ultralytics 8.4 also fires this hook while an exception propagates."""
         status, reason = ("finished", "") if self._ended else status_of(sys.exc_info()[1])
         if not self._ended and status == "finished":
             status, reason = "failed", "the training was left before its end"
@@ -188,7 +188,7 @@ class Training(_Part):
 
 
 class Validation(_Part):
-    """Validations: within a training, of its best checkpoint behind it, and on their own."""
+    """Reader for validations: during a training, of its best checkpoint at the end, and separate ones."""
 
     def __init__(self, training: Training, pictures: Pictures, lookups: Lookups) -> None:
         super().__init__(lookups)
@@ -197,7 +197,7 @@ class Validation(_Part):
         self._batch = -1
 
     def _prefix(self, validator: Any) -> str:
-        """Under which name the metrics are recorded."""
+        """Return the prefix of the recorded metrics."""
         trainer = self._training.trainer
         of_training = self._of(trainer, "validator", None, getattr, "validator", None)
         if validator is not of_training:
@@ -205,22 +205,22 @@ class Validation(_Part):
         return "" if self._of(validator, "state", True, _is_training) else "best/"
 
     def on_val_start(self, validator: Any) -> Told:
-        """The beginning; the evaluation behind the last epoch is not for Keras callbacks, which know none."""
+        """Start a validation. Keras callbacks do not get the one after the last epoch: Keras has no such hook."""
         self._batch = -1
         self._training.final = self._prefix(validator) == "best/"
         return Told(to_objects=not self._training.final)
 
     def on_val_batch_start(self, validator: Any) -> Told:
-        """Only the index."""
+        """Return the index of the batch."""
         self._batch += 1
         return Told(batch=self._batch, to_objects=not self._training.final)
 
     def on_val_batch_end(self, validator: Any) -> Told:
-        """Only the index."""
+        """Return the index of the batch."""
         return Told(batch=self._batch, to_objects=not self._training.final)
 
     def on_val_end(self, validator: Any) -> Told:
-        """The metrics, rounded in a training as the trainer will have them, and the time that an image takes."""
+        """Return the metrics and the time per image. In a training, metrics are rounded as the trainer rounds them."""
         prefix = self._prefix(validator)
         digits = 5 if prefix == "" else None
         metrics = self._of(validator, "metrics", {}, _results, self._lookups, digits)
@@ -236,7 +236,7 @@ class Validation(_Part):
 
 
 class Prediction(_Part):
-    """A prediction, a tracking or an embedding."""
+    """Reader for predictions, tracking and embeddings."""
 
     def __init__(self, lookups: Lookups) -> None:
         super().__init__(lookups)
@@ -250,26 +250,26 @@ class Prediction(_Part):
         self._saved_in: Path | None = None
 
     def on_predict_start(self, predictor: Any) -> Told:
-        """The beginning."""
+        """Reset the counters and start the clock."""
         self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
         self._started, self._began = time.monotonic(), time.time()
         self._saved_in = self._of(predictor, "folder", None, _folder_if_saved)
         return Told()
 
     def on_predict_batch_start(self, predictor: Any) -> Told:
-        """How many images the batch has: its first part is their paths."""
+        """Count the images of the batch. The first item of `predictor.batch` is the list of their paths."""
         self._batch += 1
         self._images += self._of(predictor, "batch", 0, _image_count)
         return Told(batch=self._batch)
 
     def on_predict_postprocess_end(self, predictor: Any) -> Told:
-        """The results; their times come later, and a callback may have replaced them by then."""
+        """Keep the results. Their times are set later, when a callback may already have replaced the results."""
         results = self._of(predictor, "results", (), getattr, "results")
         self._results = results if isinstance(results, list) else ()
         return Told(batch=self._batch)
 
     def on_predict_batch_end(self, predictor: Any) -> Told:
-        """The times of the batch."""
+        """Add the times of the batch."""
         for result in self._results:
             for stage, value in self._of(result, "speed", {}, _speed, self._lookups).items():
                 self._milliseconds[stage] = self._milliseconds.get(stage, 0.0) + value
@@ -277,16 +277,16 @@ class Prediction(_Part):
         return Told(batch=self._batch)
 
     def on_predict_end(self, predictor: Any) -> Told:
-        """How many images, and the time that each took."""
+        """Return the number of images and the time per image."""
         return self.end()
 
     def end(self) -> Told:
-        """What has been predicted so far; a stream may be left before its end."""
+        """Return the data of the prediction so far. A stream may be closed before its end."""
         self.running, self._results = False, ()
         return Told(self._counted(), more={"files": self._samples()})
 
     def _samples(self) -> list[File]:
-        """The first pictures that were drawn, where the user had them saved (`save=True`)."""
+        """Return the first images that Ultralytics drew, if the user saves them (`save=True`)."""
         if self._saved_in is None or not self._saved_in.is_dir():
             return []
         try:
@@ -294,7 +294,7 @@ class Prediction(_Part):
                 path for path in self._saved_in.glob("*.jpg") if path.stat().st_mtime >= self._began - _TICK_S
             ]
             first = sorted(drawn, key=lambda path: (path.stat().st_mtime, path.name))[:_MOST_SAMPLES]
-        except OSError:  # someone removes them, or no folder can be opened now
+        except OSError:  # the files are being removed, or the folder cannot be opened
             return []
         return there(file_if_there(path, "image", name="predict/images") for path in first)
 
@@ -312,28 +312,28 @@ class Prediction(_Part):
 
 
 class Export(_Part):
-    """An export: where it was written to is known when the call returns."""
+    """Reader for exports. The path is known only when the call returns."""
 
     def __init__(self, lookups: Lookups) -> None:
         super().__init__(lookups)
         self.running = False
-        """Whether an export has started, and it is not known yet how it went."""
+        """Whether an export has started and its result is not known yet."""
         self._exporter: Any = None
         self._seconds: float | None = None
         self._started = 0.0
 
     def on_export_start(self, exporter: Any) -> Told:
-        """The beginning."""
+        """Keep the exporter and start the clock."""
         self.running, self._exporter, self._started = True, exporter, time.monotonic()
         return Told()
 
     def on_export_end(self, exporter: Any) -> Told:
-        """The duration; the rest is recorded when the path is known."""
+        """Keep the duration. The export is recorded when its path is known."""
         self._seconds = time.monotonic() - self._started
         return Told(to_record=False)
 
     def file(self, path: Any) -> list[File]:
-        """The exported file, or folder, with the checkpoint that it was made from."""
+        """Return the exported file or folder, with the checkpoint that it was made from."""
         exporter, self._exporter = self._exporter, None
         if not isinstance(path, (str, Path)) or not str(path):
             return []
@@ -343,7 +343,7 @@ class Export(_Part):
 
 
 class Pictures(_Part):
-    """The plots that were drawn since they were asked for last: some are drawn in threads, and come late."""
+    """Reader for plots drawn since the last call. Ultralytics draws some of them in threads, so they may be late."""
 
     def __init__(self, lookups: Lookups) -> None:
         super().__init__(lookups)
@@ -351,17 +351,17 @@ class Pictures(_Part):
         self._seen: dict[Path, float] = {}
 
     def new(self, *sources: Any) -> list[File]:
-        """The new ones of these trainers or validators, as pictures called `plots/<name>`."""
+        """Return the new plots of these trainers or validators, as images named `plots/<name>`."""
         found = [self._of(source, "plots", None, getattr, "plots", None) for source in sources]
         self._plots = [plots for plots in found if plots is not None]
         return self.late()
 
     def late(self) -> list[File]:
-        """Those that have come since."""
+        """Return the plots that were finished since the last call."""
         return self._lookups.find("the plots", [], self._late)
 
     def _late(self) -> list[File]:
-        sources, self._plots = self._plots, []  # those that cannot be read are not asked again
+        sources, self._plots = self._plots, []  # sources that fail are not read again
         found = [item for plots in sources for item in list(plots.items())]
         new = [path for path, plot in found if self._seen.get(path) != plot["timestamp"]]
         self._seen |= {path: plot["timestamp"] for path, plot in found}
@@ -369,11 +369,11 @@ class Pictures(_Part):
         return there(file_if_there(path, "image", name=f"plots/{path.stem}") for path in new)
 
 
-# What several of them have
+# Shared by several readers
 
 
 def unwrapped(model: Any) -> Any:
-    """The model itself, out of torch's DDP and compiler."""
+    """Return the model without the wrappers of torch's DDP and compiler."""
     inner = _INNER.get(type(model).__name__)
     while inner is not None:
         model = getattr(model, inner)
@@ -382,11 +382,11 @@ def unwrapped(model: Any) -> Any:
 
 
 _INNER = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module"}
-"""torch's classes around a model → the attribute that holds the model."""
+"""torch's wrapper classes → the attribute that holds the model."""
 
 
 def labelled(trainer: Any, name: str, prefix: str, lookups: Lookups) -> dict[str, float]:
-    """The losses of this name, as Ultralytics calls them, and their sum as `<prefix>/loss`."""
+    """Return the losses in this attribute, by Ultralytics' names, and their sum as `<prefix>/loss`."""
     losses = getattr(trainer, name)
     if losses is None:
         return {}
@@ -395,17 +395,17 @@ def labelled(trainer: Any, name: str, prefix: str, lookups: Lookups) -> dict[str
 
 
 def with_sum(losses: dict[str, float], prefix: str) -> dict[str, float]:
-    """The losses with their sum, unless one of them is called so: a classification has one loss."""
+    """Add the sum of the losses, unless a loss already has that name: a classification has a single loss."""
     return {f"{prefix}/loss": sum(losses.values()), **losses} if losses else {}
 
 
 def learning_rates(trainer: Any) -> dict[str, float]:
-    """`lr/pg0` is recorded as `lr/0`."""
+    """Return the learning rates. Ultralytics' `lr/pg0` is recorded as `lr/0`."""
     return {name.replace("lr/pg", "lr/"): float(rate) for name, rate in trainer.lr.items()}
 
 
 def floats(numbers: Mapping[str, Any], lookups: Lookups, digits: int | None = None) -> dict[str, float]:
-    """The numbers as Python's; what is None is left out."""
+    """Convert the numbers to Python floats. None values are left out."""
     found = {
         name: lookups.find(f"the metric {name!r}", None, _rounded, value, digits)
         for name, value in numbers.items()
@@ -420,12 +420,12 @@ def _rounded(value: Any, digits: int | None) -> float | None:
 
 
 def checkpoint(trainer: Any, alias: str, metrics: Mapping[str, float]) -> File | None:
-    """A checkpoint as it is now, `last` or `best`."""
+    """Return the checkpoint `last` or `best` in its current state."""
     return file_if_there(getattr(trainer, alias), "model", aliases=(alias,), metrics=dict(metrics))
 
 
 def _periodic(trainer: Any, metrics: Mapping[str, float]) -> File | None:
-    """The checkpoint of this epoch, if one is kept."""
+    """Return the checkpoint of this epoch, if Ultralytics keeps one (`save_period`)."""
     if trainer.save_period <= 0 or trainer.epoch % trainer.save_period:
         return None
     path = trainer.wdir / f"epoch{trainer.epoch}.pt"
@@ -433,19 +433,19 @@ def _periodic(trainer: Any, metrics: Mapping[str, float]) -> File | None:
 
 
 def file_if_there(path: Any, kind: str, **more: Any) -> File | None:
-    """A file, or None: what Ultralytics did not write is no reason to stop a training."""
+    """Return a file, or None if it does not exist. A missing file must not stop a training."""
     try:
         return helpers.file(path, kind, **more)
-    except (InvalidValueError, OSError):  # nor is it that the machine cannot look now
+    except (InvalidValueError, OSError):  # the file cannot be read at the moment
         return None
 
 
 def there(files: Iterable[File | None]) -> list[File]:
-    """Those that exist."""
+    """Return the files that exist."""
     return [file for file in files if file is not None]
 
 
-# Reading one thing: each of these may raise whatever the user's class does
+# Each of these functions reads one value, and may raise any exception that the user's class raises
 
 
 def _arguments(source: Any) -> dict[str, Any]:
