@@ -6,13 +6,14 @@
 - `prefixed(prefix, name)`: the recorded name of a metric.
 - `status_of(error)`: the status and the reason that an exception gives to a run.
 - `media`, `settings`, `sizes`: a torch module's summary and graph, an optimizer's settings, a module's sizes.
-- `Lookups`, `attempt`, `Failure`: read attributes that may raise anything; `flag`: read a switch such as `stop`.
+- `Lookups`, `attempt`, `Failure`: read attributes that may raise anything; `flag`: read a switch such as `stop`;
+  `is_a`: `isinstance` for objects that may pretend to have another class, or raise.
 - `WeakIdentityDict`: a mapping from models, which need not be hashable or comparable, that does not keep them alive.
 """
 
 from __future__ import annotations
 
-from ..errors.foreign import Failure, attempt
+from ..errors.foreign import Failure, attempt, is_a
 from ..hooks.dispatch import flag
 from ..hooks.lookups import Lookups
 from ..hooks.metric_names import prefixed
@@ -24,6 +25,6 @@ from ..values.params import flat_params
 from ..values.weak_dict import WeakIdentityDict
 
 __all__ = [
-    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "media", "prefixed",
+    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "is_a", "media", "prefixed",
     "settings", "sizes", "status_of",
 ]  # fmt: skip

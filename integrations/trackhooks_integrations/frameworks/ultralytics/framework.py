@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trackhooks.frameworks import resume_marker
-from trackhooks.frameworks.helpers import Lookups, WeakIdentityDict, attempt
+from trackhooks.frameworks.helpers import Lookups, WeakIdentityDict, attempt, is_a
 from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
 from trackhooks.frameworks.patching import Around, Patches
 
@@ -54,7 +54,7 @@ class Ultralytics:
     def attach(self, run: RunHooks, model: Any) -> bool:
         """Record everything that a model, or a trainer created without a model, does from now on."""
         framework = _framework()
-        if framework is not None and isinstance(model, framework):
+        if framework is not None and is_a(model, framework):
             _attached[model] = run
             _replace_methods(run)
             _models_of(run)
