@@ -25,6 +25,6 @@ from ..values.params import flat_params
 from ..values.weak_dict import WeakIdentityDict
 
 __all__ = [
-    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "is_a", "media", "prefixed",
-    "settings", "sizes", "status_of",
+    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "is_a", "media",
+    "prefixed", "settings", "sizes", "status_of",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from folders import SUPPORT
+from odd_values import Unbound
 from yolo import VERSION, Shapes
 
 import trackhooks
@@ -536,7 +537,7 @@ def test_a_custom_trainer_may_be_attached(shapes: Shapes, run: trackhooks.Run) -
     assert event(run, "on_pretrain_routine_end").params["epochs"] == 1
 
 
-@pytest.mark.parametrize("other", [torch.nn.Linear(1, 1), "yolo11n.pt", None])
+@pytest.mark.parametrize("other", [torch.nn.Linear(1, 1), "yolo11n.pt", None, Unbound()])
 def test_an_object_that_is_not_an_ultralytics_model_is_refused(run: trackhooks.Run, other: Any) -> None:
     with pytest.raises(trackhooks.InvalidValueError, match="it must be a model of Ultralytics"):
         run.attach(other)
