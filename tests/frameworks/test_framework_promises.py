@@ -106,6 +106,9 @@ class TestUltralytics(FrameworkPromises):
             run.attach(model)
         if in_batch is not None:
             model.add_callback("on_train_batch_end", lambda _: in_batch())
+        model.overrides.setdefault(
+            "model", "mini-detect.yaml"
+        )  # Ultralytics 8.3 needs it, and loses it when it trains
         try:
             self.shapes.train(model, epochs=epochs)
         finally:
