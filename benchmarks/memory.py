@@ -108,21 +108,21 @@ def delivering(steps: int, names: list[str]) -> list[tuple[str, str]]:
             for _ in range(steps // READINGS):
                 callbacks.on_train_batch_end(step, dict(LOGS))
                 step += 1
-            while delivered(run) < 0.99 * reading * steps / READINGS:
+            while delivered(run, len(names)) < 0.99 * reading * steps / READINGS:
                 time.sleep(0.1)
-            readings.append((f"{delivered(run):,}", f"{child.memory_info().rss / 2**20:.0f}"))
+            readings.append((f"{delivered(run, len(names)):,}", f"{child.memory_info().rss / 2**20:.0f}"))
         callbacks.on_train_end()
         run.close()
         run.wait()
     return readings
 
 
-def delivered(run: Any) -> int:
-    """The last event that the slowest tracker has."""
+def delivered(run: Any, trackers: int) -> int:
+    """The last event that the slowest of so many trackers has."""
     from trackhooks.delivery import cursor
 
     found = [one.index for one in cursor.cursors(run.path)]
-    return min(found) if len(found) == len(run.info.trackers) else 0
+    return min(found) if len(found) == trackers else 0
 
 
 if __name__ == "__main__":
