@@ -77,7 +77,8 @@ class RunMode(_Mode):
             self._hooks.recording.adopt(self._model)
             self._model = None  # the run knows it, and a mode must not keep it alive
         if self._kind == "val":
-            self._trained_around, state.training = state.training, False
+            self._trained_around = state.training
+            state.set_training(False)
         elif self._kind == "train":
             self._hooks.torn_down = False
         return self._hooks
@@ -86,7 +87,7 @@ class RunMode(_Mode):
         hooks = self._hooks
         try:
             if self._kind == "val":
-                hooks.callbacks.state.training = self._trained_around
+                hooks.callbacks.state.set_training(self._trained_around)
             elif self._kind == "train":
                 self._end_training(error)
         finally:

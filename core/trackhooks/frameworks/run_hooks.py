@@ -121,7 +121,7 @@ class RecorderHooks:
     def describe(self, loop: str) -> None:
         """Set what error messages call the loop."""
         if not self._state.training:
-            self._state.loop = loop
+            self._state.set_loop(loop)
 
     def set_model(self, model: Any, params: Mapping[str, Any] | None = None) -> None:
         """Give the callbacks their model and params."""
@@ -136,7 +136,7 @@ class RecorderHooks:
         key = self if model is None else model
         known = self._introduced.get(key)
         self._introduced[key] = params
-        self._state.args.update(params)
+        self._state.add_args(params)
         if known is None:
             self.fire("on_pretrain_routine_start", params=params)
             self.fire("on_pretrain_routine_end", **details())
@@ -153,7 +153,7 @@ class RecorderHooks:
 
     def saw(self, samples: int) -> None:
         """Count predicted samples."""
-        self._state.seen += samples
+        self._state.add_samples(samples)
 
     # Hooks
 

@@ -116,7 +116,7 @@ class CallbackList(KerasEvents):
     def set_params(self, params: Mapping[str, Any] | None) -> None:
         """Store the parameters of the loop and pass them to every object. Empty parameters are not passed on."""
         self.params = dict(params) if params else self.params or {}
-        self.state.params = self.params
+        self.state.set_params(self.params)
         if params:
             for callback in self:
                 if hasattr(callback, "set_params"):

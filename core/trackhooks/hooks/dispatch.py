@@ -279,14 +279,13 @@ class Dispatcher:
     def set_model(self, model: Any) -> None:
         """Store the model. Keras objects get a `ModelView` instead of a model that Keras could not use."""
         self._given_model = model
-        self.state.model = model
+        self.state.set_model(model)
         self.model = model_for_keras(model, self.state)
 
     def forget_model(self) -> None:
         """Drop the model and everything that belongs to it, so that a list does not keep it alive after a training."""
         self.model = self._given_model = None
-        state = self.state
-        state.model = state.optimizer = state.data = state.inputs = state.results = None
+        self.state.forget()
 
     # Stopping
 
@@ -298,12 +297,12 @@ class Dispatcher:
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
-        self.state.stop = bool(value)
+        self.state.set_stop(bool(value))
         self._cross_stop(None)
 
     def _adopt_stop(self, source: Any) -> None:
         if flag(self._given_model, "stop_training") or flag(source, "stop"):
-            self.state.stop = True
+            self.state.set_stop(True)
 
     def _cross_stop(self, source: Any) -> None:
         self._adopt_stop(source)

@@ -64,7 +64,7 @@ class KerasEvents(Dispatcher):
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Fire the end of a prediction batch, whose outputs are in `logs["outputs"]`."""
-        self.state.results = checked_logs("on_predict_batch_end", logs).get("outputs")
+        self.state.set_results(checked_logs("on_predict_batch_end", logs).get("outputs"))
         self._fire_batch("on_predict_batch_end", batch, logs)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

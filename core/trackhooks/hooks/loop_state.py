@@ -10,7 +10,10 @@ from .vocabulary import BY_NAME
 
 
 class LoopState:
-    """What a loop is doing, as far as it is known."""
+    """What a loop is doing, as far as it is known.
+
+    Others read the attributes, and change them only by the methods.
+    """
 
     def __init__(self) -> None:
         self.lookups = Lookups()
@@ -72,6 +75,69 @@ class LoopState:
         self._in_batch = starts or hook == "on_predict_postprocess_end"
         if hook == "on_train_batch_end":
             self.batch_metrics = metrics
+
+    # What a hook does not carry
+
+    def of_run(self, save_dir: Any, strict: bool) -> None:
+        """Set the folder of the run, and whether what cannot be looked up is raised."""
+        self.save_dir = save_dir
+        self.lookups.strict = strict
+
+    def set_loop(self, loop: str) -> None:
+        """Set what error messages call the loop."""
+        self.loop = loop
+
+    def set_model(self, model: Any) -> None:
+        """Set what is trained."""
+        self.model = model
+
+    def set_optimizer(self, optimizer: Any) -> None:
+        """Set what trains it."""
+        self.optimizer = optimizer
+
+    def set_data(self, batches: Any) -> None:
+        """Set the training data."""
+        self.data = batches
+
+    def set_val_data(self, batches: Any) -> None:
+        """Set the validation data."""
+        self.val_data = batches
+
+    def set_inputs(self, batch: Any) -> None:
+        """Set the batch that the loop has now."""
+        self.inputs = batch
+
+    def set_results(self, outputs: Any) -> None:
+        """Set the outputs for that batch."""
+        self.results = outputs
+
+    def set_file(self, path: Any) -> None:
+        """Set the latest checkpoint or export."""
+        self.file = path
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Set the `params` of Keras callbacks."""
+        self.params = params
+
+    def set_stop(self, stop: bool) -> None:
+        """Set whether the training ends after this epoch."""
+        self.stop = stop
+
+    def set_training(self, training: bool) -> None:
+        """Set whether a training is running."""
+        self.training = training
+
+    def add_args(self, params: Mapping[str, Any]) -> None:
+        """Add hyper-parameters of the run."""
+        self.args.update(params)
+
+    def add_samples(self, number: int) -> None:
+        """Count samples of the batch that ends."""
+        self.seen += number
+
+    def forget(self) -> None:
+        """Drop the model and everything that belongs to it."""
+        self.model = self.optimizer = self.data = self.val_data = self.inputs = self.results = None
 
     def end_batch(self, metrics: Mapping[str, Any], batch: int) -> None:
         """Update the state from `on_train_batch_end`: the hot path."""

@@ -180,7 +180,7 @@ class ModelView:
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
-        self._state.stop = bool(value)
+        self._state.set_stop(bool(value))
 
     def __getattr__(self, name: str) -> Any:
         state: LoopState = object.__getattribute__(self, "_state")
@@ -224,7 +224,7 @@ def model_for_keras(model: Any, state: LoopState) -> Any:
         return model
     if has(model, "__dict__") and not _is_torch_module(model):  # stop_training can be set
         return model
-    state.model = model
+    state.set_model(model)
     return ModelView(state)
 
 

@@ -41,7 +41,7 @@ class OwnLoop:
         self._recorder = recorder
         self._callbacks = recorder.callbacks
         self._state = recorder.callbacks.state
-        self._state.loop = "a custom loop"
+        self._state.set_loop("a custom loop")
         self._collector = Collector(recorder)
         self._training = Training(recorder, self._collector)
         self.watch = self._training.watch
@@ -66,7 +66,7 @@ class OwnLoop:
         if not self._training.running:
             self._training.start_lone_epoch()
         self._callbacks.set_params({**(self._callbacks.params or {}), "steps": length(batches)})
-        self._state.data = batches
+        self._state.set_data(batches)
         return self._batches(batches, _TRAIN, self._training.train_part(), first=self._recorder.place.batches)
 
     def validate(self, batches: Iterable[Item]) -> Iterable[Item]:
@@ -78,7 +78,7 @@ class OwnLoop:
         inside = training.in_epoch()
         if inside and self._collector.scope is training.epoch:  # not between training batches
             training.end_train_part()
-        self._state.val_data = batches
+        self._state.set_val_data(batches)
         self._fire("on_val_start")
         return self._batches(batches, _VAL, Scope("val/" if inside else "test/"), self._end_validation)
 
@@ -121,7 +121,7 @@ class OwnLoop:
         self._collector.collect_in(scope)
         try:
             for index, batch in enumerate(batches, first):
-                self._state.inputs = batch
+                self._state.set_inputs(batch)
                 self._fire_batch(part.start, index)
                 yield batch
                 self._end_batch(part, scope, batch, index)
@@ -138,7 +138,7 @@ class OwnLoop:
 
     def _end_batch(self, part: _Part, scope: Scope, batch: Any, index: int) -> None:
         size = self._state.lookups.find("the size of a batch", 0, samples, batch)
-        self._state.seen += size
+        self._state.add_samples(size)
         metrics = scope.end_batch(size)
         if part.before_end is not None:
             self._fire_batch(part.before_end, index)

@@ -57,8 +57,8 @@ class Training:
         watched = Watched(model, optimizer, self._fire, self._recorder, gradient_norm, histograms)
         self._release()
         self._watched = watched.listen()
-        self._state.optimizer = optimizer
         self._callbacks.set_model(model)
+        self._state.set_optimizer(optimizer)
         self._pretrained = False
         self.pretrain()
 

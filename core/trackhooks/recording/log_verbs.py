@@ -90,7 +90,7 @@ class LogVerbs:
         found = {**{key_text(name): value for name, value in given}, **named}
         recorded = flat_params(found, self._report)
         readable = {name: value for name, value in found.items() if type(value) is not Failure}
-        self._recorder.callbacks.state.args.update(readable)
+        self._recorder.callbacks.state.add_args(readable)
         if recorded:
             self._recorder.record({}, params=recorded)
 
@@ -237,7 +237,7 @@ class LogVerbs:
         }
         file = self._made("model", path, lambda: media.file(path, "model", **more))
         if file is not None:
-            callbacks.state.file = file.path
+            callbacks.state.set_file(file.path)
             callbacks.run_callbacks("on_model_save", files=[file])
 
     def log_export(

@@ -108,8 +108,7 @@ class Recorder:
         self._to_tear_down = False
         self._training_thread = 0
         callbacks.recorder = self
-        callbacks.state.lookups.strict = strict
-        callbacks.state.save_dir = self.path
+        callbacks.state.of_run(self.path, strict)
 
     # The run
 
