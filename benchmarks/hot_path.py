@@ -37,7 +37,7 @@ def floor(folder: Path) -> Call:
     """Encode, checksum, one write."""
     encode = msgspec.msgpack.Encoder().encode
     file = os.open(folder / "floor", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    metrics = {f"batch/{name}": value for name, value in LOGS.items()}
+    metrics = {f"train_batch/{name}": value for name, value in LOGS.items()}
 
     def call(step: int) -> None:
         record = {

@@ -133,7 +133,7 @@ BACKENDS: dict[str, Callable[[str], tuple[Deliver, Deliver]]] = {
 
 def measured(deliver: Deliver, block: int, size: int) -> float:
     """Batches in a second."""
-    metrics = {"batch/loss": 0.5, "batch/accuracy": 0.25, "batch/grad_norm": 1.5}
+    metrics = {"train_batch/loss": 0.5, "train_batch/accuracy": 0.25, "train_batch/grad_norm": 1.5}
     steps = range(block * size, (block + 1) * size)
     events = [
         Event(
@@ -143,7 +143,7 @@ def measured(deliver: Deliver, block: int, size: int) -> float:
             step,
             0,
             step,
-            metrics={**metrics, "batch/loss": 1 / (step + 1)},
+            metrics={**metrics, "train_batch/loss": 1 / (step + 1)},
         )
         for step in steps
     ]

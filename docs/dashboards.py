@@ -128,7 +128,7 @@ def mlflow(page: Page, folder: Path) -> None:
         page.goto(compare)
         close_assistant(page)
         toggle(page, PARAMETERS, "optimizer/lr")
-        toggle(page, METRICS, "batch/loss", "train/loss", "val/loss", "val/accuracy")
+        toggle(page, METRICS, "train_batch/loss", "train/loss", "val/loss", "val/accuracy")
         page.set_viewport_size({"width": 1280, "height": 1100})  # with the names of the runs below the plot
         keep(page, "mlflow-compare")
 

@@ -334,8 +334,8 @@ def test_a_last_batch_that_a_tracker_cannot_take_is_left_out_and_later_events_ar
         for _ in run.epochs(2):
             for batch in run.train(range(3)):
                 run.log({"poison": 1.0} if run.step == 1 else {"loss": batch})
-            deliver(run.path, [Spec("lines:Lines", {"poison": "batch/poison"}, "10s")])
-    deliver(run.path, [Spec("lines:Lines", {"poison": "batch/poison"}, "10s")])
+            deliver(run.path, [Spec("lines:Lines", {"poison": "train_batch/poison"}, "10s")])
+    deliver(run.path, [Spec("lines:Lines", {"poison": "train_batch/poison"}, "10s")])
     assert lines.steps(run.path) == [0, 5]
     (cursor,) = cursors(run.path)
     assert len(cursor.skipped) == 1

@@ -237,7 +237,7 @@ def test_a_callback_that_shares_a_dict_between_calls_changes_no_earlier_record(
     callbacks.on_train_batch_end(0, logs)
     logs["loss"] = 2.0
     callbacks.on_train_batch_end(1, logs)
-    assert [event[1] for event in heard.events] == [{"batch/loss": 1.0}, {"batch/loss": 2.0}]
+    assert [event[1] for event in heard.events] == [{"train_batch/loss": 1.0}, {"train_batch/loss": 2.0}]
 
 
 def test_logs_are_recorded_by_the_names_of_every_loop(callbacks: CallbackList, heard: Heard) -> None:
@@ -254,7 +254,7 @@ def test_logs_are_recorded_by_the_names_of_every_loop(callbacks: CallbackList, h
     callbacks.on_test_end({"loss": 0.25})
     callbacks.on_predict_end({"count": 3})
     assert [(hook, metrics) for hook, metrics, _, _ in heard.events if metrics] == [
-        ("on_train_batch_end", {"batch/loss": 1.0, "lr/0": 0.1}),
+        ("on_train_batch_end", {"train_batch/loss": 1.0, "lr/0": 0.1}),
         ("on_val_end", {"val/loss": 0.5, "val/val_like": 2.0}),
         ("on_fit_epoch_end",
          {"train/loss": 1.0, "val/loss": 0.5, "val/val_like": 2.0, "train/val_gap": 3.0, "lr/0": 0.1}),
@@ -436,7 +436,7 @@ def test_keras_callbacks_get_recorded_metrics_with_the_names_of_keras(callbacks:
     callbacks.append(Every(calls))
     callbacks.run_callbacks("on_train_start")
     callbacks.run_callbacks("on_train_epoch_start", epoch=0)
-    callbacks.run_callbacks("on_train_batch_end", metrics={"batch/loss": 1.0}, batch=0)
+    callbacks.run_callbacks("on_train_batch_end", metrics={"train_batch/loss": 1.0}, batch=0)
     callbacks.run_callbacks("on_val_end", metrics={"val/loss": 2.0, "metrics/mAP50(B)": 0.5})
     callbacks.run_callbacks(
         "on_fit_epoch_end", metrics={"train/loss": 1.0, "val/loss": 2.0, "metrics/mAP50(B)": 0.5}, epoch=0
@@ -456,8 +456,10 @@ def test_two_metrics_with_the_same_name_in_keras_are_both_recorded(
             logs["loss"] += 1.0
 
     callbacks.append(Changes())
-    callbacks.run_callbacks("on_train_batch_end", metrics={"batch/loss": 1.0, "train/loss": 2.0}, batch=0)
-    assert heard.last == {"batch/loss": 1.0, "train/loss": 3.0}
+    callbacks.run_callbacks(
+        "on_train_batch_end", metrics={"train_batch/loss": 1.0, "train/loss": 2.0}, batch=0
+    )
+    assert heard.last == {"train_batch/loss": 1.0, "train/loss": 3.0}
 
 
 def test_batches_and_epochs_that_the_loop_does_not_count_are_counted(callbacks: CallbackList) -> None:

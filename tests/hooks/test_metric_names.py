@@ -17,11 +17,11 @@ from trackhooks.storage import journal
 @pytest.mark.parametrize(
     ("prefix", "name", "recorded"),
     [
-        ("batch/", "loss", "batch/loss"),
+        ("train_batch/", "loss", "train_batch/loss"),
         ("train/", "f1 score", "train/f1 score"),
         ("train/", "lr", "lr/0"),
-        ("batch/", "learning_rate", "lr/0"),
-        ("batch/", "lr/1", "lr/1"),
+        ("train_batch/", "learning_rate", "lr/0"),
+        ("train_batch/", "lr/1", "lr/1"),
         ("train/", "metrics/mAP50(B)", "metrics/mAP50(B)"),
         ("train/", "val/box_loss", "val/box_loss"),
         ("train/", "encoder/loss", "train/encoder/loss"),
@@ -40,9 +40,9 @@ def test_a_name_that_is_not_a_string_is_recorded_as_one(tmp_path: Path) -> None:
 
 
 def test_cached_names_do_not_fill_the_memory() -> None:
-    remembered = metric_names.Prefixed("batch/")
+    remembered = metric_names.Prefixed("train_batch/")
     for index in range(50_000):
-        assert remembered[f"x{index}"] == f"batch/x{index}"
+        assert remembered[f"x{index}"] == f"train_batch/x{index}"
     assert len(remembered) <= 10_000
 
 
@@ -58,7 +58,7 @@ def test_only_metrics_that_the_validation_returned_are_recorded_as_validation() 
 @pytest.mark.parametrize(
     ("hook", "recorded", "in_keras"),
     [
-        ("on_train_batch_end", "batch/loss", "loss"),
+        ("on_train_batch_end", "train_batch/loss", "loss"),
         ("on_train_batch_end", "train/loss", "loss"),
         ("on_fit_epoch_end", "train/loss", "loss"),
         ("on_fit_epoch_end", "val/loss", "val_loss"),
@@ -130,8 +130,8 @@ def test_nan_is_never_better_and_anything_is_better_than_nan() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["batch/loss", "val_batch/loss", "lr/0", "speed/train_s", "system/cpu_percent", "model/updates", "predict/images",
-     "gradients/norm", "weights/norm", "best/val/loss"],
+    ["train_batch/loss", "val_batch/loss", "lr/0", "speed/train_s", "system/cpu_percent", "model/updates",
+     "predict/images",     "gradients/norm", "weights/norm", "best/val/loss"],
 )  # fmt: skip
 def test_a_metric_that_measures_no_progress_has_no_best_value(name: str) -> None:
     assert metric_goals.goal(name) == ""

@@ -79,8 +79,8 @@ def test_a_trainer_has_what_the_loop_knows(run: Run, tmp_path: Path) -> None:
     }  # fmt: skip
     assert trainer == {
         "model": model, "optimizer": optimizer, "data": data, "epoch": 3, "start_epoch": 3, "epochs": 5, "loss": 3.0,
-        "loss_items": {"batch/loss": 3.0}, "tloss": {"batch/loss": 3.0}, "lr": {"lr/0": 0.5}, "save_dir": run.path,
-        "last": str(checkpoint), "stop": False,
+        "loss_items": {"train_batch/loss": 3.0}, "tloss": {"train_batch/loss": 3.0}, "lr": {"lr/0": 0.5},
+        "save_dir": run.path, "last": str(checkpoint), "stop": False,
     }  # fmt: skip
 
 

@@ -147,8 +147,8 @@ def test_values_logged_in_a_batch_are_one_record_and_their_mean_one_of_the_epoch
     assert (
         metrics(run, "on_train_batch_end")
         == [
-            {"batch/loss": 1.0, "batch/accuracy": 0.25},
-            {"batch/loss": 3.0, "batch/accuracy": 0.75},
+            {"train_batch/loss": 1.0, "train_batch/accuracy": 0.25},
+            {"train_batch/loss": 3.0, "train_batch/accuracy": 0.75},
         ]
         * 2
     )
@@ -193,11 +193,11 @@ def test_nan_and_infinity_are_kept_in_batches_and_means(run: Run) -> None:
 def test_a_name_with_its_own_prefix_is_kept_and_means_one_thing(run: Run) -> None:
     for _ in run.epochs(1):
         for _ in run.train(range(2)):
-            run.log({"train/loss": 1.0, "batch/accuracy": 0.5, "lr": 0.1, "system/memory": 2.0})
+            run.log({"train/loss": 1.0, "train_batch/accuracy": 0.5, "lr": 0.1, "system/memory": 2.0})
         for _ in run.validate(range(1)):
             run.log({"val/loss": 3.0, "metrics/mAP50(B)": 0.5})
     assert metrics(run, "on_train_batch_end")[0] == {
-        "batch/loss": 1.0, "batch/accuracy": 0.5, "lr/0": 0.1, "system/memory": 2.0,
+        "train_batch/loss": 1.0, "train_batch/accuracy": 0.5, "lr/0": 0.1, "system/memory": 2.0,
     }  # fmt: skip
     assert metrics(run, "on_fit_epoch_end") == [
         {"train/loss": 1.0, "train/accuracy": 0.5, "val/loss": 3.0, "metrics/mAP50(B)": 0.5}
@@ -284,8 +284,8 @@ def test_values_on_an_accelerator_are_recorded_in_order_and_averaged_in_double_p
         for batch in run.train(range(1000)):
             run.log(loss=Snapshot(value.clone()), index=float(batch))
     batches = metrics(run, "on_train_batch_end")
-    assert [batch["batch/index"] for batch in batches] == list(range(1000))
-    assert {batch["batch/loss"] for batch in batches} == {float(value)}
+    assert [batch["train_batch/index"] for batch in batches] == list(range(1000))
+    assert {batch["train_batch/loss"] for batch in batches} == {float(value)}
     assert metrics(run, "on_fit_epoch_end")[0]["train/loss"] == pytest.approx(float(value), rel=1e-12)
 
 
@@ -324,7 +324,7 @@ def test_another_thread_does_not_log_into_the_batch(run: Run) -> None:
             other.start()
             other.join()
             run.log(loss=1.0)
-    assert metrics(run, "on_train_batch_end") == [{"batch/loss": 1.0}]
+    assert metrics(run, "on_train_batch_end") == [{"train_batch/loss": 1.0}]
     assert [event.metrics for event in events(run, "log") if event.metrics] == [{"temperature": 70.0}]
 
 
@@ -422,7 +422,7 @@ def test_a_training_part_that_is_left_by_choice_counts_what_was_logged(
     batch = ["on_train_batch_start", "on_train_batch_end"]
     epoch = ["on_train_epoch_start", *batch, "on_train_epoch_end", "on_fit_epoch_end"]
     assert heard[2:] == ["on_train_start", *epoch, *epoch, "on_train_end"]
-    assert metrics(run, "on_train_batch_end") == [{"batch/loss": 1.0}] * 2
+    assert metrics(run, "on_train_batch_end") == [{"train_batch/loss": 1.0}] * 2
     assert metrics(run, "on_fit_epoch_end") == [{"train/loss": 1.0, "outside": 1.0}] * 2
     assert [event.step for event in events(run, "on_train_batch_end")] == [0, 1]
 
@@ -468,7 +468,7 @@ def test_after_an_exception_in_a_batch_only_that_batch_ends_and_the_training_is_
             leave(lambda: wrap(run.train(range(5))), run)
     batch = ["on_train_batch_start", "on_train_batch_end"]
     assert heard[2:] == ["on_train_start", "on_train_epoch_start", *batch, "teardown"]
-    assert metrics(run, "on_train_batch_end")[0]["batch/loss"] == 1.0
+    assert metrics(run, "on_train_batch_end")[0]["train_batch/loss"] == 1.0
     assert (run.status, recorder_of(run).info.reason) == ("failed", "Left")
 
 
@@ -528,7 +528,7 @@ def test_an_exception_of_a_callback_propagates_and_later_hooks_still_work(run: R
     for _ in run.epochs(1):
         for _ in run.train(range(3)):
             run.log(loss=2.0)
-    assert metrics(run, "on_train_batch_end") == [{"batch/loss": 1.0}] + [{"batch/loss": 2.0}] * 3
+    assert metrics(run, "on_train_batch_end") == [{"train_batch/loss": 1.0}] + [{"train_batch/loss": 2.0}] * 3
 
 
 def test_a_prediction_may_be_left_early(run: Run) -> None:
@@ -642,7 +642,7 @@ def test_a_validation_amid_the_batches_does_not_end_the_training_part(run: Run) 
             run.log(later=1.0)
     assert heard.count("on_train_epoch_end") == 1
     assert heard.index("on_train_epoch_end") > heard.index("on_val_end")
-    assert metrics(run, "on_train_batch_end") == [{"batch/loss": 1.0, "batch/later": 1.0}] * 4
+    assert metrics(run, "on_train_batch_end") == [{"train_batch/loss": 1.0, "train_batch/later": 1.0}] * 4
     assert metrics(run, "on_fit_epoch_end") == [{"val/loss": 2.0, "train/loss": 1.0, "train/later": 1.0}]
 
 
@@ -935,7 +935,7 @@ def test_the_forked_workers_of_a_data_loader_do_not_record(run: Run) -> None:
     for _ in run.epochs(2):
         for batch in run.train(loader):
             run.log(loss=batch.mean())
-    assert metrics(run, "on_train_batch_end") == [{"batch/loss": 1.0}] * 8
+    assert metrics(run, "on_train_batch_end") == [{"train_batch/loss": 1.0}] * 8
     assert [event.index for event in events(run)] == list(range(len(events(run))))
 
 

@@ -101,7 +101,7 @@ def test_the_best_accuracy_is_the_highest() -> None:
     assert (accuracy.best, accuracy.best_epoch, accuracy.goal) == (0.8, 1, "max")
 
 
-@pytest.mark.parametrize("name", ["lr/0", "speed/train_s", "system/gpu", "best/val/loss", "batch/loss"])
+@pytest.mark.parametrize("name", ["lr/0", "speed/train_s", "system/gpu", "best/val/loss", "train_batch/loss"])
 def test_a_metric_without_a_goal_has_no_best_value(name: str) -> None:
     metric = summarize(log("a", **{name: [3.0, 1.0, 2.0]})).metrics[name]
     assert (metric.last, metric.best, metric.goal) == (2.0, None, "")
@@ -177,7 +177,9 @@ def test_memory_does_not_grow_with_the_steps(here: Path) -> None:
         (path / "journal").unlink()
         writer = journal.Writer(path)
         for step in range(steps):
-            writer.append(Event("on_train_batch_end", step, float(step), step, 0, step, {"batch/loss": 1.0}))
+            writer.append(
+                Event("on_train_batch_end", step, float(step), step, 0, step, {"train_batch/loss": 1.0})
+            )
         writer.close()
         tracemalloc.start()
         assert summarize(path).steps == steps
@@ -467,7 +469,7 @@ def test_the_same_metric_of_two_frameworks_shares_a_row() -> None:
     assert metrics["val/loss"]["last"] == [0.5, 0.25]
 
 
-@pytest.mark.parametrize("hidden", ["speed/train_s", "best/val/loss", "batch/loss"])
+@pytest.mark.parametrize("hidden", ["speed/train_s", "best/val/loss", "train_batch/loss"])
 def test_redundant_and_rarely_used_metrics_are_shown_on_request(hidden: str) -> None:
     train("a")
     assert hidden not in trackhooks.compare(["a"]).metrics
@@ -475,9 +477,11 @@ def test_redundant_and_rarely_used_metrics_are_shown_on_request(hidden: str) -> 
 
 
 def test_metrics_of_batches_are_shown_if_there_is_no_mean_of_the_epoch() -> None:
-    log("a", **{"batch/loss": [1.0, 2.0]})
-    assert trackhooks.compare(["a"]).metrics == ["batch/loss"]
-    assert "batch/loss" in str(trackhooks.runs())
+    log("a", **{"train_batch/loss": [1.0, 2.0]})
+    assert trackhooks.compare(["a"]).metrics == ["train_batch/loss"]
+    header, names = str(trackhooks.runs()).splitlines()[:2]
+    assert header.strip() == "train_batch/"
+    assert names.split()[-1] == "loss"
 
 
 def test_brackets_in_a_pattern_match_literally() -> None:

@@ -229,7 +229,7 @@ def test_values_on_an_accelerator_are_written_in_order_at_the_latest_with_the_ep
     run.callbacks.on_epoch_end(0, {"loss": Snapshot(torch.tensor(2.0))})
     written = events(run)
     assert [event.index for event in written] == list(range(len(written)))
-    assert [event.metrics["batch/loss"] for event in written if event.hook == "on_train_batch_end"] == [
+    assert [event.metrics["train_batch/loss"] for event in written if event.hook == "on_train_batch_end"] == [
         0,
         1,
         2,

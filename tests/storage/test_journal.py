@@ -33,7 +33,7 @@ Program = Callable[..., str]
 
 def event(index: int, **more: Any) -> Event:
     return Event(
-        "on_train_batch_end", index, 1.5e9 + index, index, 0, index, {"batch/loss": index / 7}, **more
+        "on_train_batch_end", index, 1.5e9 + index, index, 0, index, {"train_batch/loss": index / 7}, **more
     )
 
 

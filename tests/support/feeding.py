@@ -57,8 +57,8 @@ class Feeding:
 
 
 def batch(index: int, step: int, epoch: int = 0, /, **metrics: float) -> Event:
-    """A training batch; `loss=…` becomes `batch/loss`."""
-    named = {f"batch/{name}": value for name, value in metrics.items()}
+    """A training batch; `loss=…` becomes `train_batch/loss`."""
+    named = {f"train_batch/{name}": value for name, value in metrics.items()}
     return Event("on_train_batch_end", index, CREATED + index, step, epoch, step, metrics=named)
 
 

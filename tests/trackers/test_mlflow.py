@@ -106,21 +106,21 @@ def model_files(feed: Feeding, model: Any) -> list[str]:
 def test_metrics_are_read_back_at_their_steps_epochs_and_times(feed: Feeding) -> None:
     feed.give(*(batch(index, index, loss=1 / (index + 1)) for index in range(3)))
     feed.give(at_epoch("on_fit_epoch_end", 3, 0, {"val/loss": 0.25})).flush()
-    assert history(feed, "batch/loss") == [(0, 0, 1.0), (1, 1000, 0.5), (2, 2000, 1 / 3)]
+    assert history(feed, "train_batch/loss") == [(0, 0, 1.0), (1, 1000, 0.5), (2, 2000, 1 / 3)]
     assert history(feed, "val/loss") == [(0, 3000, 0.25)]
 
 
 def test_nan_is_kept_and_infinity_is_the_largest_number_of_the_store(feed: Feeding) -> None:
     feed.give(batch(0, 0, a=math.nan, b=math.inf, c=-math.inf)).flush()
-    assert math.isnan(history(feed, "batch/a")[0][2])
-    assert history(feed, "batch/b") == [(0, 0, LARGEST)]
-    assert history(feed, "batch/c") == [(0, 0, -LARGEST)]
+    assert math.isnan(history(feed, "train_batch/a")[0][2])
+    assert history(feed, "train_batch/b") == [(0, 0, LARGEST)]
+    assert history(feed, "train_batch/c") == [(0, 0, -LARGEST)]
 
 
 def test_more_metrics_than_fit_in_one_request_are_delivered(feed: Feeding) -> None:
     feed.give(*(batch(index, index, loss=index, accuracy=index) for index in range(1234))).flush()
-    assert [row[2] for row in history(feed, "batch/loss")] == list(range(1234))
-    assert len(history(feed, "batch/accuracy")) == 1234
+    assert [row[2] for row in history(feed, "train_batch/loss")] == list(range(1234))
+    assert len(history(feed, "train_batch/accuracy")) == 1234
 
 
 def test_events_that_are_delivered_again_after_a_crash_give_the_same_rows(feed: Feeding) -> None:
@@ -132,7 +132,7 @@ def test_events_that_are_delivered_again_after_a_crash_give_the_same_rows(feed: 
     feed.give(*again)
     feed.tracker.flush()
     feed.crash().give(*again).flush()
-    assert [row[:2] for row in history(feed, "batch/loss")] == [(0, 0), (1, 2000)]
+    assert [row[:2] for row in history(feed, "train_batch/loss")] == [(0, 0), (1, 2000)]
     assert [row[:2] for row in history(feed, "val/loss")] == [(0, 1000)]
     assert history(feed, "lr/0") == [(0, 3000, 0.1)]
 
@@ -286,7 +286,7 @@ def test_a_rejected_request_is_an_error_of_the_event_but_a_deleted_run_is_not(fe
         feed.crash()
     reader(feed).restore_run(id_)
     feed.crash().give(batch(1, 1, loss=1.0)).flush()
-    assert history(feed, "batch/loss") == [(1, 1000, 1.0)]
+    assert history(feed, "train_batch/loss") == [(1, 1000, 1.0)]
 
 
 def test_long_notes_are_kept_completely(tmp_path: Path, uri: str) -> None:
@@ -348,7 +348,7 @@ def test_a_run_that_is_resumed_is_the_same_run_and_running_again(feed: Feeding) 
     first = stored(feed.give(batch(0, 0, loss=1.0)).finish("failed")).info
     feed.crash().give(batch(1, 1, loss=2.0)).flush()
     assert (stored(feed).info.run_id, stored(feed).info.status) == (first.run_id, "RUNNING")
-    assert len(history(feed, "batch/loss")) == 2
+    assert len(history(feed, "train_batch/loss")) == 2
 
 
 def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, uri: str) -> None:
@@ -361,7 +361,7 @@ def test_an_existing_run_is_joined_and_left_open_with_its_name(tmp_path: Path, u
     found = stored(feed)
     assert found.info.run_id == theirs.info.run_id
     assert (found.info.run_name, found.info.status) == ("theirs", "RUNNING")
-    assert len(history(feed, "batch/loss")) == 2
+    assert len(history(feed, "train_batch/loss")) == 2
     assert found.data.tags["more"] == "true"
     assert "mlflow.source.name" not in found.data.tags
 
@@ -673,7 +673,7 @@ def test_a_server_that_is_down_raises_soon_and_nothing_is_lost_or_repeated_when_
         found = client(server.uri).search_runs(
             [client(server.uri).get_experiment_by_name("trackhooks").experiment_id]
         )
-        rows = client(server.uri).get_metric_history(found[0].info.run_id, "batch/loss")
+        rows = client(server.uri).get_metric_history(found[0].info.run_id, "train_batch/loss")
         assert [(row.step, row.value) for row in rows] == [(0, 1.0), (1, 2.0), (2, 3.0)]
         assert [run.info.status for run in found] == ["FINISHED"]
     finally:
@@ -769,7 +769,7 @@ def test_a_new_store_does_not_exist_before_it_is_complete(tmp_path: Path) -> Non
         process.wait()
     made = version(database)
     feed = feeding(f"sqlite:///{database}", run_info(tmp_path / "run")).give(batch(0, 0, loss=1.0)).finish()
-    assert history(feed, "batch/loss") == [(0, 0, 1.0)]
+    assert history(feed, "train_batch/loss") == [(0, 0, 1.0)]
     assert version(database) == made
     assert sorted(path.name for path in home.iterdir()) == [".new.db.lock", "new.db"]
 

@@ -90,7 +90,7 @@ def runs(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-OURS = {"Default": {}, "ours": {"ours": {"batch/loss": 0.25}}}
+OURS = {"Default": {}, "ours": {"ours": {"train_batch/loss": 0.25}}}
 BOTH = {**OURS, "mine": {"theirs": {"loss": 0.5}}}
 
 

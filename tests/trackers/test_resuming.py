@@ -137,7 +137,11 @@ def resumed(
 
 def batches(events: list[Event]) -> dict[int, float]:
     """Step → the loss that was recorded there last."""
-    return {event.step: event.metrics["batch/loss"] for event in events if event.hook == "on_train_batch_end"}
+    return {
+        event.step: event.metrics["train_batch/loss"]
+        for event in events
+        if event.hook == "on_train_batch_end"
+    }
 
 
 def test_it_stays_one_run_and_each_epoch_is_whole(resumed: Resumed) -> None:
@@ -164,19 +168,19 @@ def test_every_tracker_has_one_run_with_all_of_it(tracker: str, resumed: Resumed
     seen, number = resumed.seen(tracker), BACKENDS[tracker].number
     assert (resumed.between[tracker], seen.status) == ("killed", "finished")
     expected = {step: number(loss) for step, loss in batches(resumed.events).items()}
-    assert dict(seen.metrics["batch/loss"]) == expected
+    assert dict(seen.metrics["train_batch/loss"]) == expected
     for name in ("train/loss", "val/loss"):
         assert [epoch for epoch, _ in seen.metrics[name]] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("tracker", ["csv", "tensorboard"])
 def test_repeated_steps_replace_the_earlier_ones(tracker: str, resumed: Resumed) -> None:
-    steps = [step for step, _ in resumed.seen(tracker).metrics["batch/loss"]]
+    steps = [step for step, _ in resumed.seen(tracker).metrics["train_batch/loss"]]
     assert steps == list(batches(resumed.events))
 
 
 @pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
 def test_rows_that_cannot_be_replaced_are_kept_beside_the_new_ones(tracker: str, resumed: Resumed) -> None:
-    steps = [step for step, _ in resumed.seen(tracker).metrics["batch/loss"]]
+    steps = [step for step, _ in resumed.seen(tracker).metrics["train_batch/loss"]]
     told = [event.step for event in resumed.events if event.hook == "on_train_batch_end"]
     assert sorted(steps) == sorted(told)

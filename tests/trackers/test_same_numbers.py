@@ -59,12 +59,12 @@ def as_text(curves: Mapping[str, Any], number: Callable[[float], float] = float)
 
 def test_the_run_contains_everything_that_is_compared(delivered: Delivered) -> None:
     curves = metrics(delivered.events)
-    assert {"batch/loss", "train/loss", "val/loss", "lr/0", "predict/samples"} <= set(curves)
+    assert {"train_batch/loss", "train/loss", "val/loss", "lr/0", "predict/samples"} <= set(curves)
     assert any(name.startswith("test/") for name in curves)
     assert list(curves["train/loss"]) == list(curves["val/loss"]) == [0, 1, 2]
-    assert list(curves["batch/loss"]) == list(range(len(curves["batch/loss"])))
-    if "batch/late(B)" in curves:
-        assert list(curves["batch/late(B)"]) == list(range(5, 15))
+    assert list(curves["train_batch/loss"]) == list(range(len(curves["train_batch/loss"])))
+    if "train_batch/late(B)" in curves:
+        assert list(curves["train_batch/late(B)"]) == list(range(5, 15))
         assert any(math.isnan(value) for value in curves["val/diverged"].values())
 
 

@@ -68,7 +68,7 @@ class Delivery:
 
 
 def batch(step: int, epoch: int = 0, **metrics: float) -> Event:
-    named = {f"batch/{name}": value for name, value in metrics.items()}
+    named = {f"train_batch/{name}": value for name, value in metrics.items()}
     return Event("on_train_batch_end", step, CREATED + step, step, epoch, step, metrics=named)
 
 
@@ -231,9 +231,9 @@ def test_metrics_of_batches_are_over_the_step_and_those_of_epochs_over_the_epoch
             delivery.give(epoch_end(step // 3, step, loss=step / 4))
     delivery.finish()
     found = reader(tmp_path)
-    assert found.scalars("batch/loss") == [(step, step / 8) for step in range(6)]
+    assert found.scalars("train_batch/loss") == [(step, step / 8) for step in range(6)]
     assert found.scalars("train/loss") == [(0, 0.5), (1, 1.25)]
-    assert [datum.wall_time for datum in found.data("scalars", "scalars", "batch/loss")] == [
+    assert [datum.wall_time for datum in found.data("scalars", "scalars", "train_batch/loss")] == [
         CREATED + step for step in range(6)
     ]
 
@@ -248,7 +248,7 @@ def test_a_hook_is_one_record_with_all_its_values(tmp_path: Path) -> None:
 
 def test_the_plain_scalars_of_the_event_accumulator_have_the_metrics_too(tmp_path: Path) -> None:
     Delivery(tmp_path / "a").give(batch(0, loss=0.5), batch(1, loss=0.25)).finish()
-    assert [(e.step, e.value) for e in accumulated(tmp_path / "a").Scalars("batch/loss")] == [
+    assert [(e.step, e.value) for e in accumulated(tmp_path / "a").Scalars("train_batch/loss")] == [
         (0, 0.5),
         (1, 0.25),
     ]
@@ -257,9 +257,9 @@ def test_the_plain_scalars_of_the_event_accumulator_have_the_metrics_too(tmp_pat
 def test_nan_and_infinities_are_kept(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
     Delivery(tmp_path / "a").give(batch(0, a=math.nan, b=math.inf, c=-math.inf)).finish()
     found = reader(tmp_path)
-    assert math.isnan(found.scalars("batch/a")[0][1])
-    assert found.scalars("batch/b") == [(0, math.inf)]
-    assert found.scalars("batch/c") == [(0, -math.inf)]
+    assert math.isnan(found.scalars("train_batch/a")[0][1])
+    assert found.scalars("train_batch/b") == [(0, math.inf)]
+    assert found.scalars("train_batch/c") == [(0, -math.inf)]
 
 
 @pytest.mark.parametrize("name", ['a,"b"\nc', "=1+1", "émoji 🎉/x", "metrics/mAP50(B)", "a b%@|`<b>"])
@@ -274,7 +274,7 @@ def test_a_metric_that_appears_late_is_a_curve_that_starts_late(
     tmp_path: Path, reader: Callable[[Path], Reader]
 ) -> None:
     Delivery(tmp_path / "a").give(batch(0, loss=1.0), batch(1, loss=0.5, late=2.0)).finish()
-    assert reader(tmp_path).scalars("batch/late") == [(1, 2.0)]
+    assert reader(tmp_path).scalars("train_batch/late") == [(1, 2.0)]
 
 
 def test_a_name_over_both_axes_becomes_two_curves(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
@@ -305,7 +305,7 @@ def test_each_run_is_shown_under_its_own_name(tmp_path: Path, reader: Callable[[
         delivery.finish()
     found = reader(tmp_path)
     assert found.runs() == {"lr=0.1", "lr=0.2"}
-    assert found.scalars("batch/loss", "lr=0.2") == [(0, 1.0)]
+    assert found.scalars("train_batch/loss", "lr=0.2") == [(0, 1.0)]
 
 
 def test_log_dir_shows_the_run_under_its_own_name(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_an_incomplete_last_record_is_removed(tmp_path: Path, reader: Callable[[
         file.write(b"\x20\0\0\0\0\0\0\0torn")
     delivery.crash()
     delivery.give(batch(1, loss=2.0)).finish()
-    assert reader(tmp_path).scalars("batch/loss") == [(0, 1.0), (1, 2.0)]
+    assert reader(tmp_path).scalars("train_batch/loss") == [(0, 1.0), (1, 2.0)]
 
 
 def test_a_delivery_from_the_start_replaces_the_earlier_files(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_delivery_from_the_start_replaces_the_earlier_files(tmp_path: Path) ->
     delivery.state = {}
     delivery.crash()
     delivery.give(batch(0, loss=1.0)).finish()
-    assert Reader(python_provider(tmp_path)).scalars("batch/loss") == [(0, 1.0)]
+    assert Reader(python_provider(tmp_path)).scalars("train_batch/loss") == [(0, 1.0)]
 
 
 @pytest.mark.parametrize("throttled", [False, True], ids=["with batches", "epochs only"])
@@ -382,8 +382,8 @@ def test_a_resumed_training_replaces_the_steps_and_the_epochs_that_it_repeats(
     assert found.scalars("train/loss") == epochs
     assert [(e.step, e.value) for e in plain.Scalars("train/loss")] == epochs
     if not throttled:
-        assert found.scalars("batch/loss") == steps
-        assert [(e.step, e.value) for e in plain.Scalars("batch/loss")] == steps
+        assert found.scalars("train_batch/loss") == steps
+        assert [(e.step, e.value) for e in plain.Scalars("train_batch/loss")] == steps
 
 
 def test_a_value_that_changes_within_its_epoch_replaces_the_first(
@@ -421,7 +421,7 @@ def test_a_run_is_one_hparams_session_with_its_parameters_by_type_its_metrics_an
         "big": str(2**63 - 1),
     }  # fmt: skip
     metrics = {metric.name.tag: metric.value for metric in sessions["a"].metric_values}
-    assert metrics == {"batch/loss": 0.5, "train/loss": 0.25}
+    assert metrics == {"train_batch/loss": 0.5, "train/loss": 0.25}
     assert {metric.name.group for metric in sessions["a"].metric_values} == {""}
     from tensorboard.plugins.hparams.api_pb2 import Status
 
@@ -662,7 +662,9 @@ def test_a_full_disk_raises_without_an_incomplete_record_or_loss(tmp_path: Path)
     assert path.stat().st_size == size
     delivery.crash()
     delivery.give(*rows).finish()
-    assert Reader(python_provider(tmp_path)).scalars("batch/loss") == [(step, step) for step in range(50)]
+    assert Reader(python_provider(tmp_path)).scalars("train_batch/loss") == [
+        (step, step) for step in range(50)
+    ]
 
 
 def test_a_file_that_another_program_has_shortened_is_not_continued(tmp_path: Path) -> None:
@@ -711,7 +713,7 @@ def test_a_running_tensorboard_shows_two_runs_in_a_browser(tmp_path: Path) -> No
                 browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
                 page = browser.new_page(viewport={"width": 1500, "height": 1000})
                 page.goto(f"{address}#timeseries")
-                for shown in ("lr=0.1", "lr=0.2", "batch/loss"):
+                for shown in ("lr=0.1", "lr=0.2", "train_batch/loss"):
                     page.get_by_text(shown, exact=True).first.wait_for()
                 page.screenshot(path=tmp_path / "timeseries.png")
                 page.goto(f"{address}#hparams")

@@ -96,7 +96,7 @@ def rows(run: RunInfo, *names: str) -> list[tuple[Any, ...]]:
 def test_metrics_are_rows_numbered_by_the_journal_with_step_epoch_and_time(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0), batch(3, 1, loss=0.5, accuracy=0.25))
     feed.give(at_epoch("on_fit_epoch_end", 7, 0, {"val/loss": 0.75})).finish()
-    names = ("_step", "_timestamp", "step", "epoch", "batch/loss", "batch/accuracy", "val/loss")
+    names = ("_step", "_timestamp", "step", "epoch", "train_batch/loss", "train_batch/accuracy", "val/loss")
     assert rows(feed.run, *names) == [
         (0, CREATED, 0, 0, 1.0, None, None),
         (3, CREATED + 3, 1, 0, 0.5, 0.25, None),
@@ -109,13 +109,14 @@ def test_metrics_of_batches_are_drawn_over_steps_and_those_of_epochs_over_epochs
     feed.give(Event("log", 2, CREATED, 4, 0, metrics={"system/cpu": 1.0})).finish()
     axes = {metric["name"]: metric.get("step_metric") for metric in records(feed.run, "metric")}
     assert axes == {
-        "step": None, "epoch": None, "batch/loss": "step", "val/loss": "epoch", "lr/0": "epoch", "system/cpu": "step",
+        "step": None, "epoch": None, "train_batch/loss": "step", "val/loss": "epoch", "lr/0": "epoch",
+        "system/cpu": "step",
     }  # fmt: skip
 
 
 def test_nan_and_infinities_are_kept(feed: Feeding) -> None:
     feed.give(batch(0, 0, a=math.nan, b=math.inf, c=-math.inf)).finish()
-    (found,) = rows(feed.run, "batch/a", "batch/b", "batch/c")
+    (found,) = rows(feed.run, "train_batch/a", "train_batch/b", "train_batch/c")
     assert found == ("NaN", "Infinity", "-Infinity")
 
 
@@ -156,14 +157,14 @@ def test_rows_that_are_delivered_again_after_a_crash_are_present_once(
     feed = Feeding.__new__(Feeding)
     feed.make, feed.run, feed.state = (lambda: WandB(mode="offline")), run, json.loads(done.stdout)
     feed.start().give(*(batch(index, index, loss=index) for index in range(300, 450))).finish()
-    assert rows(run, "_step", "batch/loss") == [(index, index) for index in range(450)]
+    assert rows(run, "_step", "train_batch/loss") == [(index, index) for index in range(450)]
 
 
 def test_an_attempt_after_a_failure_continues_the_open_run(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0)).flush()
     feed.give(batch(1, 1, loss=2.0))
     feed.crash().give(batch(1, 1, loss=2.0), batch(2, 2, loss=3.0)).finish()
-    assert rows(feed.run, "batch/loss") == [(1.0,), (2.0,), (3.0,)]
+    assert rows(feed.run, "train_batch/loss") == [(1.0,), (2.0,), (3.0,)]
     assert len(files(feed.run)) == 1
 
 
@@ -198,7 +199,7 @@ def test_a_run_that_is_resumed_is_the_same_run_with_increasing_rows(feed: Feedin
     feed.give(batch(0, 0, loss=1.0)).finish("failed")
     feed.crash().give(batch(1, 1, loss=2.0)).finish()
     assert {record["run_id"] for record in records(feed.run, "run")} == {feed.run.id}
-    assert rows(feed.run, "_step", "batch/loss") == [(0, 1.0), (1, 2.0)]
+    assert rows(feed.run, "_step", "train_batch/loss") == [(0, 1.0), (1, 2.0)]
 
 
 # The run
@@ -283,7 +284,7 @@ def test_runs_in_threads_of_one_process_remain_separate(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     for number, run in enumerate(runs):
-        assert rows(run, "batch/loss") == [(number,)] * 200
+        assert rows(run, "train_batch/loss") == [(number,)] * 200
 
 
 def test_without_an_account_the_run_is_offline_which_is_logged_once(
@@ -413,7 +414,7 @@ def test_an_active_run_is_joined_and_left_open(tmp_path: Path, program: Callable
         theirs.finish()
     """
     program(script, tmp_path, SUPPORT)
-    found = rows(run_info(tmp_path), "own", "batch/loss")
+    found = rows(run_info(tmp_path), "own", "train_batch/loss")
     assert found == [(1.0, None), (None, 1.0), (2.0, None), (None, 2.0), (3.0, None)]
     assert not Path(tmp_path, "ours", "wandb").exists()
 
@@ -547,7 +548,7 @@ def test_wandb_sync_accepts_a_copy_of_the_folder(feed: Feeding, tmp_path: Path) 
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert feed.run.id in done.stdout + done.stderr
-    assert rows(run_info(copy), "batch/loss") == [(1.0,)]
+    assert rows(run_info(copy), "train_batch/loss") == [(1.0,)]
 
 
 # Options

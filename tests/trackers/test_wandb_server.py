@@ -142,7 +142,7 @@ def test_a_run_that_is_resumed_keeps_the_axes_of_its_metrics(trial: Trial) -> No
         resumed.log(note=1.0)
     trial.deliver(run.path)
     over = axes(held(read_info(run.path)).config)
-    assert (over["batch/loss"], over["train/loss"], over["note"]) == ("step", "epoch", "step")
+    assert (over["train_batch/loss"], over["train/loss"], over["note"]) == ("step", "epoch", "step")
 
 
 @pytest.mark.skipif(bool(URL) and is_openwandb(), reason="openwandb does not tell how far a run is")

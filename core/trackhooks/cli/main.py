@@ -167,7 +167,7 @@ def compare(runs: Sequence[str], form: str | None, all_params: bool, metrics: st
 
     Shows the parameters that differ, and the last and the best value of each metric. RUN is the folder of a run, the
     name of a run in TRACKHOOKS_DIR (or runs), or a directory of runs. Some metrics are only shown on request with
-    --metrics: speed/…, system/…, best/…, and batch/x if there is train/x.
+    --metrics: speed/…, system/…, best/…, and train_batch/x if there is train/x.
     """
     paths = find(runs)
     with _reading(paths) as progress:

@@ -7,8 +7,11 @@ from typing import Literal
 
 Goal = Literal["min", "max", ""]
 
+OF_TRAIN_BATCHES = ("train_batch/", "batch/")
+"""Prefixes of the metrics of training batches; the second is that of old journals."""
 _WITHOUT_BEST = (
-    "batch/", "val_batch/", "predict/", "lr/", "speed/", "system/", "model/", "gradients/", "weights/", "best/",
+    *OF_TRAIN_BATCHES, "val_batch/", "predict/", "lr/", "speed/", "system/", "model/", "gradients/", "weights/",
+    "best/",
 )  # fmt: skip
 """Prefixes of metrics that are not meant to be high or low, and of those that describe a single batch."""
 _LOWER_ENDINGS = (

@@ -2,7 +2,7 @@
 
 | recorded | Keras' word | what it is |
 |---|---|---|
-| `batch/x` | `x` in the logs of a batch | a training batch |
+| `train_batch/x` | `x` in the logs of a batch | a training batch |
 | `train/x` | `x` in the logs of an epoch | the training part of an epoch |
 | `val/x` | `val_x` in the logs of an epoch, `x` in those of a validation | the validation of an epoch |
 | `test/x` | `x` in the logs of an evaluation | a separate evaluation |
@@ -19,15 +19,15 @@ from typing import Any
 from ..errors.foreign import key_text
 
 PREFIXES = (
-    "train/", "val/", "test/", "batch/", "val_batch/", "predict/", "lr/", "system/", "metrics/", "best/", "model/",
-    "speed/", "gradients/", "weights/",
+    "train/", "val/", "test/", "train_batch/", "val_batch/", "predict/", "lr/", "system/", "metrics/", "best/",
+    "model/", "speed/", "gradients/", "weights/",
 )  # fmt: skip
 
 _LEARNING_RATE = {"lr": "lr/0", "learning_rate": "lr/0"}
 
 
 class Prefixed(dict[Any, str]):
-    """A cache from names to names with a prefix: `Prefixed("batch/")["loss"]` is `"batch/loss"`."""
+    """A cache from names to names with a prefix: `Prefixed("train_batch/")["loss"]` is `"train_batch/loss"`."""
 
     _MOST = 10_000  # names that are new at every step must not fill the memory
 
@@ -85,7 +85,7 @@ def _from_keras_epoch(name: str, validated: Collection[str]) -> str:
     return prefixed("train/", name)
 
 
-BATCH, _TEST = Prefixed("batch/"), Prefixed("test/")
+BATCH, _TEST = Prefixed("train_batch/"), Prefixed("test/")
 _EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
 _PREFIXES = {
     "on_train_batch_end": BATCH,
@@ -102,7 +102,7 @@ def to_keras(hook: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _OWN_PREFIXES: dict[str, tuple[str, ...]] = {
-    "on_train_batch_end": ("batch/", "train/"),
+    "on_train_batch_end": ("train_batch/", "train/"),
     "on_val_batch_end": ("val_batch/", "val/", "test/"),
     "on_val_end": ("val/", "test/"),
     "on_predict_batch_end": ("predict/",),

@@ -105,7 +105,7 @@ _COMPUTED: dict[str, Any] = {
     "epochs": lambda state: state.params.get("epochs"),
     "start_epoch": lambda state: state.params.get("initial_epoch", 0),
     "lr": _learning_rates,
-    "loss": lambda state: state.batch_metrics.get("batch/loss", state.batch_metrics.get("loss")),
+    "loss": lambda state: state.batch_metrics.get("train_batch/loss", state.batch_metrics.get("loss")),
     "losses": lambda state: dict(state.batch_metrics),
     "metadata": lambda state: {},
 }

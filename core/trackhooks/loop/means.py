@@ -113,12 +113,12 @@ class TrainScope(Scope):
 class _BatchNames(dict[Any, tuple[str, str | None]]):
     """The names of the metric of a batch and of its mean, by the name that was logged.
 
-    `train/loss` and `batch/loss` are the same as `loss`. Names with another known prefix, such as `lr/0`, are kept, and
-    have no mean, since both would have the same name.
+    `train/loss` and `train_batch/loss` are the same as `loss`. Names with another known prefix, such as `lr/0`, are
+    kept, and have no mean, since both would have the same name.
     """
 
     def __missing__(self, name: Any) -> tuple[str, str | None]:
-        plain = key_text(name).removeprefix("train/").removeprefix("batch/")
-        batch, mean = prefixed("batch/", plain), prefixed("train/", plain)
+        plain = key_text(name).removeprefix("train/").removeprefix("train_batch/")
+        batch, mean = prefixed("train_batch/", plain), prefixed("train/", plain)
         self[name] = found = (batch, None if batch == mean else mean)
         return found

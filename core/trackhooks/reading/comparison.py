@@ -142,8 +142,8 @@ def compare(runs: Iterable[RunLike], *, all_params: bool = False, metrics: str |
             runs, or run objects.
         all_params: whether to include parameters that are the same in all runs.
         metrics: a comma-separated list of patterns for the names of the metrics, such as `"val/*"` or `"val/*,lr/0"`.
-            By default, all metrics are included except for `speed/…`, `system/…`, `best/…`, and `batch/x` if there
-            is `train/x`.
+            By default, all metrics are included except for `speed/…`, `system/…`, `best/…`, and `train_batch/x` if
+            there is `train/x`.
 
     Raises:
         UnknownNameError: if a run or metric does not exist; the message suggests the nearest name.

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import TrackhooksError, unknown, warn
 from ..event import Scalar
+from ..hooks.metric_goals import OF_TRAIN_BATCHES
 from ..storage import run_folder
 from . import formats
 from .finding import runs_in
@@ -106,7 +107,7 @@ class RunList(list[RunSummary]):
     def _rating_metrics(self) -> list[str]:
         """Return the metrics that rate a run: common ones first, and validation before training."""
         goals = {name: metric.goal for run in self for name, metric in run.metrics.items()}
-        names = [name for name in shown_metrics(self) if goals[name] or name.startswith("batch/")]
+        names = [name for name in shown_metrics(self) if goals[name] or name.startswith(OF_TRAIN_BATCHES)]
         return sorted(names, key=lambda name: (-sum(name in run.metrics for run in self), _preference(name)))
 
     def _varying_params(self) -> list[str]:
@@ -160,7 +161,7 @@ def read_runs(
 
 
 def _preference(name: str) -> int:
-    return 0 if name.startswith(_PREFERRED) else 2 if name.startswith(("train/", "batch/")) else 1
+    return 0 if name.startswith(_PREFERRED) else 2 if name.startswith(("train/", *OF_TRAIN_BATCHES)) else 1
 
 
 def _rank(run: RunSummary, key: str) -> tuple[bool, float, str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import unknown
 from ..event import Scalar
+from ..hooks.metric_goals import OF_TRAIN_BATCHES
 from . import formats
 from .summary import RunSummary
 
@@ -17,11 +18,12 @@ HIDDEN = ("speed/", "best/", "system/")
 def shown_metrics(runs: Sequence[RunSummary]) -> list[str]:
     """Return the names of the metrics to show by default.
 
-    `batch/x` is left out if there is `train/x`, its mean over the epoch.
+    `train_batch/x` is left out if there is `train/x`, its mean over the epoch.
     """
     names = all_metrics(runs)
     known = set(names)
-    repeated = {f"batch/{name[6:]}" for name in known if name.startswith("train/")}
+    means = [name[6:] for name in known if name.startswith("train/")]
+    repeated = {f"{prefix}{name}" for prefix in OF_TRAIN_BATCHES for name in means}
     return [name for name in names if not name.startswith(HIDDEN) and name not in repeated]
 
 

@@ -43,7 +43,7 @@ class LogVerbs:
     ) -> None:
         """Log numbers: `run.log(loss=loss)` or `run.log({"loss": loss})`.
 
-        Inside `run.train` they are recorded with the batch as `batch/loss`, and their mean over the epoch as
+        Inside `run.train` they are recorded with the batch as `train_batch/loss`, and their mean over the epoch as
         `train/loss`. Inside `run.validate` the mean is recorded as `val/loss`. Elsewhere names stay as they are. If no
         training loop counts the steps, each call is a step.
 

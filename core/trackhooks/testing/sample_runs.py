@@ -41,9 +41,9 @@ def losses(epochs: int) -> dict[str, Points]:
     """Return the metrics that `train` logs."""
     steps = [(step, (step + 1) / 8) for step in range(3 * epochs)]
     means = [(epoch, (3 * epoch + 2) / 8) for epoch in range(epochs)]
-    late = {"batch/late": steps[3:], "train/late": means[1:]}
+    late = {"train_batch/late": steps[3:], "train/late": means[1:]}
     return {
-        "batch/loss": steps,
+        "train_batch/loss": steps,
         "train/loss": means,
         "val/loss": [(epoch, -(epoch + 1) / 4) for epoch in range(epochs)],
         **{name: [(x, -y) for x, y in points] for name, points in late.items() if points},

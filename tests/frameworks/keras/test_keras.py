@@ -65,7 +65,7 @@ def test_metrics_have_the_names_that_every_loop_gives_them(run: trackhooks.Run) 
             "train/loss": history["loss"][epoch], "train/mae": history["mae"][epoch],
             "val/loss": history["val_loss"][epoch], "val/mae": history["val_mae"][epoch],
         }  # fmt: skip
-    assert set(events(run, "on_train_batch_end")[0].metrics) == {"batch/loss", "batch/mae"}
+    assert set(events(run, "on_train_batch_end")[0].metrics) == {"train_batch/loss", "train_batch/mae"}
     trained = events(run, "on_train_epoch_end")[0].metrics
     assert {"train/loss", "train/mae", "lr/0", "speed/train_s", "speed/train_samples_per_s"} <= set(trained)
 

@@ -136,7 +136,7 @@ def test_the_custom_loop_runs_with_the_models_own_train_step(tmp_path: Path) -> 
     assert first.heard == second.heard == HEARD
     batches = events(run, "on_train_batch_end")
     assert [event.step for event in batches] == [0, 1]
-    assert all(event.metrics["batch/loss"] > 0 for event in batches)
+    assert all(event.metrics["train_batch/loss"] > 0 for event in batches)
     assert events(run, "on_fit_epoch_end")[0].metrics == {"train/loss": 0.5}
 
 

@@ -103,7 +103,9 @@ def test_batch_losses_are_those_of_the_batch_and_their_sum(shapes: Shapes, run: 
     run.attach(model)
     shapes.train(model)
     recorded = [event.metrics for event in events(run, "on_train_batch_end")]
-    assert recorded == [{"batch/loss": pytest.approx(sum(losses.values())), **losses} for losses in seen]
+    assert recorded == [
+        {"train_batch/loss": pytest.approx(sum(losses.values())), **losses} for losses in seen
+    ]
     assert seen[0] != seen[1]
 
 

@@ -100,7 +100,7 @@ class HookPromises(FrameworkTrial):
     def test_every_batch_has_its_loss(self, open_run: Callable[[], Run]) -> None:
         with open_run() as run:
             self.train(self.make(), 1, run=run)
-        losses = [event.metrics["batch/loss"] for event in events(run.path, "on_train_batch_end")]
+        losses = [event.metrics["train_batch/loss"] for event in events(run.path, "on_train_batch_end")]
         assert len(losses) == self.batches
         assert all(map(math.isfinite, losses))
 

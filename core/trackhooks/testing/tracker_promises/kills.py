@@ -33,7 +33,7 @@ class KillPromises(TrackerSuite):
         path = trial.home / "killed"
         (trial.deliver if delivery == "off" else trial.wait)(path)
         seen = trial.read(path)
-        assert seen.metrics.get("batch/loss") == losses(2)["batch/loss"][:5]
+        assert seen.metrics.get("train_batch/loss") == losses(2)["train_batch/loss"][:5]
         assert seen.status == "killed"
 
     @pytest.mark.parametrize("at", INTERRUPTIONS, ids=str)

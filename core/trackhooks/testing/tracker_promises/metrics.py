@@ -26,7 +26,7 @@ class MetricPromises(TrackerSuite):
                     run.log({"train/loss": (3 * epoch + batch + 1) / 8})
         trial.deliver(run.path)
         curves = [list(points) for points in trial.read_as_called(run.path).metrics.values()]
-        assert losses(2)["batch/loss"] in curves
+        assert losses(2)["train_batch/loss"] in curves
         assert losses(2)["train/loss"] in curves
 
     def test_what_is_logged_without_a_loop_has_steps_of_its_own_or_those_that_are_given(

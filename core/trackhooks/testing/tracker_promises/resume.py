@@ -50,7 +50,7 @@ class ResumePromises(TrackerSuite):
         trial.deliver(run.path)
         with trial.record(resume=run.path) as resumed:
             train(resumed, 3, start=1, more=100.0)  # the checkpoint is of the end of epoch 0
-        again = {name: 3 if name.startswith("batch/") else 1 for name in losses(3)}
+        again = {name: 3 if name.startswith("train_batch/") else 1 for name in losses(3)}
         expected = {
             name: [(x, value + (-100 if "late" in name else 100) * (x >= again[name])) for x, value in points]
             for name, points in losses(3).items()
