@@ -504,36 +504,6 @@ def test_it_works_under_pytest(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("train.py",), ("-m", "train")], ids=["script", "module"])
-def test_exec_records_a_program_that_knows_nothing_of_it(words: tuple[str, ...], tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(SCRIPT + "\nprint(sys.argv[1:], __name__)")
-    command = "from trackhooks.cli.main import main; main(prog_name='trackhooks')"
-    said = run_python("", "-c", command, "exec", "--to", "csv", *words, "--epochs", "2", cwd=tmp_path)
-    assert said == "['--epochs', '2'] __main__\n"
-    (info,) = infos(tmp_path / "runs")
-    assert (info.status, info.trackers) == ("finished", ["csv"])
-
-
-@pytest.mark.parametrize(("ending", "code"), [("1 / 0", 1), ("sys.exit(3)", 3)])
-def test_exec_ends_as_the_program_does(ending: str, code: int, tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(f"import sys\n{ending}\n")
-    source = "from trackhooks.cli.exec import execute; execute(['train.py'], delivery='off')"
-    done = subprocess.run(
-        [sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code
-    assert ("ZeroDivisionError" in done.stderr) == (code == 1)
-    assert "executing.py" not in done.stderr  # the traceback starts in the program
-
-
-def test_exec_reports_a_missing_script() -> None:
-    from trackhooks.cli.exec import execute
-
-    with pytest.raises(trackhooks.InvalidValueError, match=r"no such script: 'no\.py'"):
-        execute(["no.py"])
-
-
-@pytest.mark.slow
 def test_mlflow_that_logs_keras_by_itself_is_warned_about_once(tmp_path: Path) -> None:
     said = run_python(
         f"""

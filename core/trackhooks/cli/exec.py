@@ -1,68 +1,94 @@
-"""`trackhooks exec`: run a program with `enable` switched on."""
+"""`trackhooks exec`: run a program with `enable` switched on in every Python process that it starts.
+
+This process is replaced by the program. The environment variable PYTHONPATH makes each Python process of the program
+import `startup/sitecustomize.py`, which calls `record_from_now_on` after the import of a framework.
+"""
 
 from __future__ import annotations
 
-import runpy
-import signal
+import errno
+import os
+import shutil
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-from ..errors import InvalidValueError
-from ..session.enable import enable
+from ..errors import InvalidValueError, TrackhooksError
+from ..frameworks import registry
+from ..session.enable import enable_by_default
+from ..session.settings import settings
 
-_INTERRUPTED = 128 + signal.SIGINT
+_STARTUP = str(Path(__file__).with_name("startup"))
 
 
-def execute(command: Sequence[str], *trackers: str, module: bool = False, **options: Any) -> None:
-    """Run a program as `python` would: as `__main__`, with its arguments and its import path.
+def execute(command: Sequence[str], trackers: Sequence[str] = (), module: bool = False) -> None:
+    """Replace this process by a program, as a shell's `exec` does.
 
     Args:
-        command: the path of a script or the name of a module, followed by its arguments.
-        *trackers: the trackers, as in `enable`.
+        command: the name or path of the program, followed by its arguments. See `command_line`.
+        trackers: the names of the trackers. Without any, those of `TRACKHOOKS` are used.
         module: whether the command names a module, as in `python -m`.
-        **options: the options, as in `enable`.
 
     Raises:
-        InvalidValueError: if the script does not exist.
-        SystemExit: if the program exits, or with code 1 (130 after Ctrl-C) if it raises another exception, which is
-            printed first.
+        UnknownNameError: a tracker does not exist.
+        MissingPackageError: the package of a tracker is not installed.
+        InvalidValueError: there is no such program.
+        OSError: the program cannot be executed.
     """
-    if not command or not (module or Path(command[0]).exists()):
-        raise InvalidValueError(f"no such script: {command[0] if command else ''!r}. Use -m to run a module.")
-    enable(*trackers, **options)
-    program, *_ = sys.argv[:] = list(command)
-    with _ExceptionsAsInInterpreter():
-        if module:
-            sys.path[0] = str(Path.cwd())
-            runpy.run_module(program, run_name="__main__", alter_sys=True)
-        else:
-            sys.path[0] = str(Path(program).absolute().parent)
-            runpy.run_path(program, run_name="__main__")
+    _check(trackers or os.environ.get("TRACKHOOKS", "").split(","))
+    program, *arguments = [sys.executable, "-m", *command] if module else command_line(command)
+    os.environ.update(_environment(trackers))
+    sys.stdout.flush()
+    try:
+        os.execv(program, [program, *arguments])
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        shell = sys.executable if program.endswith(".py") else "/bin/sh"
+        os.execv(shell, [shell, program, *arguments])
 
 
-class _ExceptionsAsInInterpreter:
-    """Print an exception as the interpreter does, and set `sys.last_value`, which decides the status of open runs."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None or isinstance(error, SystemExit):
-            return
-        error = error.with_traceback(_without_runpy(trace))
-        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
-        sys.excepthook(type(error), error, error.__traceback__)
-        sys.exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+def _check(trackers: Sequence[str]) -> None:
+    """Raise what `enable` would raise, but leave out trackers that only the program may be able to import."""
+    settings(*[name for name in trackers if name and ":" not in name] or ["csv"])
 
 
-def _without_runpy(trace: TracebackType | None) -> TracebackType | None:
-    """Return only the frames of the program, or all frames if the program has none."""
-    names, found = {__name__, runpy.__name__, "importlib._bootstrap"}, trace
-    while found is not None and found.tb_frame.f_globals.get("__name__") in names:
-        found = found.tb_next
-    return found or trace
+def command_line(command: Sequence[str]) -> list[str]:
+    """Return the path of a program, followed by its arguments.
+
+    A program is looked up as in a shell: a name in PATH, and a path as it is. What is not found is looked up next to
+    this Python, in case its environment is not activated. Any other file is a Python script, which this Python runs.
+
+    Raises:
+        InvalidValueError: there is no such program.
+    """
+    name, *arguments = command
+    found = shutil.which(name) or shutil.which(name, path=sysconfig.get_path("scripts"))
+    if found is not None:
+        return [found, *arguments]
+    if Path(name).is_file() or Path(name, "__main__.py").is_file():
+        return [sys.executable, name, *arguments]
+    raise InvalidValueError(f"no such program: {name!r} is neither a command nor a file.{_hint(name)}")
+
+
+def _hint(name: str) -> str:
+    script = Path(f"{name}.py")
+    return f" Did you mean {str(script)!r}?" if script.is_file() else " Use -m to run a module."
+
+
+def _environment(trackers: Sequence[str]) -> dict[str, str]:
+    paths = [_STARTUP, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "TRACKHOOKS_EXEC": " ".join(plugin.module for plugin in registry.plugins()),
+        **({"TRACKHOOKS": ",".join(trackers)} if trackers else {}),
+    }
+
+
+def record_from_now_on() -> None:
+    """Call `enable`, unless the program has called it. A program whose trackers do not exist ends here."""
+    try:
+        enable_by_default()
+    except TrackhooksError as error:
+        sys.exit(f"trackhooks exec: {error}")

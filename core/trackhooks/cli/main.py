@@ -104,22 +104,20 @@ _as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
 _as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV, with one row per run.")
 
 
-@main.command(
-    name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
-)
+@main.command(name="exec", context_settings={"allow_interspersed_args": False})
 @click.option("--to", metavar="TRACKERS", default="", help="Trackers, such as csv,mlflow or module:Class.")
 @click.option("-m", "module", is_flag=True, help="Run PROGRAM as a module, as in python -m.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="PROGRAM [ARGUMENTS]…")
 def execute(to: str, module: bool, command: Sequence[str]) -> None:
     """Run a program and record what it trains.
 
-    The program needs no changes: all trainings, evaluations and predictions with Keras or Ultralytics are recorded.
-    Without --to, the trackers come from TRACKHOOKS, or csv is used. Arguments after PROGRAM are passed to it, and its
-    exit code is returned.
+    The program needs no changes: all trainings, evaluations and predictions with Keras or Ultralytics are recorded, in
+    every Python process that it starts. PROGRAM is looked up as in a shell, such as yolo, python or torchrun; a file
+    that is not executable is a Python script. Without --to, the trackers come from TRACKHOOKS, or csv is used.
     """
     from .exec import execute as run_program
 
-    run_program(command, *_split(to), module=module)
+    run_program(command, _split(to), module=module)
 
 
 def _split(names: str) -> list[str]:

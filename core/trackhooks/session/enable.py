@@ -27,6 +27,11 @@ class Switch:
         self._awaited: set[Plugin] = set()
         self._installed: list[Framework] = []
 
+    @property
+    def is_on(self) -> bool:
+        """Whether trainings are recorded."""
+        return self._runs is not None
+
     def turn_on(self, runs: AutoRuns) -> None:
         """Record into these runs from now on."""
         if self._runs is not None:
@@ -92,6 +97,12 @@ def enable(*trackers: str | Tracker, **options: Any) -> None:
         MissingPackageError: a tracker's package is not installed; the message has the install command.
     """
     _switch.turn_on(_auto_runs("enable", trackers, options))
+
+
+def enable_by_default() -> None:
+    """Call `enable`, unless the program has called it. Raises what `enable` raises."""
+    if not _switch.is_on:
+        enable()
 
 
 def disable() -> None:
