@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -89,3 +91,43 @@ class _Relayed(socketserver.BaseRequestHandler):
         while asked := self.request.recv(1 << 16):
             self.uploads = self.uploads or asked.startswith(b"PUT ")
             behind.sendall(asked)
+
+
+class LossyRelay(socketserver.ThreadingTCPServer):
+    """In front of a server: it gets every request, but its first answer to each kind of request is lost."""
+
+    daemon_threads = True
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(("127.0.0.1", 0), _Losing)
+        self.behind, self.lost = server.port, set[str]()
+        self.uri = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def is_lost(self, request: str) -> bool:
+        kind = re.sub(r"\?.*|m-[0-9a-f]{32}|[0-9a-f]{32}", "", request)
+        is_new = kind not in self.lost
+        self.lost.add(kind)
+        return is_new
+
+
+class _Losing(socketserver.BaseRequestHandler):
+    server: LossyRelay
+
+    def handle(self) -> None:
+        self.request_line = ""
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as behind:
+            threading.Thread(target=self._ask, args=(behind,), daemon=True).start()
+            while answer := behind.recv(1 << 16):
+                line, self.request_line = self.request_line, ""
+                if line and self.server.is_lost(line):
+                    break
+                self.request.sendall(answer)
+        self.request.shutdown(socket.SHUT_RDWR)
+
+    def _ask(self, behind: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the connection was closed instead of an answer
+            while asked := self.request.recv(1 << 16):
+                if start := re.match(rb"[A-Z]+ \S+ HTTP/1", asked):
+                    self.request_line = start[0].decode()
+                behind.sendall(asked)

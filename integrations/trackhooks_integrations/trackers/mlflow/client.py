@@ -1,16 +1,17 @@
-"""Connect to MLflow with short timeouts, and allow more time for uploads."""
+"""Connect to MLflow with short timeouts, allow more time for uploads, and send some requests only once."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _TIMEOUT_S = 20
 _STORING_S = 120
 """How long a server may take to store a small file; MLflow's own default."""
@@ -18,16 +19,45 @@ _BYTES_PER_S = 10e6
 """How slowly a server may store a large file, such as in S3, before it answers."""
 _ENVIRONMENT = {
     _TIMEOUT: str(_TIMEOUT_S),
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # delivery retries by itself; MLflow's 7 retries take four minutes
+    _RETRIES: "1",  # delivery retries by itself; MLflow's 7 retries take four minutes
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
-_mutex = threading.Lock()
 _chosen: list[bool] = []
 """Not empty if the timeout was set here."""
-_uploads: list[int] = []
-"""How many seconds each running upload may take."""
+
+
+class _Variable:
+    """An environment variable that is changed for some time. If several threads change it, the largest value counts."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values: list[int] = []
+        self._before: str | None = None
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def set(self, value: int) -> Iterator[None]:
+        self._change(self._values.append, value)
+        try:
+            yield
+        finally:
+            self._change(self._values.remove, value)
+
+    def _change(self, change: Callable[[int], None], value: int) -> None:
+        with self._mutex:
+            if not self._values:
+                self._before = os.environ.get(self._name)
+            change(value)
+            now = str(max(self._values)) if self._values else self._before
+            if now is None:
+                del os.environ[self._name]
+            else:
+                os.environ[self._name] = now
+
+
+_timeout, _retries = _Variable(_TIMEOUT), _Variable(_RETRIES)
 
 
 def connect(uri: str) -> Any:
@@ -51,30 +81,22 @@ def _set_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-@contextmanager
-def upload_time(path: Path) -> Iterator[None]:
+def upload_time(path: Path) -> AbstractContextManager[None]:
     """Allow requests as much time as a server may need to store this file or folder.
 
     The timeout is an environment variable, so requests of other threads may take as long in the meantime.
     """
     if not _chosen:
-        yield
-        return
-    seconds = _STORING_S + int(_size(path) / _BYTES_PER_S)
-    _set(seconds, begins=True)
-    try:
-        yield
-    finally:
-        _set(seconds, begins=False)
+        return nullcontext()
+    return _timeout.set(_STORING_S + int(_size(path) / _BYTES_PER_S))
 
 
-def _set(seconds: int, begins: bool) -> None:
-    with _mutex:
-        if begins:
-            _uploads.append(seconds)
-        else:
-            _uploads.remove(seconds)
-        os.environ[_TIMEOUT] = str(max(_uploads, default=_TIMEOUT_S))
+def sent_once() -> AbstractContextManager[None]:
+    """Send requests without MLflow's retries: for those that create something.
+
+    If the answer was lost, a retry would create it twice. The delivery tries again as well, but looks for it first.
+    """
+    return _retries.set(0)
 
 
 def _size(path: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from trackhooks.event import Event, File
 
 from ..._shared.checkpoints import Checkpoint, Checkpoints
-from .client import upload_time
+from .client import sent_once, upload_time
 from .names import legal_file, model_name
 
 
@@ -61,8 +61,9 @@ class Models:
         return export.id
 
     def _log(self, version: Checkpoint, path: Path, event: Event) -> None:
-        version.id = self._find(event, version.file) or version.id or self._create(version.file)
-        self._client.set_logged_model_tags(version.id, self._about(version, event))
+        about = self._about(version, event)
+        version.id = self._find(event, version.file) or version.id or self._create(version.file, about)
+        self._client.set_logged_model_tags(version.id, about)
         name = legal_file(Path(version.file.path).name)
         with uploading(path, name) as local:
             if path.is_dir():
@@ -77,9 +78,11 @@ class Models:
         found = self._client.search_logged_models([self._experiment], query)
         return next((model.model_id for model in found if model.tags.get("path") == file.path), None)
 
-    def _create(self, file: File) -> str:
+    def _create(self, file: File, about: dict[str, str]) -> str:
+        """Create a model with the tags by which `_find` finds it, even if MLflow's answer is lost."""
         name = model_name(Path(file.path).name)
-        made = self._client.create_logged_model(self._experiment, name, self._run, model_type=file.kind)
+        with sent_once():
+            made = self._client.create_logged_model(self._experiment, name, self._run, about, None, file.kind)
         return str(made.model_id)
 
     def _about(self, version: Checkpoint, event: Event) -> dict[str, str]:
@@ -97,7 +100,8 @@ class Models:
         from mlflow.entities import LoggedModelOutput
 
         if model not in self._outputs:
-            self._client.log_outputs(self._run, [LoggedModelOutput(model, max(event.step, 0))])
+            with sent_once():
+                self._client.log_outputs(self._run, [LoggedModelOutput(model, max(event.step, 0))])
             self._outputs.add(model)
 
     def register(self, name: str) -> None:
@@ -114,7 +118,8 @@ class Models:
     def _create_version(self, name: str, model: str, tags: dict[str, str]) -> Any:
         # Given `models:/<id>`, a SQLite registry would look for the model in the process-wide store.
         source = self._client.get_logged_model(model).artifact_location
-        return self._client.create_model_version(name, source, self._run, tags, model_id=model)
+        with sent_once():
+            return self._client.create_model_version(name, source, self._run, tags, model_id=model)
 
     def _create_registered(self, name: str) -> None:
         from mlflow import MlflowException

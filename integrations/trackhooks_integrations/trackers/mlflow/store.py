@@ -12,7 +12,7 @@ from typing import Any
 from trackhooks.event import RunInfo
 from trackhooks.tracker_tools import locked, redact_text
 
-from .client import connect
+from .client import connect, sent_once
 from .names import experiment_name, storable
 from .sqlite_file import SQLITE, prepare
 
@@ -68,7 +68,10 @@ class Store:
         name = run.parent or run.group
         if name is not None:
             tags["mlflow.parentRunId"] = self._parent(experiment, run, storable(name))
-        return self._find(experiment, run.id) or self._create(experiment, run.id, run.name, run.created, tags)
+        found = self._find(experiment, run.id)
+        if found is not None:
+            return str(found.info.run_id)
+        return self._create(experiment, run.id, run.name, run.created, tags)
 
     def _experiment(self, project: str | None) -> str:
         """Return the id of the experiment: that of the project, or the one that the environment names.
@@ -120,18 +123,24 @@ class Store:
         """Return the id of the parent run, which is created if it represents a group or was not delivered yet."""
         id_ = run.parent or f"group-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
         found = self._find(experiment, id_)
-        if found is None:
-            found = self._create(experiment, id_, name, run.created, {})
-            self.client.set_terminated(found, end_time=int(run.created * 1000))
-        return found
+        made = found.info.run_id if found else self._create(experiment, id_, name, run.created, {})
+        if found is None or _is_unfinished_stub(found):
+            self.client.set_terminated(made, end_time=int(run.created * 1000))
+        return str(made)
 
-    def _find(self, experiment: str, id_: str) -> str | None:
+    def _find(self, experiment: str, id_: str) -> Any:
         found = self.client.search_runs([experiment], f"tags.`trackhooks.id` = '{id_}'", max_results=1)
-        return str(found[0].info.run_id) if found else None
+        return found[0] if found else None
 
     def _create(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
         tags = {"trackhooks.id": id_, **tags}
-        return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
+        with sent_once():
+            return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
+
+
+def _is_unfinished_stub(run: Any) -> bool:
+    """Return whether a run was created only as a parent, and MLflow's answer was lost before its status was set."""
+    return run.info.status == "RUNNING" and "mlflow.user" not in run.data.tags
 
 
 def _is_file(uri: str) -> bool:
