@@ -147,6 +147,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """The index in the epoch, the validation or the prediction; −1 outside of batches."""
     metrics: dict[str, float] = {}
     params: dict[str, Scalar] = {}
+    """The hyper-parameters that were set, and the arguments that the framework filled in (`defaults`)."""
     files: list[File] = []
     media: list[Media] = []
     status: str = ""
@@ -155,6 +156,13 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """The reason of a status `failed` or `killed`."""
     overflow: str = ""
     """The file that has the whole event, if it is too large for a record. Readers resolve it: then it is empty."""
+    defaults: list[str] = []
+    """The names of the parameters that have the default value of the framework."""
+    facts: dict[str, Scalar] = {}
+    """What was found out about the model, the optimizer or the data, and that no one set."""
+    best: dict[str, float] = {}
+    """At `on_fit_epoch_end`: the best value so far of each validation metric, or of each metric without a validation.
+    Trackers log it as `best/<name>`."""
     run: RunInfo | None = None
     """The run. It is not stored, but added when an event is delivered."""
 

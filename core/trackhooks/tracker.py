@@ -116,13 +116,24 @@ class Tracker:
         """
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Log hyper-parameters. Later values of a name replace earlier ones."""
+        """Log hyper-parameters. Later values of a name replace earlier ones.
+
+        Those in `event.defaults` have the default value of the framework: if a dashboard shows only a few parameters,
+        show the others.
+        """
+
+    def log_facts(self, facts: Mapping[str, Scalar], event: Event) -> None:
+        """Log facts about the run, such as `model/parameters`. They are not hyper-parameters: no one set them.
+
+        Later values of a name replace earlier ones.
+        """
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Log metrics, to be plotted over `event.step` or over `event.epoch`, depending on `axis`.
 
         The metrics of an epoch are passed once, as soon as they are known. `on_fit_epoch_end` does not repeat those of
-        `on_train_epoch_end` and `on_val_end`, unless the value changed.
+        `on_train_epoch_end` and `on_val_end`, unless the value changed. The best values so far are among them, as
+        `best/<name>`.
         """
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
@@ -171,7 +182,9 @@ class Tracker:
         """Call the verbs for everything in the event. This is what every hook does by default."""
         if event.params:
             self.log_params(event.params, event)
-        if event.metrics:
+        if event.facts:
+            self.log_facts(event.facts, event)
+        if event.metrics or event.best:
             self._record_metrics(event)
         for file in event.files:
             path = self._path(file)
@@ -213,7 +226,7 @@ class EpochMetrics:
         if event.epoch != self.epoch:
             self.epoch, self.seen = event.epoch, {}
         fresh = {
-            name: value for name, value in event.metrics.items() if not _same(self.seen.get(name), value)
+            name: value for name, value in _metrics(event).items() if not _same(self.seen.get(name), value)
         }
         self.seen.update(fresh)
         return fresh
@@ -226,6 +239,11 @@ class EpochMetrics:
         """Return to a state."""
         self.epoch = state.get("epoch", -1)
         self.seen = {name: float(value) for name, value in state.get("seen", {}).items()}
+
+
+def _metrics(event: Event) -> dict[str, float]:
+    best = {f"best/{name}": value for name, value in event.best.items()}
+    return {**best, **event.metrics} if best else event.metrics
 
 
 def _same(old: float | None, new: float) -> bool:

@@ -185,7 +185,7 @@ def test_what_a_module_or_optimizer_does_not_say_is_reported_once(pair: Pair, ru
     assert len(events(run, "on_train_batch_end")) == 6
     assert len(events(run, "on_fit_epoch_end")) == 2
     (described,) = events(run, "on_pretrain_routine_end")
-    assert described.params["model/name"] in {"Net", "OddNet"}
+    assert described.facts["model/name"] in {"Net", "OddNet"}
     assert described.params["optimizer/name"] in {"SGD", "Changed", "Bare"}
 
 

@@ -723,8 +723,11 @@ def test_the_model_and_the_optimizer_are_parameters_text_and_graph(run: Run) -> 
     model, optimizer = model_and_optimizer()
     run.watch(model, optimizer)
     (end,) = events(run, "on_pretrain_routine_end")
-    assert end.params == {
+    assert end.facts == {
         "model/name": "Sequential", "model/parameters": 13, "model/trainable": 13, "model/layers": 3,
+    }  # fmt: skip
+    assert end.params.keys() - set(end.defaults) == {"optimizer/name", "optimizer/lr"}
+    assert end.params == {
         "optimizer/name": "SGD", "optimizer/lr": 0.5, "optimizer/momentum": 0, "optimizer/dampening": 0,
         "optimizer/weight_decay": 0, "optimizer/nesterov": False, "optimizer/maximize": False,
         "optimizer/differentiable": False,
@@ -745,7 +748,7 @@ def test_a_module_that_is_used_twice_and_one_that_is_lazy_are_watched(run: Run) 
     )
     run.watch(model)
     (end,) = events(run, "on_pretrain_routine_end")
-    assert end.params["model/parameters"] == 4
+    assert end.facts["model/parameters"] == 4
     graph = end.media[1]
     assert isinstance(graph, Graph)
     assert [(node.name, node.inputs) for node in graph.nodes] == [

@@ -62,6 +62,7 @@ def read_csv(run: RunInfo, options: Options) -> Seen:
     return Seen(
         status=pairs(folder / "run.csv")["status"],
         params=pairs(folder / "params.csv"),
+        facts=pairs(folder / "facts.csv"),
         metrics=batches | {f"{name} (epoch)" if name in batches else name: curve for name, curve in epochs.items()},
         files={row["name"]: row["sha256"] for row in files if row["kind"] != "image"},
         images=series((row["name"], int(row["step"]), png_size(Path(run.path, row["kept"]))) for row in pictures),
@@ -142,7 +143,8 @@ def read_tensorboard(run: RunInfo, options: Options) -> Seen:
     tables = {tag for tag, points in logged.items() if is_markdown_table(points[0][1])}
     return Seen(
         status=tensorboard_status(texts),
-        params=hparams(held),
+        params=tensorboard_pairs(texts, "run/params") | hparams(held),
+        facts=tensorboard_pairs(texts, "run/facts"),
         metrics={tag: [(event.step, event.value) for event in held.Scalars(tag)] for tag in tags["scalars"]},
         files={tag[6:]: facts(points[-1][1])["sha256"] for tag, points in texts.items() if tag.startswith("files/")},
         images={tag: [(event.step, (event.width, event.height)) for event in held.Images(tag)]
@@ -173,6 +175,12 @@ def hparams(held: Any) -> dict[str, Any]:
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in found.items()}
 
 
+def tensorboard_pairs(texts: Mapping[str, Sequence[tuple[int, str]]], tag: str) -> dict[str, str]:
+    """The last table of names and values with this tag."""
+    found = facts(texts[tag][-1][1]) if tag in texts else {}
+    return {name.replace("\\n", "\n"): value.replace("\\n", "\n") for name, value in found.items()}
+
+
 def is_markdown_table(text: str) -> bool:
     return all(line.startswith("| ") for line in text.split("\n"))
 
@@ -187,9 +195,7 @@ def markdown_rows(text: str) -> list[dict[str, str]]:
 
 def facts(text: str) -> dict[str, str]:
     """The table that describes a file: a row is a fact and its value."""
-    return {
-        row["file"]: cell for row in markdown_rows(text) for column, cell in row.items() if column != "file"
-    }
+    return {name: cell for row in markdown_rows(text) for name, cell in [tuple(row.values())]}
 
 
 def bins(tensor: Any) -> tuple[list[float], list[float]]:
@@ -210,6 +216,7 @@ def read_mlflow(run: RunInfo, options: Options) -> Seen:
         return Seen(
             status=held.info.status.lower(),
             params=mlflow_params(held, folder / "params"),
+            facts=held.data.tags | mlflow_texts(folder / "facts"),
             metrics={name: mlflow_curve(client, held, name) for name in held.data.metrics},
             files=mlflow_files(client, held, folder),
             images=series((name.replace("~", "/"), int(step), png_size(path))
@@ -232,11 +239,18 @@ def mlflow_params(held: Any, folder: Path) -> dict[str, str]:
     tags = {
         name.partition("changed/")[2]: value for name, value in held.data.tags.items() if "changed/" in name
     }
-    long = {str(path.relative_to(folder).with_suffix("")): path.read_text() for path in folder.rglob("*.txt")}
-    return {**held.data.params, **tags, **long}
+    return {**held.data.params, **tags, **mlflow_texts(folder)}
+
+
+def mlflow_texts(folder: Path) -> dict[str, str]:
+    """The values that are too long for a parameter or a tag."""
+    return {str(path.relative_to(folder).with_suffix("")): path.read_text() for path in folder.rglob("*.txt")}
 
 
 def mlflow_curve(client: Any, held: Any, name: str) -> list[tuple[int, float]]:
+    """The points of a metric. A best value is one number, at step 0: MLflow shows the last that was sent."""
+    if name.startswith("best/"):
+        return [(0, held.data.metrics[name])]
     rows = client.get_metric_history(held.info.run_id, name)
     return [(row.step, row.value) for row in sorted(rows, key=lambda row: (row.timestamp, row.step))]
 
@@ -299,6 +313,7 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
         status=wandb_status(held),
         params={name: value for _, config in of_kind(held, "config") for name, value in config["update"].items()
                 if not name.startswith(("_wandb", "environment"))},
+        facts={name: value for _, summary in of_kind(held, "summary") for name, value in summary["update"].items()},
         metrics=series((name, row[axes[name]], float(value)) for name, row, value in points if axes.get(name)
                        and name + "._type" not in row),
         files={file["path"]: sha256(Path(file["local_path"])) for artifact in artifacts.values()

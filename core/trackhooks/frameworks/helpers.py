@@ -6,6 +6,7 @@
 - `prefixed(prefix, name)`: the recorded name of a metric.
 - `status_of(error)`: the status and the reason that an exception gives to a run.
 - `media`, `settings`, `sizes`: a torch module's summary and graph, an optimizer's settings, a module's sizes.
+- `at_default`: the names of the settings that the constructor of a class fills in.
 - `Lookups`, `attempt`, `Failure`: read attributes that may raise anything; `flag`: read a switch such as `stop`;
   `is_a`: `isinstance` for objects that may pretend to have another class, or raise.
 - `WeakIdentityDict`: a mapping from models, which need not be hashable or comparable, that does not keep them alive.
@@ -20,11 +21,12 @@ from ..hooks.metric_names import prefixed
 from ..hooks.vocabulary import BY_NAME
 from ..loop.torch_model import media, settings, sizes
 from ..recording.status import status_of
+from ..values.defaults import at_default
 from ..values.media import file
 from ..values.params import flat_params
 from ..values.weak_dict import WeakIdentityDict
 
 __all__ = [
-    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "attempt", "file", "flag", "flat_params", "is_a", "media",
-    "prefixed", "settings", "sizes", "status_of",
+    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "at_default", "attempt", "file", "flag", "flat_params", "is_a",
+    "media", "prefixed", "settings", "sizes", "status_of",
 ]  # fmt: skip

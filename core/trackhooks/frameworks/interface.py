@@ -16,7 +16,7 @@ Besides this module an integration may import `trackhooks`, `trackhooks.event`, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -183,14 +183,20 @@ class RunHooks(Protocol):
         """
 
     def introduce(
-        self, model: Any, params: Mapping[str, Any], details: Callable[[], Mapping[str, Any]] = dict
+        self,
+        model: Any,
+        params: Mapping[str, Any],
+        details: Callable[[], Mapping[str, Any]] = dict,
+        defaults: Collection[str] = (),
     ) -> None:
         """Fire both pretrain hooks, once a model; later record only the hyper-parameters that have changed.
 
         Args:
             model: the model, or None.
             params: the hyper-parameters, flat.
-            details: returns what else is recorded with `on_pretrain_routine_end`: `params` and `media`.
+            details: returns what else is recorded with `on_pretrain_routine_end`: `facts` and `media`.
+            defaults: the names of the parameters that the user left at the framework's default. Settings of the
+                optimizer that repeat a parameter of the user are recorded as facts.
         """
 
     def expect(self, epoch: int, step: int) -> None:
@@ -232,7 +238,7 @@ class RunHooks(Protocol):
             metrics: by the names that are recorded, such as `train/loss`.
             epoch: from 0.
             batch: the index within the epoch, from 0.
-            **more: what else is recorded: `params`, `files`, `media`.
+            **more: what else is recorded: `params`, `defaults`, `facts`, `files`, `media`.
         """
 
     def fire_batch(self, hook: str, metrics: Mapping[str, Any], /, batch: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from ..hooks.dispatch import Function
 from ..hooks.lookups import Lookups
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
+from ..values.defaults import told_apart
 from ..values.weak_dict import WeakIdentityDict
 from .interface import Kind, Mode, Own
 from .mode import PartMode, RunMode
@@ -130,15 +131,20 @@ class RecorderHooks:
             self.callbacks.set_params(params)
 
     def introduce(
-        self, model: Any, params: Mapping[str, Any], details: Callable[[], Mapping[str, Any]] = dict
+        self,
+        model: Any,
+        params: Mapping[str, Any],
+        details: Callable[[], Mapping[str, Any]] = dict,
+        defaults: Collection[str] = (),
     ) -> None:
         """Fire both pretrain hooks, once a model."""
         key = self if model is None else model
         known = self._introduced.get(key)
         self._introduced[key] = params
+        apart = told_apart(params, self._state.args, defaults)
         self._state.add_args(params)
         if known is None:
-            self.fire("on_pretrain_routine_start", params=params)
+            self.fire("on_pretrain_routine_start", **apart)
             self.fire("on_pretrain_routine_end", **details())
         elif known != params:
             self.log_params({name: value for name, value in params.items() if known.get(name) != value})

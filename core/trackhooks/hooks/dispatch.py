@@ -53,7 +53,7 @@ _KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
 _SOURCES = {hook.name: hook.source for hook in HOOKS}
 _WITH_METRICS = frozenset({"on_fit_epoch_end", "on_val_end", "on_train_end"})
 """The hooks at which the `metrics` of a trainer or validator are up to date."""
-_RECORDED = ("params", "files", "media", "status", "reason")
+_RECORDED = ("params", "defaults", "facts", "files", "media", "status", "reason")
 """What else than metrics a hook may record."""
 _MOST_METRICS = 100_000
 

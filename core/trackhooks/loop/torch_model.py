@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..hooks.views import learning_rates
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
 from ..values import checks
+from ..values.defaults import at_default, told_apart
 from ..values.media import histogram
 from ..values.params import scalar
 
@@ -171,10 +172,18 @@ class Watched:
         """Return the learning rates of the parameter groups, as `lr/0`, …"""
         return {} if self._optimizer is None else learning_rates(self._optimizer, self._lookups)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the model as a string and a graph; its size and the settings of the optimizer as parameters."""
+    def summary(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the model as a string and a graph, its size as facts, and the settings of the optimizer.
+
+        Args:
+            given: the parameters that the user named.
+        """
+        apart = told_apart(
+            settings(self._optimizer, self._lookups), given, defaults(self._optimizer, self._lookups)
+        )
         return {
-            "params": {**sizes(self._model, self._lookups), **settings(self._optimizer, self._lookups)},
+            **apart,
+            "facts": {**apart["facts"], **sizes(self._model, self._lookups)},
             "media": media(self._model, self._lookups),
         }
 
@@ -240,7 +249,7 @@ def _named_parameters(model: Any) -> list[tuple[str, Any]]:
 
 
 def sizes(model: Any, lookups: Lookups) -> dict[str, Scalar]:
-    """Return the size of a torch module, as parameters to compare. Lazy parameters have no size yet."""
+    """Return the class and the size of a torch module. Lazy parameters do not have a size yet."""
     name = type(model).__name__
     parameters = lookups.find(f"the parameters of {name}", {}, _parameter_counts, model)
     layers = lookups.find(f"the modules of {name}", {}, _layer_count, model)
@@ -260,12 +269,24 @@ def _layer_count(model: Any) -> dict[str, Scalar]:
 
 
 def settings(optimizer: Any, lookups: Lookups) -> dict[str, Scalar]:
-    """Return the class and the defaults of an optimizer, as parameters to compare."""
+    """Return the class and the settings of an optimizer, as parameters to compare."""
     if optimizer is None:
         return {}
     name = type(optimizer).__name__
     found = lookups.find(f"the defaults of {name}", {}, _defaults, optimizer)
     return {"optimizer/name": name, **found}
+
+
+def defaults(optimizer: Any, lookups: Lookups) -> list[str]:
+    """Return the names of those settings that are the defaults of the optimizer's class."""
+    if optimizer is None:
+        return []
+    what = f"the defaults of {type(optimizer).__name__}"
+    return lookups.find(what, [], _left_at_default, optimizer)
+
+
+def _left_at_default(optimizer: Any) -> list[str]:
+    return [f"optimizer/{name}" for name in at_default(type(optimizer), dict(optimizer.defaults))]
 
 
 def _defaults(optimizer: Any) -> dict[str, Scalar]:

@@ -68,7 +68,7 @@ class Training:
             return
         self._pretrained = True
         self._fire("on_pretrain_routine_start", params=flat_params(self._state.args, _reported_before))
-        summary = self._watched.summary() if self._watched is not None else {}
+        summary = self._watched.summary(self._state.args) if self._watched is not None else {}
         self._fire("on_pretrain_routine_end", **summary)
 
     def _release(self) -> None:

@@ -111,6 +111,8 @@ class RunSummary(msgspec.Struct):
     """The contents of `run.json`, with the current status, reason and end."""
     params: dict[str, Scalar]
     """The parameters, by name."""
+    facts: dict[str, Scalar]
+    """What was found out about the model, the optimizer or the data, by name."""
     metrics: dict[str, Metric]
     """The metrics, by name."""
     files: list[File]
@@ -178,6 +180,7 @@ class RunSummary(msgspec.Struct):
             "steps": self.steps,
             "epochs": self.epochs,
             "params": self.params,
+            "facts": self.facts,
             "metrics": {name: msgspec.structs.asdict(metric) for name, metric in self.metrics.items()},
             "trackers": self.info.trackers,
             "files": [msgspec.to_builtins(file) for file in self.files],
@@ -223,6 +226,7 @@ class _Found:
     def __init__(self) -> None:
         self.journal = JournalState()
         self._params: dict[str, Scalar] = {}
+        self._facts: dict[str, Scalar] = {}
         self._metrics: dict[str, Metric] = {}
         self._files: dict[str, File] = {}
         self._step = self._epoch = self._index = -1
@@ -254,11 +258,12 @@ class _Found:
             if metric is None:
                 metric = self._metrics[name] = Metric(value, -1, -1, axis_of(event), goal(name))
             metric.take(value, event)
-        if event.hook != "on_train_batch_end" or event.params or event.files or event.status:
+        if event.hook != "on_train_batch_end" or event.params or event.facts or event.files or event.status:
             self._take_more(event)
 
     def _take_more(self, event: Event) -> None:
         self._params.update(event.params)
+        self._facts.update(event.facts)
         self._files.update({file.path: file for file in event.files if file.kind != "image"})
         if event.hook == "on_fit_epoch_end":
             self._epoch = max(self._epoch, event.epoch)
@@ -276,6 +281,7 @@ class _Found:
         return RunSummary(
             info=info,
             params=self._params,
+            facts=self._facts,
             metrics=self._metrics,
             files=list(self._files.values()),
             steps=self._step + 1,

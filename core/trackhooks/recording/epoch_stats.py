@@ -10,6 +10,9 @@ from typing import Any
 from ..event import Event
 from ..hooks.metric_goals import better
 
+_OF_VALIDATION = ("val/", "metrics/")
+"""Prefixes of the metrics of a validation; `metrics/` is that of Ultralytics."""
+
 
 class EpochStats:
     """Follows the epochs of one run."""
@@ -17,6 +20,9 @@ class EpochStats:
     def __init__(self) -> None:
         self._started = 0.0
         self._best: dict[str, float] = {}
+        """The best value so far of each metric of the epochs."""
+        self._shown: set[str] = set()
+        """The metrics whose best values are recorded."""
         self._updates = 0
 
     def add(self, hook: str, metrics: Mapping[str, Any], batches: int) -> Mapping[str, Any]:
@@ -37,13 +43,14 @@ class EpochStats:
             self._updates += 1
             return {**metrics, "model/updates": self._updates}
         elif hook == "on_train_end":
-            return {f"best/{name}": value for name, value in self._best.items()} | dict(metrics)
+            return {f"best/{name}": value for name, value in self.best().items()} | dict(metrics)
         return metrics
 
     def replay(self, event: Event) -> None:
         """Take an event that is in the journal already."""
         if event.hook == "on_fit_epoch_end":
             self._note_best(event.metrics)
+            self._shown |= event.best.keys()
         elif event.hook == "on_params_update":
             self._updates += 1
 
@@ -51,6 +58,15 @@ class EpochStats:
         seconds = time.monotonic() - self._started
         rate = {"speed/steps_per_s": batches / seconds} if batches and seconds else {}
         return {"speed/train_s": seconds, **rate}
+
+    def best(self) -> dict[str, float]:
+        """Return the best values so far: those of validation metrics, if there are any.
+
+        A value that was recorded before the first validation is kept up to date.
+        """
+        validated = {name for name in self._best if name.startswith(_OF_VALIDATION)}
+        self._shown |= validated or self._best.keys()
+        return {name: value for name, value in self._best.items() if name in self._shown}
 
     def _note_best(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():

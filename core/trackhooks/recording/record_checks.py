@@ -20,7 +20,7 @@ def record(hook: str, more: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         hook: Its name, for messages.
-        more: `params`, `files`, `media`, `status` and `reason`.
+        more: `params`, `defaults`, `facts`, `files`, `media`, `status` and `reason`.
 
     Raises:
         InvalidValueError: A value cannot be recorded.
@@ -35,6 +35,13 @@ def record(hook: str, more: Mapping[str, Any]) -> dict[str, Any]:
 def _params(what: str, given: Any) -> dict[str, Any]:
     checked_fields(what, given)
     return flat_params(given)
+
+
+def _names(what: str, given: Any) -> list[str]:
+    found: list[str] | Failure = attempt(list, given)
+    if isinstance(found, Failure) or not all(type(name) is str for name in found):
+        raise InvalidValueError(f"{what} must be a list of names of parameters, got {shown(given)}.")
+    return found
 
 
 def _structs(kinds: tuple[type, ...]) -> Any:
@@ -53,6 +60,8 @@ def _structs(kinds: tuple[type, ...]) -> Any:
 
 _CHECKS: dict[str, Any] = {
     "params": _params,
+    "defaults": _names,
+    "facts": _params,
     "files": _structs((File,)),
     "media": _structs(_MEDIA),
     "status": lambda what, given: status(what, given, _STATUSES),

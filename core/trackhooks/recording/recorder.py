@@ -176,7 +176,8 @@ class Recorder:
             metrics: by the names that are recorded.
             epoch: from 0, if the hook has one.
             batch: from 0 in each epoch, if the hook has one.
-            **more: further fields of the event: `params`, `files`, `media`, `status`, `reason`.
+            **more: further fields of the event: `params`, `defaults`, `facts`, `files`, `media`,
+                `status`, `reason`.
         """
         if hook == "on_train_batch_end":
             self._timeline.end_batch(metrics, batch, more)

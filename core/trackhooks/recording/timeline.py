@@ -108,6 +108,8 @@ class Timeline:
                 more = {**more, "step": self.place.evaluate(hook), "epoch": -1}
             known = on_host(self.numbers(metrics)) if hook == "on_fit_epoch_end" else metrics
             complete = self._stats.add(hook, known, self.place.batches)
+            if hook == "on_fit_epoch_end":
+                more = {**more, "best": self._stats.best()}
             self._append(hook, complete, self.place.step, -1 if batch is None else batch, more)
 
     def add_log(self, metrics: Mapping[str, Any], training: bool, more: Mapping[str, Any]) -> None:

@@ -55,6 +55,7 @@ def log_everything(run: Run, epochs: int = 2) -> None:
     train(run, epochs)
     epoch = run.epoch
     run.log_params(lr=0.5, epochs=epoch + 1)
+    run.run_callbacks("on_pretrain_routine_end", facts={"model/parameters": 13 + epoch})
     run.log_model(written(run.path.parent / "last.pt", f"weights of epoch {epoch}"), aliases=["last"])
     run.log_image("val/samples", written(run.path.parent / "samples.png", png(epoch + 1, 2)))
     run.log_text("notes", f"after epoch {epoch}")
@@ -67,6 +68,7 @@ def everything(*last_epochs: int) -> Seen:
     steps = [(3 * last + 2, last) for last in last_epochs]
     return Seen(
         params=plain({"lr": 0.5, "epochs": epoch + 1}),
+        facts=plain({"model/parameters": 13 + epoch}),
         metrics=losses(epoch + 1),
         files={"last.pt": sha256(f"weights of epoch {epoch}")},
         images={"val/samples": [(step, (last + 1, 2)) for step, last in steps]},

@@ -50,6 +50,8 @@ class Seen:
     """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The parameters. Numbers may be strings, and 3 may be 3.0."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What was found out about the run, such as `model/parameters`. Numbers may be strings, and there may be more."""
     metrics: Series[float] = field(default_factory=dict)
     """The metrics, under the names that the backend uses; at epochs for metrics of epochs, at steps for others."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -209,11 +211,12 @@ class Trial:
         events = list(journal.read(path))
         metrics = self._recorded_names(seen.metrics, (name for event in events for name in event.metrics))
         params = self._recorded_names(seen.params, (name for event in events for name in event.params))
+        facts = self._recorded_names(seen.facts, (name for event in events for name in event.facts))
         tables = {
             name: [(step, [plain(row) for row in rows]) for step, rows in series]
             for name, series in seen.tables.items()
         }
-        return replace(seen, metrics=metrics, params=plain(params), tables=tables)
+        return replace(seen, metrics=metrics, params=plain(params), facts=plain(facts), tables=tables)
 
     def read_as_called(self, path: Path) -> Seen:
         """Return what the backend holds, under the names that it uses."""

@@ -173,8 +173,8 @@ def test_the_model_is_recorded_as_a_table_and_as_a_graph(run: trackhooks.Run) ->
     model = keras.Model(inputs, keras.layers.Add(name="sum")([hidden, inputs]))
     compiled(model).fit(X, X, verbose=0, callbacks=[run.keras])
     (described,) = events(run, "on_pretrain_routine_end")
-    assert described.params["model/parameters"] == 20
-    assert described.params["model/trainable"] == 20
+    assert described.facts["model/parameters"] == 20
+    assert described.facts["model/trainable"] == 20
     text, graph = described.media
     assert isinstance(text, Text)
     assert "| nested/inner | Dense | (None, 4) | 20 |" in text.text
@@ -205,7 +205,7 @@ def test_several_models_can_be_trained_in_one_run(run: trackhooks.Run) -> None:
     for _ in range(2):
         fit(sequential(), run)
     described = events(run, "on_pretrain_routine_end")
-    assert len({event.params["model/name"] for event in described}) == 2
+    assert len({event.facts["model/name"] for event in described}) == 2
 
 
 # Evaluation and prediction

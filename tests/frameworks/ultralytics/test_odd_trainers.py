@@ -110,8 +110,8 @@ def test_a_trainer_that_is_made_otherwise_trains_and_the_rest_is_kept(
     assert run.status == "finished"
     assert len(events(run, "on_train_batch_end")) == 2
     (described,) = events(run, "on_pretrain_routine_end")
-    assert described.params["model/name"] == "DetectionModel"
-    assert described.params["model/parameters"]
+    assert described.facts["model/name"] == "DetectionModel"
+    assert described.facts["model/parameters"]
     hooks = {event.hook for event in events(run)}
     assert {"on_train_start", "on_train_epoch_end", "on_val_end", "on_fit_epoch_end", "on_train_end"} <= hooks
 

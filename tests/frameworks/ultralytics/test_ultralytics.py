@@ -159,8 +159,8 @@ def test_arguments_model_and_chosen_optimizer_are_parameters(trained: tuple[Any,
     assert arguments["imgsz"] == 32
     assert arguments["optimizer"] == "auto"
     described = event(run, "on_pretrain_routine_end")
-    assert described.params["model/parameters"] == sum(weight.numel() for weight in model.model.parameters())
-    assert described.params["optimizer/name"] == "AdamW"
+    assert described.facts["model/parameters"] == sum(weight.numel() for weight in model.model.parameters())
+    assert described.facts["optimizer/name"] == "AdamW"
     assert [type(item).__name__ for item in described.media] == ["Text", "Graph"]
 
 

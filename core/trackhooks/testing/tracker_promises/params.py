@@ -1,4 +1,4 @@
-"""Promises about parameters: types, odd names, number and length, later values."""
+"""Promises about parameters and facts: types, odd names, number and length, later values."""
 
 from __future__ import annotations
 
@@ -36,3 +36,23 @@ class ParamPromises(TrackerSuite):
         with trial.record(resume=run.path, params={"lr": 0.25}):
             pass
         assert trial.delivered(run.path).params == plain({"lr": 0.25, "layers": 3})
+
+    @needs("facts")
+    def test_what_was_found_out_is_kept_apart_from_the_parameters(self, trial: Trial) -> None:
+        odd = {name: position for position, name in enumerate(ODD_NAMES)}
+        facts = {**RECORDED_PARAMS, **odd, "long": "long " * 4000}
+        with trial.record(params={"lr": 0.5}) as run:
+            run.run_callbacks("on_pretrain_routine_end", facts={"layers": 3, "model/parameters": 1})
+            run.log(loss=1.0)
+            run.run_callbacks("on_pretrain_routine_end", facts={**facts, "model/parameters": 13})
+        seen = trial.delivered(run.path)
+        expected = plain({**facts, "layers": 3, "model/parameters": 13})
+        assert {name: seen.facts.get(name) for name in expected} == expected
+        assert seen.params == plain({"lr": 0.5}) or "params" in self.cannot
+
+    @needs("params")
+    def test_parameters_that_have_the_default_of_the_framework_are_kept(self, trial: Trial) -> None:
+        with trial.record() as run:
+            run.run_callbacks("on_pretrain_routine_start", params={"lr": 0.5, "eps": 0.25}, defaults=["eps"])
+            run.log(loss=1.0)
+        assert trial.delivered(run.path).params == plain({"lr": 0.5, "eps": 0.25})

@@ -16,6 +16,7 @@ from ..trial import Seen, Trial
 ABILITIES: Final = {
     "status": "how a run ended",
     "params": "hyperparameters",
+    "facts": "facts about a run that are not hyperparameters",
     "files": "the hash of a file",
     "images": "images",
     "texts": "texts",
@@ -98,6 +99,7 @@ class TrackerSuite:
         for kind in ("params", "files", "images", "texts", "tables"):
             if kind not in self.cannot:
                 assert getattr(seen, kind) == getattr(expected, kind)
+        assert seen.facts.items() >= expected.facts.items() or "facts" in self.cannot
         assert among(seen.metrics, expected.metrics) == expected.metrics
         assert repeated(seen.metrics) == {}
         assert seen.status == status or "status" in self.cannot

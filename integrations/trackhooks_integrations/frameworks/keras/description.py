@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from trackhooks.event import Graph, Node, Scalar, Text
-from trackhooks.frameworks.helpers import Failure, Lookups, attempt, flat_params
+from trackhooks.frameworks.helpers import Failure, Lookups, at_default, attempt, flat_params
 
 _DEFAULT_BATCH = 32
 """Keras' default batch size for arrays."""
@@ -80,6 +80,12 @@ class Description:
             if value is not None:
                 flat |= self._lookups.find(f"the parameter {name!r}", {}, flat_params, {name: value})
         return flat
+
+    def defaults(self) -> list[str]:
+        """Return the names of the parameters of the optimizer that are the defaults of its class."""
+        optimizer = self._of(self._model, "optimizer", None, _optimizer_of)
+        config = {} if optimizer is None else self._of(optimizer, "configuration", {}, _configuration)
+        return [f"optimizer/{name}" for name in at_default(type(optimizer), config) if name != "name"]
 
     def _names(self, name: str, given: Any) -> Any:
         return self._lookups.find(f"the names of {name}", None, _named, given)

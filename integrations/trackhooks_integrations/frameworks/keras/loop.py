@@ -73,7 +73,8 @@ class KerasLoop:
         self.run.introduce(
             model,
             described.parameters(params or {}, arguments),
-            lambda: {"params": described.sizes(), "media": described.media()},
+            lambda: {"facts": described.sizes(), "media": described.media()},
+            described.defaults(),
         )
         self.keras.on_train_begin(logs)
         if stop:

@@ -24,6 +24,8 @@ _TICK_S = 0.05
 """Resolution of file times: a file's time may be that of the previous tick of the clock."""
 Found = TypeVar("Found")
 Default = TypeVar("Default")
+_OUTPUT = frozenset({"project", "name", "exist_ok", "save_dir"})
+"""Arguments that say where the results are saved. They differ in every run, and change nothing about it."""
 _STAGES = ("preprocess", "inference", "postprocess")
 
 
@@ -35,7 +37,8 @@ class Told(msgspec.Struct):
     epoch: int | None = None
     batch: int | None = None
     more: dict[str, Any] = {}
-    """Other data, only for the record: `params`, `files`, `media`, `status`, `reason`."""
+    """Other data, only for the record: `params`, `defaults`, `facts`, `files`, `media`, `status`,
+    `reason`."""
     besides: dict[str, Any] = {}
     """Metrics only for the record."""
     to_objects: bool = True
@@ -61,11 +64,16 @@ class _Part:
         return self._of(trainer, "epoch", None, _epoch)
 
     def _arguments(self, source: Any) -> dict[str, Any]:
-        """Return the arguments of the mode as hyper-parameters."""
+        """Return the arguments of the mode as hyper-parameters, and those that name its output folder as facts."""
         found: dict[str, Any] = {}
         for name, value in self._of(source, "arguments", {}, _arguments).items():
             found |= self._lookups.find(f"the argument {name!r}", {}, flat_params, {name: value})
-        return found
+        params = {name: value for name, value in found.items() if name not in _OUTPUT}
+        return {
+            "params": params,
+            "defaults": self._lookups.find("the default arguments of Ultralytics", [], _at_default, params),
+            "facts": {name: value for name, value in found.items() if name in _OUTPUT},
+        }
 
 
 class Training(_Part):
@@ -87,21 +95,21 @@ class Training(_Part):
         """Whether the best checkpoint is being evaluated, after the last epoch."""
 
     def on_pretrain_routine_start(self, trainer: Any) -> Told:
-        """Return all arguments as hyper-parameters."""
+        """Return all arguments."""
         self._announced = True
-        return Told(more={"params": self._arguments(trainer)})
+        return Told(more=self._arguments(trainer))
 
     def on_pretrain_routine_end(self, trainer: Any) -> Told:
         """Return the size and layers of the model, and the optimizer's settings, also if `optimizer=auto` chose it."""
         optimizer = self._of(trainer, "optimizer", None, getattr, "optimizer", None)
-        params = settings(optimizer, self._lookups)
-        if not self._announced:  # the run was attached after the trainer was created
-            params = {**self._arguments(trainer), **params}
+        # If the run was attached after the trainer was created, the arguments have not been recorded yet.
+        more = {} if self._announced else self._arguments(trainer)
+        facts = more.pop("facts", {}) | settings(optimizer, self._lookups)
         model = self._of(trainer, "model", None, _model)
         if model is None:
-            return Told(more={"params": params})
-        params |= sizes(model, self._lookups)
-        return Told(more={"params": params, "media": helpers.media(model, self._lookups)})
+            return Told(more={**more, "facts": facts})
+        facts |= sizes(model, self._lookups)
+        return Told(more={**more, "facts": facts, "media": helpers.media(model, self._lookups)})
 
     def on_train_start(self, trainer: Any) -> Told:
         """Keep the trainer until the training ends."""
@@ -450,6 +458,13 @@ def there(files: Iterable[File | None]) -> list[File]:
 
 def _arguments(source: Any) -> dict[str, Any]:
     return dict(source.args if isinstance(source.args, Mapping) else vars(source.args))
+
+
+def _at_default(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the names of the arguments that the user left at their default. The learning rate is always shown."""
+    known: Mapping[str, Any] = sys.modules["ultralytics.cfg"].DEFAULT_CFG_DICT
+    given = known.keys() & arguments.keys() - {"lr0"}
+    return sorted(name for name in given if arguments[name] == flat_params({name: known[name]})[name])
 
 
 def _epoch(trainer: Any) -> int:

@@ -8,7 +8,9 @@ The files are in the run's own folder. Each is created with its first row:
 | `batches.csv` | training batch | step, epoch, batch, time, then its metrics |
 | `metrics.csv` | any other record: `test/…`, `predict/…`, outside of a loop | time, step, epoch, batch, hook, … |
 | `system.csv` | measurement of the process and the machine | step (its number), time, then `system/…` |
-| `params.csv`, `run.csv` | hyper-parameter; property of the run: its status, tags, environment | name, value |
+| `params.csv` | hyper-parameter | name, value |
+| `facts.csv` | what was found out about the model, the optimizer or the data | name, value |
+| `run.csv` | property of the run: its status, tags, environment | name, value |
 | `files.csv` | checkpoint, export, picture or other file | time, step, epoch, kind, name, path, kept, … |
 | `texts.csv` | text | time, step, epoch, name, text |
 | `tables/<name>.csv` | row of a logged table | time, step, epoch, then the table's columns |
@@ -62,6 +64,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "histograms.csv": (*_PLACE, "name", "left", "right", "count"),
     "graph.csv": (*_PLACE, "graph", "node", "op", "inputs", "attributes"),
 }  # fmt: skip
+_PAIRS = ("params.csv", "facts.csv")
 _RISING = frozenset({"epochs.csv", "batches.csv"})
 """The tables whose first column only increases."""
 _TABLE_FILE = NameRule(longest=129, in_bytes=True, mark_changes=True)
@@ -116,8 +119,8 @@ class CSV(Tracker):
         for name, saved in state.get("sheets", {}).items():
             self._sheet(name).restore(saved)
         self._epoch = _EpochRow.from_state(state.get("epoch", {}))
-        self._params = _read_pairs(self._home / "params.csv") if state else {}
-        self._new_params = False
+        self._pairs = {name: _read_pairs(self._home / name) if state else {} for name in _PAIRS}
+        self._new_pairs: set[str] = set()
         self._describe("running", "")
 
     def _sheet(self, name: str) -> Sheet:
@@ -136,8 +139,15 @@ class CSV(Tracker):
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
         """Add rows to `params.csv`, which is written at the next `flush`."""
-        self._params.update(params)
-        self._new_params = True
+        self._add_pairs("params.csv", params)
+
+    def log_facts(self, facts: Mapping[str, Scalar], event: Event) -> None:
+        """Add rows to `facts.csv`, which is written at the next `flush`."""
+        self._add_pairs("facts.csv", facts)
+
+    def _add_pairs(self, file: str, pairs: Mapping[str, Scalar]) -> None:
+        self._pairs[file].update(pairs)
+        self._new_pairs.add(file)
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Add a row to `batches.csv`, `system.csv` or `metrics.csv`, or cells to the row of the epoch."""
@@ -204,9 +214,9 @@ class CSV(Tracker):
         """Write all pending rows; return how many rows each table has."""
         if self._epoch.whole:
             self._write_epoch()
-        if self._new_params:
-            _write_pairs(self._home / "params.csv", self._params)
-            self._new_params = False
+        for name in sorted(self._new_pairs):
+            _write_pairs(self._home / name, self._pairs[name])
+        self._new_pairs.clear()
         sheets = {name: sheet.write() for name, sheet in self._sheets.items()}
         return {"sheets": sheets, "epoch": self._epoch.state(), "folder": self._folder}
 

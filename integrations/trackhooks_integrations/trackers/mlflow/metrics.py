@@ -14,6 +14,9 @@ from .names import Names
 _MOST_ROWS = 1000
 """The most metrics that one request may have (`MAX_METRICS_PER_BATCH`)."""
 
+_BEST = "best/"
+"""Best values are at step 0, where MLflow draws bars over the runs, and come first: it opens on the first metrics."""
+
 
 class Metrics:
     """The metrics of one run. They are sent a thousand at a time, and the rest by `send`.
@@ -34,7 +37,9 @@ class Metrics:
 
     def add(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Add the metrics of an event."""
-        self._rows += [self._row(name, value, axis, event) for name, value in metrics.items()]
+        made = {name: self._row(name, value, axis, event) for name, value in metrics.items()}
+        best = [row for name, row in made.items() if name.startswith(_BEST)]
+        self._rows += best + [row for name, row in made.items() if not name.startswith(_BEST)]
         while len(self._rows) >= _MOST_ROWS:
             self._send_some()
 
@@ -57,7 +62,7 @@ class Metrics:
         from mlflow.entities import Metric
 
         of_name = self._last.setdefault(name, {})
-        step = max(event.step, 0) if axis == "step" else event.epoch
+        step = 0 if name.startswith(_BEST) else max(event.step, 0) if axis == "step" else event.epoch
         row, known = [step, repr(value), int(event.time * 1000)], of_name.get(axis)
         if known is not None and (again or (axis == "epoch" and known[:2] == row[:2])):
             row = known

@@ -5,7 +5,9 @@
 | the project | the experiment; without a project, the experiment that the environment names, or `trackhooks` |
 | name, notes, tags, environment | name, description, tags (`baseline` = `true`, `environment.…`), source tags |
 | a group, a parent run | the parent run; for a group, one is created with the group's name |
-| metrics, including `system/…` | metrics over `event.step` or `event.epoch`, with the time of the event |
+| what was found out, such as `model/parameters` | tags |
+| best values, `best/…` | metrics at step 0, which MLflow shows as bars over the runs |
+| other metrics, including `system/…` | metrics over `event.step` or `event.epoch`, with the time of the event |
 | hyper-parameters | parameters; `data` or `dataset` is also a dataset input |
 | checkpoints, exports | LoggedModels with metrics, outputs of the run; an export names its checkpoint (`parent`) |
 | pictures | the image grid, in `images/` |
@@ -22,7 +24,7 @@ Rules:
   `<name> step`.
 - MLflow does not allow a parameter to change: its later value is the tag `changed/<name>`. If a value has more than
   6000 characters, the parameter has the start and the artifact `params/<name>.txt` has the whole value. The same
-  applies to notes (`notes.md`).
+  applies to what was found out (`facts/<name>.txt`) and to notes (`notes.md`).
 - A metric is stored as a row of name, step, time and value. A row that is delivered twice is stored once
   (`sqlalchemy_store.py`). Rows cannot be removed: if a resumed training repeats a step, that step has two rows, and the
   later one counts.
@@ -129,6 +131,7 @@ class MLflow(Tracker):
     def start(self, run: RunInfo, state: State) -> None:
         """Find the run by the id of trackhooks, or create it."""
         self._param_names = Names(state.get("params", ()))
+        self._fact_names = Names(state.get("facts", ()))
         self._media_names = Names(state.get("media", ()))
         self._time = run.created
         found = self._store.open(run, self._joined or state.get("id"))
@@ -187,16 +190,22 @@ class MLflow(Tracker):
         fresh = {
             name: value for name, value in named.items() if self._params.get(name) != value[:_LONGEST_VALUE]
         }
-        self._log_long_values(fresh)
+        self._log_long_values("params", fresh)
         changed = {legal(f"changed/{name}"): fresh[name] for name in fresh if name in self._params}
         self._log_new_params({name: value for name, value in fresh.items() if name not in self._params})
         self._tag(changed)
         self._log_dataset(params)
 
-    def _log_long_values(self, params: Mapping[str, str]) -> None:
-        for name, value in params.items():
+    def log_facts(self, facts: Mapping[str, Scalar], event: Event) -> None:
+        """Set tags."""
+        named = {self._fact_names[name]: storable(str(value)) for name, value in facts.items()}
+        self._log_long_values("facts", named)
+        self._tag(named)
+
+    def _log_long_values(self, folder: str, values: Mapping[str, str]) -> None:
+        for name, value in values.items():
             if len(value) > _LONGEST_VALUE:
-                self._client.log_text(self._id, value, self._artifact(f"params/{name}.txt"))
+                self._client.log_text(self._id, value, self._artifact(f"{folder}/{name}.txt"))
 
     def _log_new_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
@@ -291,6 +300,7 @@ class MLflow(Tracker):
             **self._metrics.state(),
             "id": self._id,
             "params": list(self._param_names),
+            "facts": list(self._fact_names),
             "media": list(self._media_names),
             "checkpoints": self._models.checkpoints.state(),
         }

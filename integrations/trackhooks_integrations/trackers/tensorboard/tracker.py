@@ -7,7 +7,8 @@ each run under its name.
 |---|---|---|---|
 | metrics of training batches, evaluations, predictions | Scalars | the metric's name | `event.step` |
 | metrics of epochs | Scalars | the metric's name | `event.epoch` |
-| hyper-parameters, with every scalar as a metric; the status | HParams | | |
+| hyper-parameters that were set, with every scalar as a metric; the status | HParams | | |
+| all hyper-parameters; what was found out about the model, … | Text | `run/params`, `run/facts` | `event.step` |
 | pictures | Images | the series | `event.step` |
 | histograms | Histograms, Distributions | the histogram's name | `event.step` |
 | texts; tables, as Markdown | Text | the name | `event.step` |
@@ -99,7 +100,10 @@ class TensorBoard(Tracker):
         self._uses: dict[str, str] = dict(state.get("uses", {}))
         self._last: dict[str, int] = dict(state.get("last", {}))
         self._params: dict[str, Scalar] = dict(state.get("params", {}))
+        self._defaults: set[str] = set(state.get("defaults", ()))
+        self._facts: dict[str, Scalar] = dict(state.get("facts", {}))
         self._new_params = bool(self._params)
+        self._new_texts: dict[str, int] = {}
         self._time = run.created
         self._open(run, state)
         if not state:
@@ -118,9 +122,20 @@ class TensorBoard(Tracker):
     # The verbs
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
-        """Add parameters to the HParams session, which is written after the first metric: they are complete then."""
+        """Add parameters to the HParams session, which is written after the first metric: they are complete then.
+
+        The dashboard shows only a few parameters, so those that have the framework's default are not among them. The
+        Text dashboard has them all.
+        """
         self._params.update({name: _as_json(value) for name, value in params.items()})
+        self._defaults = (self._defaults - params.keys()) | {*event.defaults}
         self._new_params = True
+        self._new_texts["params"] = event.step
+
+    def log_facts(self, facts: Mapping[str, Scalar], event: Event) -> None:
+        """Add facts to the table in the Text dashboard."""
+        self._facts.update({name: _as_json(value) for name, value in facts.items()})
+        self._new_texts["facts"] = event.step
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Add one record with all values."""
@@ -183,6 +198,7 @@ class TensorBoard(Tracker):
 
     def flush(self) -> State:
         """Write all pending records; return the length of the file."""
+        self._write_texts()
         offset = self._events.flush()
         if self._new_params and self._last:
             self._write_session()
@@ -192,12 +208,23 @@ class TensorBoard(Tracker):
             "uses": dict(self._uses),
             "last": dict(self._last),
             "params": dict(self._params),
+            "defaults": sorted(self._defaults),
+            "facts": dict(self._facts),
         }
+
+    def _write_texts(self) -> None:
+        """Write the tables of parameters and of facts, if they have changed."""
+        for name, step in self._new_texts.items():
+            values = self._params if name == "params" else self._facts
+            rows = [[_one_line(fact), _one_line(value)] for fact, value in values.items()]
+            self._add_text(f"run/{name}", _table(["name", "value"], rows), step, self._time)
+        self._new_texts.clear()
 
     def _write_session(self) -> None:
         from . import event_files
 
-        replace(self._file("0.start"), event_files.session_start(self.run.created, self._params))
+        shown = {name: value for name, value in self._params.items() if name not in self._defaults}
+        replace(self._file("0.start"), event_files.session_start(self.run.created, shown))
         self._new_params = False
 
     def finish(self, status: str, reason: str) -> None:
@@ -226,6 +253,10 @@ def _facts(kind: str, name: str, values: Mapping[str, Any]) -> str:
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _one_line(value: Scalar) -> str:
+    return str(value).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def _cell(value: Any) -> str:

@@ -9,7 +9,7 @@
 | the metrics of a record | a row; its `_step` is the record's index, its `_timestamp` the record's time |
 | metrics of batches and other steps | charts over `step` |
 | metrics of epochs | charts over `epoch` |
-| final and best metrics (`best/…`, for metrics of epochs at any time), the status | summary |
+| what was found out, such as `model/parameters`; best values (`best/…`); the status | summary |
 | pictures, tables, histograms, texts | media in the row, under their names; the graph under `<name>/graph` |
 | checkpoints, exports, files | artifacts `run-<id>-<file>`, `run-<id>-export-<file>`; an export uses its checkpoint |
 
@@ -43,7 +43,6 @@ from __future__ import annotations
 
 import functools
 import html
-import math
 import os
 import shlex
 import sys
@@ -53,7 +52,7 @@ from typing import Any
 
 from trackhooks.errors import StateLostError, unknown
 from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
-from trackhooks.tracker import Axis, State, Tracker, better
+from trackhooks.tracker import Axis, State, Tracker
 
 from ..._shared.files import folder_option, text_options
 from .artifacts import Artifacts
@@ -142,7 +141,6 @@ class WandB(Tracker):
         self._artifacts = Artifacts(run, self._run, state.get("checkpoints"))
         self._row: dict[str, Any] = {}
         self._last: int = state.get("last", -1)
-        self._best: dict[str, float] = dict(state.get("best", {}))
         self._written = None
         if not self._joins and not self._run.disabled:
             self._written = TransactionLog(Path(self._run.settings.sync_file))
@@ -202,22 +200,17 @@ class WandB(Tracker):
         )
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """Add the metrics to the row."""
-        if axis == "epoch":
-            self._note_best(metrics)
-        for name, value in metrics.items():
-            self._row[self._column(called(name), axis)] = value
-
-    def _note_best(self, metrics: Mapping[str, float]) -> None:
-        """Update the best values in the summary at once: a run that is killed cannot do it at its end."""
-        best = {
-            name: value
-            for name, value in metrics.items()
-            if math.isfinite(value) and better(name, value, self._best.get(name, math.nan))
-        }
+        """Add the metrics to the row, but best values to the summary: as a chart they would repeat the curve."""
+        best = {called(name): value for name, value in metrics.items() if name.startswith("best/")}
         if best:
-            self._best |= best
-            self._run.summary.update({called(f"best/{name}"): value for name, value in best.items()})
+            self._run.summary.update(best)
+        for name, value in metrics.items():
+            if called(name) not in best:
+                self._row[self._column(called(name), axis)] = value
+
+    def log_facts(self, facts: Mapping[str, Scalar], event: Event) -> None:
+        """Update the summary."""
+        self._run.summary.update({called(name): as_json(value) for name, value in facts.items()})
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
         """Log an artifact: a checkpoint at once or when the run ends, as `keep` says, and any other file at once."""
@@ -274,7 +267,6 @@ class WandB(Tracker):
         return {
             "last": self._last,
             "uses": dict(self._uses),
-            "best": dict(self._best),
             "checkpoints": self._artifacts.state(),
         }
 
