@@ -17,9 +17,11 @@ TRACKERS = {"csv": "CSV", "tensorboard": "TensorBoard", "mlflow": "MLflow", "wan
 
 PLACES: dict[str, tuple[str, str, str, str]] = {
     "params": ("`params.csv`", "HParams", "Parameters", "config"),
+    "facts": ("`facts.csv`", "Text: `run/facts`", "tags", "summary"),
     "summary": ("`texts.csv`, `graph.csv`", "Text, Graphs", "Artifacts: `texts/`, `graphs/`", "media: HTML, graph"),
     "batch": ("`batches.csv`", "Scalars over the step", "Metrics over the step", "charts over `step`"),
     "epoch": ("`epochs.csv`", "Scalars over the epoch", "Metrics over the epoch", "charts over `epoch`"),
+    "best": ("`epochs.csv`", "Scalars over the epoch", "Metrics at step 0", "summary"),
     "other": ("`metrics.csv`", "Scalars over the step", "Metrics over the step", "charts over `step`"),
     "histograms": ("`histograms.csv`", "Histograms", "Artifacts: `histograms/`", "histograms"),
     "image": ("`files.csv`", "Images", "the image grid", "media: images"),
@@ -31,8 +33,14 @@ PLACES: dict[str, tuple[str, str, str, str]] = {
 """What can be stored → its place in CSV, TensorBoard, MLflow and W&B, in this order."""
 
 STORED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "on_pretrain_routine_start": ("hyper-parameters, secrets redacted", ("params",)),
-    "on_pretrain_routine_end": ("the model's summary and graph, the optimizer's settings", ("params", "summary")),
+    "on_pretrain_routine_start": (
+        "hyper-parameters, secrets redacted; settings that repeat one of them",
+        ("params", "facts"),
+    ),
+    "on_pretrain_routine_end": (
+        "the size of the model, its summary and graph; the optimizer's settings",
+        ("params", "facts", "summary"),
+    ),
     "on_train_start": ("the status running", ("running",)),
     "on_train_epoch_start": ("the epoch's begin, in the journal", ()),
     "on_train_batch_start": ("nothing; the time of a step begins", ()),
@@ -40,18 +48,21 @@ STORED: dict[str, tuple[str, tuple[str, ...]]] = {
     "on_before_zero_grad": ("nothing", ()),
     "on_train_batch_end": ("the metrics of the batch", ("batch",)),
     "on_train_epoch_end": ("the training's metrics, learning rates, speed", ("epoch",)),
-    "on_fit_epoch_end": ("all metrics of the epoch; plots", ("epoch", "image")),
+    "on_fit_epoch_end": ("all metrics of the epoch; the best values so far; plots", ("epoch", "best", "image")),
     "on_model_save": ("the checkpoint: hash, size, aliases, metrics of that moment", ("model",)),
     "on_train_end": (
         "final and best metrics; the last and the best checkpoint; plots",
-        ("epoch", "model", "image"),
+        ("epoch", "best", "model", "image"),
     ),
     "on_params_update": ("the moment: how often weights were replaced so far, as `model/updates`", ("other",)),
     "teardown": ("the status: finished, failed, killed; plots that came late", ("status", "image")),
     "on_val_start": ("the moment, in the journal", ()),
     "on_val_batch_start": ("nothing", ()),
     "on_val_batch_end": ("nothing by itself; what the loop logs", ()),
-    "on_val_end": ("validation metrics, speed, plots; outside of a training as `test/…`", ("epoch", "other", "image")),
+    "on_val_end": (
+        "validation metrics, speed, plots; outside of a training as `test/…`",
+        ("epoch", "best", "other", "image"),
+    ),
     "on_predict_start": ("the moment, in the journal", ()),
     "on_predict_batch_start": ("nothing", ()),
     "on_predict_postprocess_end": ("nothing", ()),

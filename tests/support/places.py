@@ -28,13 +28,23 @@ def kinds(event: Event) -> Iterable[str]:
     """What the event holds, in the table's words."""
     if event.params:
         yield "params"
-    if event.metrics:
+    if event.facts:
+        yield "facts"
+    if any(not name.startswith("best/") for name in event.metrics):
         yield metrics_kind(event)
+    if best(event):
+        yield "best"
     yield from dict.fromkeys(file.kind for file in event.files if file.kind != "file")
     yield from ("summary" for media in event.media[:1] if isinstance(media, (Text, Graph)))
     yield from ("histograms" for media in event.media[:1] if isinstance(media, Histogram))
     if event.status:
         yield "status"
+
+
+def best(event: Event) -> dict[str, float]:
+    """The best values of an event, by the names under which trackers log them."""
+    found = {f"best/{name}": value for name, value in event.best.items()}
+    return found | {name: value for name, value in event.metrics.items() if name.startswith("best/")}
 
 
 def metrics_kind(event: Event) -> str:
@@ -46,10 +56,18 @@ def facts(event: Event, kind: str, tracker: str) -> set[Fact]:
     """What the event gives to a tracker of this kind."""
     if kind == "params":
         return set(plain(event.params).items())
+    if kind == "facts":
+        return set(plain(event.facts).items())
+    if kind == "best":
+        return {(name,) for name in best(event)}
     if kind in ("batch", "epoch", "other"):
         x = event.epoch if kind == "epoch" else event.step
         number = BACKENDS[tracker].number
-        return {(name, str(x), repr(number(value))) for name, value in event.metrics.items()}
+        return {
+            (name, str(x), repr(number(value)))
+            for name, value in event.metrics.items()
+            if name not in best(event)
+        }
     if kind == "summary":
         return {(media.name,) for media in event.media if isinstance(media, Text)} | {
             (f"graph of {len(media.nodes)} nodes",) for media in event.media if isinstance(media, Graph)
@@ -71,6 +89,8 @@ def common(seen: Seen) -> dict[str, set[Fact]]:
     metrics = series_facts(seen.metrics)
     return {
         "params": set(plain(seen.params).items()),
+        "facts": set(plain(seen.facts).items()),
+        "best": {(name,) for name in (*seen.metrics, *seen.facts) if name.startswith("best/")},
         "batch": metrics,
         "epoch": metrics,
         "other": metrics,

@@ -10,6 +10,7 @@ import backends
 import pytest
 from backends import BACKENDS, Backend
 from delivered import Delivered
+from places import best
 
 from trackhooks.event import Event, Histogram, Text
 from trackhooks.testing import Seen
@@ -38,10 +39,11 @@ def seen(name: str, delivered: Delivered) -> Seen:
 
 
 def metrics(events: list[Event]) -> dict[str, dict[int, float]]:
-    """Every metric of the journal at its step or epoch."""
+    """Every metric of the journal at its step or epoch, other than best values."""
     found: dict[str, dict[int, float]] = {}
     for event in events:
-        for name, value in event.metrics.items():
+        for name in event.metrics.keys() - best(event).keys():
+            value = event.metrics[name]
             found.setdefault(name, {})[event.epoch if axis_of(event) == "epoch" else event.step] = value
     return found
 
@@ -53,7 +55,8 @@ def as_text(curves: Mapping[str, Any], number: Callable[[float], float] = float)
             f"{x}: {number(value)!r}" for x, value in (curve.items() if isinstance(curve, dict) else curve)
         ]
         for name, curve in curves.items()
-        if not name.startswith("system/")  # measured by the delivery, and not in the journal of the loop
+        # `system/…` is measured by the delivery, and not in the journal of the loop.
+        if not name.startswith(("system/", "best/"))
     }
 
 
@@ -73,6 +76,19 @@ def test_every_metric_is_the_same_at_every_step_and_epoch(
 ) -> None:
     expected = metrics(delivered.events)
     assert as_text(seen.metrics, backend.number) == as_text(expected, backend.number)
+
+
+def test_every_best_value_is_the_same(backend: Backend, seen: Seen, delivered: Delivered) -> None:
+    expected = {name: value for event in delivered.events for name, value in best(event).items()}
+    curves = {name: points[-1][1] for name, points in seen.metrics.items()}
+    found = {name: value for name, value in {**seen.facts, **curves}.items() if name.startswith("best/")}
+    assert plain(found) == plain({name: backend.number(value) for name, value in expected.items()})
+
+
+def test_what_was_found_out_is_the_same(seen: Seen, delivered: Delivered) -> None:
+    facts = {name: value for event in delivered.events for name, value in event.facts.items()}
+    assert facts["model/parameters"]
+    assert plain(seen.facts).items() >= plain(facts).items()
 
 
 def test_every_parameter_is_the_same(seen: Seen, delivered: Delivered) -> None:

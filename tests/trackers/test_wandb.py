@@ -239,15 +239,19 @@ def test_the_arguments_are_those_of_the_training(tmp_path: Path) -> None:
 
 def test_the_summary_of_a_killed_run_has_the_best_values_so_far(feed: Feeding) -> None:
     values = [{"val/loss": 2.0, "val/accuracy": 0.5}, {"val/loss": math.nan, "val/accuracy": 0.75}]
-    feed.give(*(at_epoch("on_fit_epoch_end", epoch, epoch, found) for epoch, found in enumerate(values)))
+    best = [values[0], {"val/loss": 2.0, "val/accuracy": 0.75}]
+    for epoch in range(2):
+        feed.give(at_epoch("on_fit_epoch_end", epoch, epoch, values[epoch], best=best[epoch]))
     feed.flush().crash()
-    feed.give(at_epoch("on_fit_epoch_end", 2, 2, {"val/loss": 3.0, "val/accuracy": 0.25, "lr/0": 0.1}))
+    last = {"val/loss": 3.0, "val/accuracy": 0.25, "lr/0": 0.1}
+    feed.give(at_epoch("on_fit_epoch_end", 2, 2, last, best=best[1]))
     feed.finish("killed")
     found = summary(feed.run)["summary"]
     assert {name: found[name] for name in found if name.startswith("best/")} == {
         "best/val/loss": 2.0, "best/val/accuracy": 0.75,
     }  # fmt: skip
     assert found["val/loss"] == 3.0
+    assert rows(feed.run, "best/val/loss") == [(None,)] * 3  # it is not a chart
 
 
 def test_a_run_that_is_resumed_defines_the_axes_of_its_metrics_again(feed: Feeding) -> None:

@@ -23,7 +23,7 @@ from ..delivery.catch_up import deliver
 from ..delivery.cursor import Spec, cursors
 from ..delivery.feed import Feed
 from ..errors import TrackerError
-from ..event import FINAL, RunInfo
+from ..event import FINAL, Event, RunInfo
 from ..session.run import Run, run
 from ..storage import journal
 from ..storage.checkpoints import DeliveredFiles
@@ -209,9 +209,10 @@ class Trial:
         """Return what the backend holds, under the recorded names; parameters and cells are `plain` strings."""
         seen = self.read_as_called(path)
         events = list(journal.read(path))
-        metrics = self._recorded_names(seen.metrics, (name for event in events for name in event.metrics))
+        metrics = self._recorded_names(seen.metrics, (name for event in events for name in _metrics(event)))
         params = self._recorded_names(seen.params, (name for event in events for name in event.params))
-        facts = self._recorded_names(seen.facts, (name for event in events for name in event.facts))
+        known = (name for event in events for name in (*event.facts, *_metrics(event)))
+        facts = self._recorded_names(seen.facts, known)
         tables = {
             name: [(step, [plain(row) for row in rows]) for step, rows in series]
             for name, series in seen.tables.items()
@@ -239,6 +240,11 @@ def _deliver_and_die() -> None:
     spec, path, at = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Spec, str, Interruption])
     trial = Trial(spec.name, spec.options, Path(path).parent, lambda run, options: Seen())
     trial.interrupt(Path(path), at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def _metrics(event: Event) -> list[str]:
+    """Return the names under which an event gives metrics to a tracker."""
+    return [*event.metrics, *(f"best/{name}" for name in event.best)]
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, str]:

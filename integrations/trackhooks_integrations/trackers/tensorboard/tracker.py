@@ -103,7 +103,7 @@ class TensorBoard(Tracker):
         self._defaults: set[str] = set(state.get("defaults", ()))
         self._facts: dict[str, Scalar] = dict(state.get("facts", {}))
         self._new_params = bool(self._params)
-        self._new_texts: dict[str, int] = {}
+        self._new_texts: dict[str, int] = dict(state.get("texts", {}))
         self._time = run.created
         self._open(run, state)
         if not state:
@@ -139,6 +139,7 @@ class TensorBoard(Tracker):
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Add one record with all values."""
+        self._write_texts()
         step = event.step if axis == "step" else event.epoch
         tags = [self._tag(name, axis) for name in metrics]
         values = zip(tags, metrics.values(), strict=True)
@@ -198,7 +199,6 @@ class TensorBoard(Tracker):
 
     def flush(self) -> State:
         """Write all pending records; return the length of the file."""
-        self._write_texts()
         offset = self._events.flush()
         if self._new_params and self._last:
             self._write_session()
@@ -210,10 +210,11 @@ class TensorBoard(Tracker):
             "params": dict(self._params),
             "defaults": sorted(self._defaults),
             "facts": dict(self._facts),
+            "texts": dict(self._new_texts),
         }
 
     def _write_texts(self) -> None:
-        """Write the tables of parameters and of facts, if they have changed."""
+        """Write the tables of parameters and of facts, if they have changed: they are complete at the next metric."""
         for name, step in self._new_texts.items():
             values = self._params if name == "params" else self._facts
             rows = [[_one_line(fact), _one_line(value)] for fact, value in values.items()]
@@ -231,6 +232,8 @@ class TensorBoard(Tracker):
         """Close the HParams session with the status; the reason is shown in the Text dashboard."""
         from . import event_files
 
+        self._write_texts()
+        self._events.flush()
         self._write_session()
         ended = self.run.ended or self._time
         how = f"{status}: {reason}" if reason else status
