@@ -461,6 +461,13 @@ def test_a_run_that_is_resumed_after_its_end_has_the_status_of_its_last_end(
     assert found.text("run/status") == "finished"
 
 
+def test_parameters_at_the_default_of_the_framework_are_not_in_the_session(tmp_path: Path) -> None:
+    delivery = Delivery(tmp_path / "a")
+    delivery.give(logged(params={"lr": 0.5, "eps": 0.25, "warmup": 3}, defaults=["eps", "warmup"]))
+    delivery.give(logged(params={"warmup": 5}), batch(0, loss=1.0)).finish()
+    assert set(Reader(python_provider(tmp_path)).sessions()["a"].hparams) == {"lr", "warmup"}
+
+
 def test_parameters_that_were_delivered_before_a_crash_are_in_the_session_of_the_metrics_after_it(
     tmp_path: Path,
 ) -> None:
