@@ -170,6 +170,9 @@ def test_without_runs_people_get_a_message_and_programs_an_empty_list() -> None:
     (["runs", "--sort", "val/los"], "Error: unknown field, metric or parameter 'val/los'. Did you mean 'val/loss'?"),
     (["compare", "b", "aa"], "Error: unknown run 'b'. List the runs in runs: trackhooks runs runs"),
     (["compare", "a", "--metrics", "val/los"], "Error: unknown metric 'val/los'. Did you mean 'val/loss'?"),
+    (["compare", "a", "--at", "val/loss"], "Error: at must be 'best:METRIC', such as 'best:val/loss', got 'val/loss'."),
+    (["compare", "a", "--where", "lr > 1"], "Error: no run matches the filter 'lr > 1'."),
+    (["compare", "--baseline", "aa"], "Error: unknown run 'aa'. Did you mean 'a'?"),
     (["sync", "a", "--to", "cvs"], "Error: unknown tracker 'cvs'. Did you mean 'csv'?"),
     (["sync", "a", "--every", "0"], "Error: every must be a positive number of steps or a time such as '1s', got 0."),
     (["sync", "a", "--option", "x=1"],
@@ -207,7 +210,7 @@ def test_compare_shows_two_runs_side_by_side() -> None:
     shown = good("compare", "a", "runs/b")
     assert re.search(r"^ +a +b$", shown, re.MULTILINE)
     assert re.search(r"^lr +0\.1 +0\.2$", shown, re.MULTILINE)
-    assert re.search(r"^val/loss ↓ +0\.1 \(0\) +0\.2 \(0\)$", shown, re.MULTILINE)
+    assert re.search(r"^val/loss ↓ +0\.1 \(0\) \* +0\.2 \(0\)$", shown, re.MULTILINE)
 
 
 def test_compare_prints_json_and_csv_with_selected_metrics() -> None:
@@ -217,6 +220,20 @@ def test_compare_prints_json_and_csv_with_selected_metrics() -> None:
     assert (found["params"], list(found["metrics"])) == ({"lr": [0.1, 0.2]}, ["val/loss"])
     rows = list(csv.DictReader(io.StringIO(good("compare", "a", "b", "--csv"))))
     assert [row["param/lr"] for row in rows] == ["0.1", "0.2"]
+
+
+def test_compare_filters_sorts_groups_and_takes_a_baseline() -> None:
+    for lr, seed in ((0.1, 1), (0.1, 2), (0.1, 3), (0.5, 1)):
+        with trackhooks.run(name=f"lr={lr}-seed={seed}", params={"lr": lr, "seed": seed}) as run:
+            run.log(loss=lr * seed)
+    assert json.loads(good("compare", "--json"))["runs"] == ["lr=0.5-seed=1", "lr=0.1"]
+    each = good("compare", "runs", "--where", "lr < 0.2", "--group-by", "none", "--sort", "loss", "--json")
+    assert json.loads(each)["runs"] == [f"lr=0.1-seed={seed}" for seed in (1, 2, 3)]
+    at = good("compare", "--group-by", "lr", "--baseline", "lr=0.5-seed=1", "--at", "best:loss")
+    assert "lr=0.5 (baseline)" in at
+    assert re.search(r"^loss ↓ +0\.5 +0\.20 ± 0\.10 −60% \*$", at, re.MULTILINE)
+    assert [run["params"]["seed"] for run in json.loads(good("runs", "--where", "lr > 0.2", "--json"))] == [1]
+    assert "No runs that match 'lr > 5' found in runs." in call("runs", "--where", "lr > 5").stderr
 
 
 def test_compare_shows_all_parameters_on_request() -> None:

@@ -13,16 +13,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from ..delivery.cursor import check_spec
 from ..delivery.throttle import Throttle
 from ..errors import TrackhooksError, TrackhooksWarning
-from ..reading.comparison import Comparison, compare_summaries
+from ..reading.comparison import Comparison, Options, baseline_run, compare_summaries
 from ..reading.finding import find, runs_in
 from ..reading.formats import plain
+from ..reading.groups import SEEDS
 from ..reading.listing import RunList, read_runs
 from ..reading.summary import summarize
 from ..reading.table import Table, as_text, terminal_width
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 Progress = Callable[[int], None]
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _SHORT = 10_000_000
 """Journals of this many bytes are read too fast for a progress bar."""
@@ -102,6 +104,14 @@ def _replace_unsupported_characters(stream: TextIO | Any) -> None:
 
 _as_json = click.option("--json", "form", flag_value="json", help="Print JSON.")
 _as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV, with one row per run.")
+_where = click.option(
+    "--where", metavar="FILTER", help="Only runs that match, such as 'params.lr < 0.1 and tag:baseline'."
+)
+
+
+def _sort(default: str | None) -> Callable[[_Command], _Command]:
+    text = "Sort by a metric (best first), a parameter, or created, duration, epochs, steps, name, project or status."
+    return click.option("--sort", metavar="KEY", default=default, help=text)
 
 
 @main.command(name="exec", context_settings={"allow_interspersed_args": False})
@@ -129,11 +139,9 @@ def _split(names: str) -> list[str]:
 @_as_json
 @_as_csv
 @click.option("--project", metavar="NAME", help="List only the runs of this project.")
-@click.option(
-    "--sort", metavar="KEY", default="created",
-    help="Sort by a metric (best first), a parameter, or created, duration, epochs, steps, name, project or status.",
-)  # fmt: skip
-def runs(directory: str | None, form: str | None, project: str | None, sort: str) -> None:
+@_where
+@_sort(default="created")
+def runs(directory: str | None, form: str | None, project: str | None, where: str | None, sort: str) -> None:
     """List runs, newest first.
 
     DIRECTORY defaults to TRACKHOOKS_DIR, or to runs if that is not set. Metrics are shown with their best value: the
@@ -141,7 +149,8 @@ def runs(directory: str | None, form: str | None, project: str | None, sort: str
     """
     paths = runs_in(directory)
     with _reading(paths) as progress:
-        found = read_runs(paths, project, progress).sorted_by(sort)
+        found = read_runs(paths, project, progress)
+    found = (found if where is None else found.where(where)).sorted_by(sort)
     if form:
         _print_as(form, found)
     elif found:
@@ -149,31 +158,47 @@ def runs(directory: str | None, form: str | None, project: str | None, sort: str
         _print(found.table(width, "" if sort == "created" else sort))
     else:
         of = f" of project {project!r}" if project else ""
-        click.echo(f"No runs{of} found in {run_folder.home(directory)}.", err=True)
+        matching = f" that match {where!r}" if where else ""
+        click.echo(f"No runs{of}{matching} found in {run_folder.home(directory)}.", err=True)
 
 
 @main.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN…")
+@click.argument("runs", nargs=-1, metavar="[RUN | DIRECTORY]…")
 @_as_json
 @_as_csv
-@click.option("--all-params", is_flag=True, help="Include parameters that are the same in all runs.")
+@click.option("--all-params", is_flag=True, help="Show all parameters, not only those that differ.")
 @click.option(
     "--metrics", metavar="GLOB", help="Show only matching metrics, such as 'val/*' or 'val/*,lr/0'."
 )
-def compare(runs: Sequence[str], form: str | None, all_params: bool, metrics: str | None) -> None:
+@_where
+@click.option("--at", metavar="best:METRIC", help="Show all metrics at the epoch at which this one was best.")
+@click.option(
+    "--group-by", metavar="NAMES", default=SEEDS,
+    help="Show the mean ± std of runs with the same values of these parameters or fields, such as lr,batch_size. By"
+    " default, of runs that differ only in their seed; none shows each run.",
+)  # fmt: skip
+@click.option("--baseline", metavar="RUN", help="Show how the others differ from this run, in per cent.")
+@_sort(default=None)
+def compare(runs: Sequence[str], form: str | None, baseline: str | None, **options: Any) -> None:
     """Compare parameters and metrics of runs.
 
-    Shows the parameters that differ, and the last and the best value of each metric. RUN is the folder of a run, the
-    name of a run in TRACKHOOKS_DIR (or runs), or a directory of runs. Some metrics are only shown on request with
-    --metrics: speed/…, system/…, best/…, and train_batch/x if there is train/x.
+    Shows the parameters that differ, the best and the last value of each metric, and differences in the model, the
+    code and the environment. The best value of each row is marked with *. With more than six runs, each run is a row.
+
+    RUN is the folder of a run, or the name of a run in TRACKHOOKS_DIR (or runs); DIRECTORY compares all runs in it,
+    newest first. Without either, all runs of TRACKHOOKS_DIR (or runs) are compared. Some metrics are only shown on
+    request with --metrics: speed/…, system/…, best/…, train_batch/x if there is train/x, and lr/… if the learning rate
+    is a parameter.
     """
-    paths = find(runs)
+    paths = find(runs or [run_folder.home()], newest_first=True)
     with _reading(paths) as progress:
-        found = compare_summaries([summarize(path, progress) for path in paths], all_params, metrics)
+        summaries = [summarize(path, progress) for path in paths]
+    base = None if baseline is None else baseline_run(baseline)
+    found = compare_summaries(summaries, Options(**options), base)
     if form:
         _print_as(form, found)
     else:
-        _print(found.table(None if all_params else 100))
+        _print(found.table(None if options["all_params"] else 100))
 
 
 @main.command()

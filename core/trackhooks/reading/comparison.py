@@ -3,130 +3,134 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..errors import InvalidValueError
-from . import formats
+from ..event import Scalar
+from . import best_moment, formats, frames
+from .compared import Compared, Shown
+from .comparison_table import table_of
+from .differences import all_params as all_params_of
+from .differences import differing_environment, differing_model, differing_params, given_params
 from .finding import RunLike, find
-from .listing import param_cell
-from .selection import all_params as all_params_of
-from .selection import damage_notes, differing_params, matching_metrics, shown_metrics
+from .groups import SEEDS, Column, Which, columns
+from .html import as_html
+from .listing import RunList
+from .query import where as matching
+from .selection import matching_metrics, shown_metrics
 from .summary import Metric, RunSummary, summarize
-from .table import Cell, Section, Table, as_html, as_text, status_cell, terminal_width
+from .table import Table, as_text, terminal_width
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
 
 _MOST_PARAMS = 100
 """Maximum number of parameters in a printed table."""
-_LONGEST_VALUE = 40
-_BEST_STYLE = "bold green"
 
 
-class Comparison:
-    """A comparison of runs. It prints as a table.
+class Options(msgspec.Struct, kw_only=True):
+    """The options of `compare`, which documents them."""
 
-    Args:
-        runs: the runs, one per column.
-        params: the names of the parameters to show.
-        metrics: the names of the metrics to show.
-    """
+    all_params: bool = False
+    metrics: str | None = None
+    where: str | None = None
+    at: str | None = None
+    group_by: str | Sequence[str] | None = SEEDS
+    sort: str | None = None
 
-    def __init__(self, runs: list[RunSummary], params: list[str], metrics: list[str]) -> None:
-        self.runs = runs
-        self.params = params
-        self.metrics = metrics
+
+class Comparison(Compared):
+    """A comparison of runs. It prints as a table."""
 
     @property
     def labels(self) -> list[str]:
         """The headers of the columns: the names of the runs, or their folders if two runs have the same name."""
-        names = [run.name for run in self.runs]
-        if len(set(names)) == len(names):
-            return names
-        return [os.path.relpath(run.path) for run in self.runs]
+        return [column.label for column in self.columns]
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of lists with one value per run, or None for runs that have no value.
 
         `{"runs": …, "status": …, "duration": …, "params": {name: …}, "metrics": {name: {"last": …, "best": …}}}`
+
+        A group of runs has one value too: its mean, with `last_std`, `best_std`, and the number of runs as `n`.
+        Parameters with several values in a group are lists. With a baseline, there are differences in per cent, as
+        `last_change` and `best_change`.
         """
-        facts = {name: [getattr(run, name) for run in self.runs] for name in _FACTS}
-        params = {name: [run.params.get(name) for run in self.runs] for name in self.params}
+        columns = self.columns
         return {
             "runs": self.labels,
-            **facts,
-            "params": params,
-            "metrics": dict(map(self._metric, self.metrics)),
+            "n": [len(column.runs) for column in columns],
+            "status": [column.status for column in columns],
+            **{name: [column.field(name) for column in columns] for name in _NUMBERS},
+            "params": _by_name(columns, self.params, Column.param),
+            "metrics": {name: self._metric(name) for name in self.metrics},
+            "environment": _by_name(columns, self.shown.environment, Column.environment),
+            "model": _by_name(columns, self.shown.model, Column.param),
         }
 
-    def _metric(self, name: str) -> tuple[str, dict[str, list[Any]]]:
-        found = [run.metrics.get(name) for run in self.runs]
-        return name, {
+    def _metric(self, name: str) -> dict[str, list[Any]]:
+        found = [None if column.run is None else column.run.metrics.get(name) for column in self.columns]
+        places = {
             field: [None if metric is None else getattr(metric, field) for metric in found]
             for field in Metric.__struct_fields__
         }
+        return places | self._values(name, "last") | self._values(name, "best")
+
+    def _values(self, name: str, which: Which) -> dict[str, list[Any]]:
+        spreads = [column.spread(name, which) for column in self.columns]
+        found: dict[str, list[Any]] = {which: [None if spread is None else spread.mean for spread in spreads]}
+        if any(column.run is None for column in self.columns):
+            found[f"{which}_std"] = [None if spread is None else spread.std for spread in spreads]
+        if self.baseline is not None:
+            found[f"{which}_change"] = self.changes(name, which)
+        return found
 
     def to_json(self) -> str:
         """Return `to_dict()` as JSON. NaN and infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`."""
         return formats.as_json(self.to_dict())
 
-    def to_csv(self) -> str:
-        """Return one row per run as CSV.
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one dict per run or group.
 
-        The columns are `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`.
+        The keys are `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`; for a group
+        the means and `last_std/…`, `best_std/…`.
         """
-        return formats.as_csv([run.to_row(self.params, self.metrics) for run in self.runs])
+        return [column.to_row(self.params, self.metrics) for column in self.columns]
+
+    def to_csv(self) -> str:
+        """Return `to_rows()` as CSV."""
+        return formats.as_csv(self.to_rows())
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return `to_rows()` as a DataFrame of pandas. `created` is a time stamp.
+
+        Raises:
+            MissingPackageError: if pandas is not installed.
+        """
+        return frames.to_pandas(self.to_rows())
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return `to_rows()` as a DataFrame of polars. `created` is a time stamp. A column of mixed types is text.
+
+        Raises:
+            MissingPackageError: if polars is not installed.
+        """
+        return frames.to_polars(self.to_rows())
 
     def table(self, most_params: int | None = None) -> Table:
-        """Return the table that is printed, with one column per run.
+        """Return the table that is printed, with one column per run; with more than six runs, one row per run.
 
         Args:
             most_params: the maximum number of parameters; by default all are shown.
         """
-        params = self.params[:most_params]
-        sections = [
-            Section("", [self._row(name, cell, name) for name, cell in _FACTS.items()]),
-            Section("parameters", [self._row(formats.plain(name), _param, name) for name in params]),
-            Section("last", [self._row(formats.plain(name), _last, name) for name in self.metrics]),
-            Section("best (at epoch)", [self._best_row(name) for name in self.metrics if self._goal(name)]),
-        ]
-        header = ["", *map(formats.plain, self.labels)]
-        return Table(
-            header, [section for section in sections if section.rows], self._notes(params), wraps=True
-        )
-
-    def _row(self, title: str, cell: _CellOf, name: str) -> list[Cell]:
-        return [Cell(title), *(cell(run, name) for run in self.runs)]
-
-    def _goal(self, name: str) -> str:
-        return next((run.metrics[name].goal for run in self.runs if name in run.metrics), "")
-
-    def _best_row(self, name: str) -> list[Cell]:
-        """Return the row of the best values of a metric, with the best of all highlighted."""
-        found = [run.metrics[name].best if name in run.metrics else None for run in self.runs]
-        values = [value for value in found if value is not None]
-        minimal = self._goal(name) == "min"
-        best = (min if minimal else max)(values, default=None)
-        differ = len(set(values)) > 1
-        cells = [
-            Cell(_best(run, name), _BEST_STYLE if differ and value == best else "")
-            for run, value in zip(self.runs, found, strict=True)
-        ]
-        return [Cell(formats.with_goal(name, self._goal(name))), *cells]
-
-    def _notes(self, params: list[str]) -> list[str]:
-        hidden = ", ".join(self._hidden_params(params))
-        notes = [f"Not shown: {hidden} (--all-params)"] if hidden else []
-        return notes + damage_notes(self.runs)
-
-    def _hidden_params(self, shown: list[str]) -> Iterator[str]:
-        """Describe the parameters that are not in the table."""
-        if more := len(self.params) - len(shown):
-            yield formats.counted(more, "differing parameter")
-        if same := len(all_params_of(self.runs)) - len(self.params):
-            yield formats.counted(same, "equal parameter")
+        return table_of(self, most_params)
 
     def __str__(self) -> str:
-        width = terminal_width()
-        return as_text(self.table(_MOST_PARAMS), width)
+        return as_text(self.table(_MOST_PARAMS), terminal_width())
 
     __repr__ = __str__
 
@@ -134,60 +138,117 @@ class Comparison:
         return as_html(self.table(_MOST_PARAMS))
 
 
-def compare(runs: Iterable[RunLike], *, all_params: bool = False, metrics: str | None = None) -> Comparison:
+_NUMBERS = ("created", "duration", "epochs", "steps")
+
+
+def _by_name(
+    columns: Sequence[Column], names: Sequence[str], read: Callable[[Column, str], list[Scalar]]
+) -> dict[str, list[Any]]:
+    return {name: [_one(read(column, name)) for column in columns] for name in names}
+
+
+def _one(values: list[Scalar]) -> Any:
+    """Return the only value, None if there is none, or all values of a group."""
+    return values if len(values) > 1 else values[0] if values else None
+
+
+def compare(
+    runs: Iterable[RunLike],
+    *,
+    all_params: bool = False,
+    metrics: str | None = None,
+    where: str | None = None,
+    at: str | None = None,
+    group_by: str | Sequence[str] | None = SEEDS,
+    baseline: RunLike | None = None,
+    sort: str | None = None,
+) -> Comparison:
     """Compare runs: the parameters that differ, and the last and the best value of each metric.
 
+    The best value of each row is marked. Runs that differ only in their seed are one group, with the mean and the
+    standard deviation of each metric. Output folders, generated names, and settings of the optimizer that repeat a
+    parameter do not count as differences.
+
     Args:
-        runs: the runs to compare: folders, names of runs in `TRACKHOOKS_DIR` (by default `runs`), directories of
-            runs, or run objects.
-        all_params: whether to include parameters that are the same in all runs.
+        runs: the runs to compare: folders, names of runs in `TRACKHOOKS_DIR` (by default `runs`), run objects, or
+            directories of runs, whose runs are ordered as in `runs()`: newest first.
+        all_params: whether to include parameters that are the same in all runs or do not count as differences.
         metrics: a comma-separated list of patterns for the names of the metrics, such as `"val/*"` or `"val/*,lr/0"`.
-            By default, all metrics are included except for `speed/…`, `system/…`, `best/…`, and `train_batch/x` if
-            there is `train/x`.
+            By default, all metrics are included except for `speed/…`, `system/…`, `best/…`, `train_batch/x` if
+            there is `train/x`, and `lr/…` if the learning rate is a parameter.
+        where: compare only the runs that match a filter, such as `"params.lr < 0.1 and tag:baseline"`.
+        at: `"best:val/loss"` compares all metrics at the epoch of each run in which `val/loss` was best.
+        group_by: names of parameters or fields, such as `"lr,batch_size"` or `["group"]`: the runs that share their
+            values become one column of means. None compares every run by itself.
+        baseline: a run that the metrics of the others are compared with, in per cent. It is shown first.
+        sort: the order of the runs, as in `RunList.sorted_by`.
 
     Raises:
-        UnknownNameError: if a run or metric does not exist; the message suggests the nearest name.
-        InvalidValueError: if no run is given, or if a value cannot name a run.
+        UnknownNameError: if a run, metric, parameter or field does not exist; the message suggests the nearest name.
+        InvalidValueError: if no run is left to compare, or if an argument has another form.
         TrackhooksError: if a run cannot be read.
     """
-    if isinstance(runs, (str, os.PathLike)):
+    if isinstance(runs, (str, os.PathLike, RunSummary)):
         runs = [runs]
-    found = [summarize(path) for path in find(runs)]
-    return compare_summaries(found, all_params, metrics)
+    found = [summarize(path) for path in find(runs, newest_first=True)]
+    base = None if baseline is None else baseline_run(baseline)
+    options = Options(
+        all_params=all_params, metrics=metrics, where=where, at=at, group_by=group_by, sort=sort
+    )
+    return compare_summaries(found, options, base)
 
 
-def compare_summaries(runs: list[RunSummary], all_params: bool, metrics: str | None) -> Comparison:
+def baseline_run(baseline: RunLike) -> RunSummary:
+    """Return the run that is the baseline.
+
+    Raises:
+        InvalidValueError: if it is a directory of several runs.
+        UnknownNameError: if it does not exist.
+    """
+    found = find([baseline])
+    if len(found) > 1:
+        raise InvalidValueError(f"the baseline must be one run, but {baseline!s} contains {len(found)}.")
+    return summarize(found[0])
+
+
+def compare_summaries(
+    runs: Sequence[RunSummary], options: Options, baseline: RunSummary | None = None
+) -> Comparison:
     """Compare runs that are already summarized: see `compare`."""
     if not runs:
         raise InvalidValueError("there are no runs to compare. Name some: compare(['runs/a', 'runs/b'])")
-    params = all_params_of(runs) if all_params or len(runs) == 1 else differing_params(runs)
-    names = shown_metrics(runs) if metrics is None else matching_metrics(runs, metrics)
-    return Comparison(runs, params, names)
+    chosen = _chosen(runs, options, baseline)
+    shown = _shown(chosen, options)
+    grouped = columns(chosen, options.group_by)
+    at = "" if options.at is None else best_moment.metric_of(options.at)
+    if at:
+        best_moment.check(chosen, at)
+        grouped = [
+            Column(column.label, [best_moment.at_best(run, at) for run in column.runs]) for column in grouped
+        ]
+    base = None if baseline is None else _column_of(baseline, grouped)
+    return Comparison(sorted(grouped, key=lambda column: column is not base), shown, at, base)
 
 
-_CellOf = Callable[[RunSummary, str], Cell]
+def _chosen(runs: Sequence[RunSummary], options: Options, baseline: RunSummary | None) -> list[RunSummary]:
+    """Return the runs that match the filter, in order, and the baseline in any case."""
+    chosen = matching(runs, options.where)
+    if not chosen:
+        raise InvalidValueError(f"no run matches the filter {options.where!r}.")
+    if options.sort is not None:
+        chosen = RunList(chosen).sorted_by(options.sort)
+    if baseline is not None and not any(run.path == baseline.path for run in chosen):
+        chosen = [baseline, *chosen]
+    return chosen
 
 
-_FACTS: dict[str, _CellOf] = {
-    "status": lambda run, _: status_cell(run.status),
-    "created": lambda run, _: Cell(formats.moment(run.created)),
-    "duration": lambda run, _: Cell(formats.duration(run.duration)),
-    "epochs": lambda run, _: Cell(str(run.epochs or "")),
-    "steps": lambda run, _: Cell(str(run.steps or "")),
-}
+def _shown(runs: Sequence[RunSummary], options: Options) -> Shown:
+    names = shown_metrics(runs) if options.metrics is None else matching_metrics(runs, options.metrics)
+    if options.all_params:
+        return Shown(all_params_of(runs), names, differing_environment(runs), [])
+    params = given_params(runs) if len(runs) == 1 else differing_params(runs)
+    return Shown(params, names, differing_environment(runs), differing_model(runs))
 
 
-def _param(run: RunSummary, name: str) -> Cell:
-    return param_cell(run, name, _LONGEST_VALUE)
-
-
-def _last(run: RunSummary, name: str) -> Cell:
-    return Cell(formats.number(run.metrics[name].last)) if name in run.metrics else Cell("")
-
-
-def _best(run: RunSummary, name: str) -> str:
-    metric = run.metrics.get(name)
-    if metric is None or metric.best is None:
-        return ""
-    position = metric.best_epoch if metric.axis == "epoch" else f"step {metric.best_step}"
-    return f"{formats.number(metric.best)} ({position})"
+def _column_of(run: RunSummary, columns: Sequence[Column]) -> Column:
+    return next(column for column in columns if any(member.path == run.path for member in column.runs))

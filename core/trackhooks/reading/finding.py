@@ -16,20 +16,20 @@ RunLike = str | os.PathLike[str] | RunSummary
 """The folder of a run, the name of one in the directory of the runs, a directory of runs, a summary, or a `Run`."""
 
 
-def find(runs: Iterable[RunLike], directory: str | os.PathLike[str] | None = None) -> list[Path]:
+def find(runs: Iterable[RunLike], *, newest_first: bool = False) -> list[Path]:
     """Return the folders of runs, without duplicates.
 
     Args:
-        runs: the runs; a directory of runs means all runs in it.
-        directory: the directory that contains the named runs; by default `TRACKHOOKS_DIR`, or `runs` if that is
-            not set.
+        runs: the runs, also by their names in `TRACKHOOKS_DIR` (or `runs`, if that is not set); a directory of runs
+            means all runs in it.
+        newest_first: whether the runs of a directory are in the order of `runs`; by default they are sorted by name.
 
     Raises:
         UnknownNameError: if a run does not exist; the message suggests the nearest name.
         InvalidValueError: if a value cannot name a run.
     """
-    home = run_folder.home(directory)
-    found = [path for run in runs for path in _paths(run, home)]
+    home = run_folder.home()
+    found = [path for run in runs for path in _ordered(_paths(run, home), newest_first)]
     return list({path.resolve(): path for path in found}.values())
 
 
@@ -46,6 +46,18 @@ def _paths(run: RunLike, home: Path) -> list[Path]:
     if not found:
         _raise_unknown(path, home)
     return found
+
+
+def _ordered(paths: list[Path], newest_first: bool) -> list[Path]:
+    return sorted(paths, key=_created, reverse=True) if newest_first and len(paths) > 1 else paths
+
+
+def _created(path: Path) -> float:
+    """Return when a run was created; runs that cannot be read come last."""
+    try:
+        return run_folder.read_info(path).created
+    except TrackhooksError:
+        return 0.0
 
 
 def is_run(path: Path) -> bool:

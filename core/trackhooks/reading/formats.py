@@ -32,6 +32,31 @@ def number(value: float | None) -> str:
     return f"{value:.5g}"
 
 
+def spread(mean: float, std: float | None) -> str:
+    """Format a mean with its standard deviation, both as precise as the latter is: `0.9123 ± 0.0031`."""
+    if std is None:
+        return number(mean)
+    if not 1e-8 < std < 1e8 or not math.isfinite(mean):
+        return f"{number(mean)} ± {number(std)}"
+    digits = max(1 - math.floor(math.log10(std)), 0)
+    return f"{mean:.{digits}f} ± {std:.{digits}f}"
+
+
+def change(value: float, base: float) -> float | None:
+    """Return the difference from a base in per cent; None if that is not a number."""
+    if not base or not math.isfinite(base) or not math.isfinite(value):
+        return None
+    return (value - base) / abs(base) * 100
+
+
+def percent(value: float | None) -> str:
+    """Format a difference in per cent: `+3.2%`, `−0.15%`; None gives an empty string."""
+    if value is None:
+        return ""
+    text = f"{value:+.3g}" if abs(value) < 100 else f"{value:+,.0f}"
+    return f"{text.replace('-', '−')}%"
+
+
 def duration(seconds: float) -> str:
     """Format a duration with at most two units: `40 ms`, `1.2 s`, `12 s`, `3 min 05 s`, `2 h 13 min`, `3 d 04 h`."""
     if seconds < 1:

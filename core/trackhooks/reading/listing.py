@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import TrackhooksError, unknown, warn
-from ..event import Scalar
+from ..errors import TrackhooksError, warn
 from ..hooks.metric_goals import OF_TRAIN_BATCHES
 from ..storage import run_folder
-from . import formats
+from . import fields, formats, frames
+from .differences import differing_params
 from .finding import runs_in
-from .selection import damage_notes, differing_params, shown_metrics
+from .html import as_html
+from .query import where as matching
+from .selection import damage_notes, importance, shown_metrics
 from .summary import RunSummary, summarize
-from .table import Cell, Column, Section, Table, as_html, as_text, status_cell, terminal_width
+from .table import Cell, Column, Section, Table, as_text, status_cell, terminal_width
 
-_FALLING = ("created", "duration", "epochs", "steps")
-_RISING = ("name", "project", "status")
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
 _ALWAYS = 2
 """Number of columns that are shown even if they do not fit: the name and the status."""
 _MOST_COLUMNS = 14
 """Maximum number of columns if no width is given."""
 _NARROWEST, _LONGEST_VALUE = 4, 20
-_PREFERRED = ("val/", "metrics/", "test/")
 
 
 class RunList(list[RunSummary]):
@@ -35,16 +39,25 @@ class RunList(list[RunSummary]):
         """Return the runs sorted by a field, a metric or a parameter. Runs without it come last.
 
         Args:
-            key: `"created"`, `"duration"`, `"epochs"` or `"steps"`, largest first; `"name"`, `"project"` or
-                `"status"`, in alphabetical order; a metric, best first; or a parameter, smallest first.
+            key: `"created"`, `"duration"`, `"epochs"` or `"steps"`, largest first; `"name"`, `"project"`, `"group"` or
+                `"status"`, in alphabetical order; a metric, best first; or a parameter, smallest first. `"params.lr"`,
+                `"best.val/loss"` and `"last.val/loss"` name one of them without ambiguity.
 
         Raises:
             UnknownNameError: if no run has this field, metric or parameter; the message suggests the nearest name.
         """
-        names = {name for run in self for name in (*run.metrics, *run.params)}.union(_FALLING, _RISING)
-        if self and key not in names:
-            raise unknown("field, metric or parameter", key, names)
-        return RunList(sorted(self, key=lambda run: _rank(run, key)))
+        field = fields.find(self, key)
+        sign = -1 if field.goal == "max" or key in fields.FALLING else 1
+        return RunList(sorted(self, key=lambda run: _rank(field.read(run), sign)))
+
+    def where(self, text: str) -> RunList:
+        """Return the runs that match a filter, such as `"params.lr < 0.1 and tag:baseline"`.
+
+        Raises:
+            InvalidValueError: if the filter cannot be read.
+            UnknownNameError: if no run has a value that it names; the message suggests the nearest name.
+        """
+        return RunList(matching(self, text))
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return one dict per run, with its parameters and metrics. Times are in seconds since 1970."""
@@ -59,7 +72,29 @@ class RunList(list[RunSummary]):
 
         The columns are `param/…`, and for each metric `last/…`, `best/…` and `best_epoch/…` or `best_step/…`.
         """
-        return formats.as_csv([run.to_row(run.params, run.metrics) for run in self])
+        return formats.as_csv(self.to_rows())
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one dict per run, with the columns of `to_csv`."""
+        return [run.to_row(run.params, run.metrics) for run in self]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return one row per run as a DataFrame of pandas, with the columns of `to_csv`. `created` is a time stamp.
+
+        Raises:
+            MissingPackageError: if pandas is not installed.
+        """
+        return frames.to_pandas(self.to_rows())
+
+    def to_polars(self) -> polars.DataFrame:
+        """Return one row per run as a DataFrame of polars, with the columns of `to_csv`. `created` is a time stamp.
+
+        A column whose values have several types is text.
+
+        Raises:
+            MissingPackageError: if polars is not installed.
+        """
+        return frames.to_polars(self.to_rows())
 
     def table(self, width: int | None = None, first: str = "") -> Table:
         """Return the table that is printed.
@@ -108,7 +143,7 @@ class RunList(list[RunSummary]):
         """Return the metrics that rate a run: common ones first, and validation before training."""
         goals = {name: metric.goal for run in self for name, metric in run.metrics.items()}
         names = [name for name in shown_metrics(self) if goals[name] or name.startswith(OF_TRAIN_BATCHES)]
-        return sorted(names, key=lambda name: (-sum(name in run.metrics for run in self), _preference(name)))
+        return sorted(names, key=lambda name: (-sum(name in run.metrics for run in self), importance(name)))
 
     def _varying_params(self) -> list[str]:
         """Return the parameters that have several values, common ones first."""
@@ -130,6 +165,7 @@ class RunList(list[RunSummary]):
 def runs(
     dir: str | os.PathLike[str] | None = None,  # noqa: A002 — as in `run`
     project: str | None = None,
+    where: str | None = None,
 ) -> RunList:
     """List the runs of a directory, newest first.
 
@@ -139,11 +175,15 @@ def runs(
     Args:
         dir: the directory; by default `TRACKHOOKS_DIR`, or `runs` if that is not set.
         project: list only the runs of this project.
+        where: list only the runs that match a filter, such as `"params.lr < 0.1 and tag:baseline"`.
 
     Raises:
         TrackhooksError: if the directory does not exist.
+        InvalidValueError: if the filter cannot be read.
+        UnknownNameError: if no run has a value that the filter names; the message suggests the nearest name.
     """
-    return read_runs(runs_in(dir), project)
+    found = read_runs(runs_in(dir), project)
+    return found if where is None else found.where(where)
 
 
 def read_runs(
@@ -160,27 +200,12 @@ def read_runs(
     return found.sorted_by("created")
 
 
-def _preference(name: str) -> int:
-    return 0 if name.startswith(_PREFERRED) else 2 if name.startswith(("train/", *OF_TRAIN_BATCHES)) else 1
-
-
-def _rank(run: RunSummary, key: str) -> tuple[bool, float, str]:
-    """Return the sort key of a run."""
-    if key in _FALLING:
-        return False, -float(getattr(run, key)), run.name
-    if key in _RISING:
-        return False, 0.0, getattr(run, key) or ""
-    if key in run.metrics:
-        metric = run.metrics[key]
-        value: Scalar = metric.best if metric.goal else metric.last
-        return _rank_of(value, -1 if metric.goal == "max" else 1)
-    return _rank_of(run.params.get(key))
-
-
-def _rank_of(value: Scalar, sign: int = 1) -> tuple[bool, float, str]:
+def _rank(value: Any, sign: int) -> tuple[bool, float, str]:
+    """Return the sort key of a value: numbers first, then texts, then missing values."""
     if isinstance(value, (int, float)) and value == value:
         return False, sign * float(value), ""
-    return value is None or value != value, 0.0, str(value)
+    missing = value is None or value != value
+    return missing, math.inf, "" if missing else str(value)
 
 
 def _name(run: RunSummary) -> Cell:
@@ -210,11 +235,6 @@ def _best(run: RunSummary, name: str) -> Cell:
 
 
 def _param(run: RunSummary, name: str) -> Cell:
-    return param_cell(run, name, _LONGEST_VALUE)
-
-
-def param_cell(run: RunSummary, name: str, longest: int) -> Cell:
-    """Return the value of a parameter, shortened; an empty cell if the run does not have the parameter."""
     if name not in run.params:
         return Cell("")
-    return Cell(formats.shortened(formats.parameter(run.params[name]), longest))
+    return Cell(formats.shortened(formats.parameter(run.params[name]), _LONGEST_VALUE))

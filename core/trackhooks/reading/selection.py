@@ -1,4 +1,4 @@
-"""Select what a list or a comparison shows: metrics, parameters, and notes about damage."""
+"""Select the metrics that a list or a comparison shows, and the notes about damage."""
 
 from __future__ import annotations
 
@@ -6,25 +6,38 @@ import fnmatch
 from collections.abc import Iterable, Sequence
 
 from ..errors import unknown
-from ..event import Scalar
 from ..hooks.metric_goals import OF_TRAIN_BATCHES
 from . import formats
+from .differences import all_params, is_learning_rate
 from .summary import RunSummary
 
 HIDDEN = ("speed/", "best/", "system/")
 """Prefixes of metrics that are only shown on request; `best/…` repeats the best values of other metrics."""
+_IMPORTANT = (
+    ("fitness",), ("metrics/",), ("val/",), ("test/",), (), ("train/",), OF_TRAIN_BATCHES, ("lr/",),
+)  # fmt: skip
+"""Prefixes of metrics, the most important first. The empty one is the place of all others."""
+_OTHERS = _IMPORTANT.index(())
 
 
 def shown_metrics(runs: Sequence[RunSummary]) -> list[str]:
-    """Return the names of the metrics to show by default.
+    """Return the names of the metrics to show by default, the most important first.
 
-    `train_batch/x` is left out if there is `train/x`, its mean over the epoch.
+    `train_batch/x` is left out if there is `train/x`, its mean over the epoch, and `lr/…` if a parameter has the
+    learning rate.
     """
     names = all_metrics(runs)
-    known = set(names)
-    means = [name[6:] for name in known if name.startswith("train/")]
+    means = [name[6:] for name in names if name.startswith("train/")]
     repeated = {f"{prefix}{name}" for prefix in OF_TRAIN_BATCHES for name in means}
-    return [name for name in names if not name.startswith(HIDDEN) and name not in repeated]
+    hidden = (*HIDDEN, "lr/") if any(map(is_learning_rate, all_params(runs))) else HIDDEN
+    shown = [name for name in names if not name.startswith(hidden) and name not in repeated]
+    return sorted(shown, key=importance)
+
+
+def importance(name: str) -> int:
+    """Return the rank of a metric: 0 for the most important ones."""
+    found = (rank for rank, prefixes in enumerate(_IMPORTANT) if name.startswith(prefixes))
+    return next(found, _OTHERS)
 
 
 def matching_metrics(runs: Sequence[RunSummary], patterns: str) -> list[str]:
@@ -49,26 +62,6 @@ def _match(names: list[str], pattern: str) -> list[str]:
     if not found:
         raise unknown("metric", pattern, names)
     return found
-
-
-def all_params(runs: Iterable[RunSummary]) -> list[str]:
-    """Return the names of all parameters of the runs."""
-    return formats.unique(name for run in runs for name in run.params)
-
-
-def differing_params(runs: Sequence[RunSummary]) -> list[str]:
-    """Return the names of the parameters that are not the same in all runs."""
-    return [
-        name
-        for name in all_params(runs)
-        if not all(_is_same(run.params, runs[0].params, name) for run in runs)
-    ]
-
-
-def _is_same(one: dict[str, Scalar], other: dict[str, Scalar], name: str) -> bool:
-    if name not in one or name not in other:
-        return False
-    return one[name] == other[name] or str(one[name]) == str(other[name])  # NaN is the same as NaN
 
 
 def damage_notes(runs: Iterable[RunSummary]) -> list[str]:

@@ -52,11 +52,13 @@ class Metric(msgspec.Struct):
     best_epoch: int = -1
     """The epoch of the best value."""
 
-    def take(self, value: float, event: Event) -> None:
-        """Add a value. Of equally good values, the first is the best."""
+    def take(self, value: float, event: Event) -> bool:
+        """Add a value. Returns whether it is the best so far; of equally good values, that is the first."""
         self.last, self.step, self.epoch = value, event.step, event.epoch
-        if self.goal and value == value and self._improves(value):
-            self.best, self.best_step, self.best_epoch = value, event.step, event.epoch
+        if not self.goal or value != value or not self._improves(value):
+            return False
+        self.best, self.best_step, self.best_epoch = value, event.step, event.epoch
+        return True
 
     def to_row(self, name: str) -> dict[str, Any]:
         """Return the cells of this metric in a row of a table."""
@@ -211,7 +213,7 @@ def summarize(path: str | Path, progress: Callable[[int], None] | None = None) -
         TrackhooksError: if the folder contains no run, or if its `run.json` cannot be read.
     """
     info = run_folder.read_info(path)
-    found = _Found()
+    found = Collector()
     try:
         with Reader(info.path) as reader:
             found.read(reader, progress)
@@ -220,7 +222,7 @@ def summarize(path: str | Path, progress: Callable[[int], None] | None = None) -
     return found.summary(info)
 
 
-class _Found:
+class Collector:
     """Collects a summary in one pass over the journal."""
 
     def __init__(self) -> None:
@@ -233,11 +235,11 @@ class _Found:
         self._last_status: Event | None = None
         self._time = 0.0
 
-    def read(self, reader: Reader, progress: Callable[[int], None] | None) -> None:
-        """Read the whole journal."""
+    def read(self, reader: Reader, progress: Callable[[int], None] | None = None) -> None:
+        """Read the journal to its present end, from where the reader stopped."""
         records = iter(reader)
         before = 0
-        while chunk := sum(1 for _ in map(self._take, itertools.islice(records, _CHUNK))):
+        while chunk := sum(1 for _ in map(self.take, itertools.islice(records, _CHUNK))):
             self.journal.records += chunk
             if progress is not None:
                 progress(reader.offset - before)
@@ -246,7 +248,8 @@ class _Found:
         state.end, state.skipped, state.torn = reader.offset, reader.skipped, reader.behind
         state.left_out = dict(reader.left_out)
 
-    def _take(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Add an event."""
         # This is called for every record: there may be millions, most of them of training batches.
         if event.index != self._index + 1 or event.overflow:
             self._miss(event)

@@ -135,25 +135,3 @@ def _render(table: Table, width: int, color: bool) -> str:
 def _at_the_bottom(heads: Sequence[str]) -> list[str]:
     lines = max((head.count("\n") for head in heads), default=0)
     return ["\n" * (lines - head.count("\n")) + head for head in heads]
-
-
-def as_html(table: Table) -> str:
-    """Render the table as HTML."""
-    (whole,) = _parts(table, None)
-    lines = ["<table>", _html_row("th", [Cell(head) for head in whole.header])]
-    for title, rows in whole.sections:
-        if title:
-            lines.append(_html_row("th", [Cell(title), *[Cell("")] * (len(whole.header) - 1)]))
-        lines += [_html_row("td", row) for row in rows]
-    return "\n".join([*lines, "</table>", *(f"<p>{_escaped(note)}</p>" for note in table.notes)])
-
-
-def _html_row(tag: str, row: Sequence[Cell]) -> str:
-    cells = "".join(f'<{tag} style="text-align: left">{_escaped(cell.text)}</{tag}>' for cell in row)
-    return f"<tr>{cells}</tr>"
-
-
-def _escaped(text: str) -> str:
-    from html import escape  # only notebooks need it
-
-    return escape(text)
