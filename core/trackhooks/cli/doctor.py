@@ -18,8 +18,8 @@ from ..frameworks import registry as frameworks
 from ..reading import formats
 from ..reading.summary import RunSummary, summarize
 from ..reading.table import Cell, Section, Table
-from ..recording import environment
-from ..session import ranks, settings
+from ..recording import environment, ranks
+from ..session import settings
 from ..storage.locks import is_held
 
 _NUMERIC = ("torch", "tensorflow", "jax", "numpy")
@@ -164,10 +164,9 @@ def _defaults() -> Iterator[Finding]:
     yield _directory(chosen.dir, given["TRACKHOOKS_DIR"])
     why = why_impossible() if chosen.delivery == "process" else ""
     yield Finding("delivery", f"{why or chosen.delivery}{given['TRACKHOOKS_DELIVERY']}", not why)
-    if not ranks.records_here():
-        yield Finding(
-            "recording", "nothing is recorded: TRACKHOOKS_DISABLED is set, or this is not rank 0", None
-        )
+    why = "TRACKHOOKS_DISABLED is set" if ranks.disabled() else ranks.silent_rank(chosen.rank)
+    if why:
+        yield Finding("recording", f"nothing is recorded: {why}", None)
 
 
 def _directory(path: Path, given: str) -> Finding:

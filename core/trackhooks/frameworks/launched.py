@@ -6,7 +6,6 @@ it, in the same folder. Every process calls the run's callbacks.
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from ..errors import TrackhooksError, warn
 from ..hooks.callback_list import CallbackList
+from ..recording import ranks
 from ..recording.recorder import Recorder
 from ..storage import journal, run_folder
 from .interface import RunHooks
@@ -70,7 +70,7 @@ def unpack(packed: Packed) -> RunHooks:
 
 
 def _writer(path: str) -> journal.Writer | None:
-    if os.environ.get("RANK", "0") not in ("0", "-1"):
+    if ranks.silent_rank():
         return None
     try:
         return journal.Writer(Path(path))

@@ -88,8 +88,8 @@ def enable(*trackers: str | Tracker, **options: Any) -> None:
     Args:
         *trackers: as in `run`.
         **options: as in `run`, except `resume`: `project`, `name`, `params`, `tags`, `notes`, `group`, `dir`,
-            `every`, `keep`, `delivery`, `system`, `strict`, and the options of a tracker by its name, as in
-            `mlflow={"tracking_uri": …}`.
+            `every`, `keep`, `delivery`, `system`, `strict`, `rank`, and the options of a tracker by its name,
+            as in `mlflow={"tracking_uri": …}`.
 
     Raises:
         UnknownNameError: a tracker or option does not exist; the message has the nearest name.

@@ -40,6 +40,7 @@ class Options(msgspec.Struct, kw_only=True):
     delivery: str | None = None
     system: str | None = "10s"
     strict: bool = False
+    rank: int | None = None
     resume: str | os.PathLike[str] | None = None
 
 
@@ -95,6 +96,7 @@ def settings(*trackers: str | Tracker, **options: Any) -> Settings:
         delivery=_mode(given.delivery),
         system=given.system,
         strict=checks.switch("strict", given.strict),
+        rank=_rank(given.rank),
         resume=None if given.resume is None else checks.path("resume", given.resume),
         measured_every=None if given.system is None else seconds("system", given.system),
         specs=specs,
@@ -165,6 +167,17 @@ def machine_failures_as_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise TrackhooksError(f"no run can be opened: {error}.") from error
+
+
+def _rank(rank: Any) -> int | None:
+    if rank is not None:
+        return checks.index("rank", rank, least=-1)
+    given = os.environ.get("TRACKHOOKS_RANK", "").strip()
+    if not given:
+        return None
+    if not given.removeprefix("-").isdecimal():
+        raise InvalidValueError(f"TRACKHOOKS_RANK must be a whole number, got {shown(given)}.")
+    return int(given)
 
 
 def _mode(delivery: str | None) -> str:
