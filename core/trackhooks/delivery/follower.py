@@ -111,9 +111,11 @@ class Follower:
     def join(self, timeout: float | None = None) -> bool:
         """Wait until all runs that have ended are delivered. Returns False on timeout."""
         until = None if timeout is None else time.monotonic() + timeout
-        for thread in list(self._threads):
-            thread.join(None if until is None else max(until - time.monotonic(), 0))
-        return not any(thread.is_alive() for thread in self._threads)
+        while running := [thread for thread in list(self._threads) if thread.is_alive()]:
+            if until is not None and time.monotonic() > until:
+                return False
+            running[0].join(None if until is None else max(until - time.monotonic(), 0))
+        return True
 
     def stop(self) -> None:
         """Stop all threads after their current step, even if not everything is delivered."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +32,7 @@ from .follower import Follower
 
 _NICE = 10
 _WATCH_S = 0.2
-_LISTEN_S = 1.0
+_CHUNK = 1 << 16
 
 # Python's own modules come first, then what the training can import, in its order: a user's `platform.py` must not
 # replace Python's.
@@ -174,40 +174,65 @@ def why_impossible() -> str:
 def main() -> None:
     """Run the delivery process until the training has ended and everything is delivered."""
     _become_background()
-    lines = iter(sys.stdin.buffer.readline, b"")
-    first = _DECODER.decode(next(lines))
-    follower = Follower()
-    listener = threading.Thread(target=_listen, args=(lines, follower), name="trackhooks-orders", daemon=True)
-    listener.start()
-    while is_alive(first.parent, first.parent_created) and not _has_nothing_left(listener, follower):
-        pass
-    listener.join(_LISTEN_S)  # a parent that was killed may have left orders in the pipe
+    follower, orders = Follower(), _Orders()
+    for order in orders:
+        _obey(order, follower)
+    while orders.may_record and not all(map(has_ended, follower.runs)):
+        time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
     for path in follower.runs:
         follower.end(path)
     _become_foreground()
     follower.join()
 
 
-def _has_nothing_left(listener: threading.Thread, follower: Follower) -> bool:
-    """Whether no more orders come and all runs have ended. Takes a short while, as the pause between two checks."""
-    listener.join(_WATCH_S)
-    if listener.is_alive():
-        return False
-    if all(map(has_ended, follower.runs)):
-        return True
-    time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
-    return False
+class _Orders:
+    """The orders on the standard input, until it ends.
+
+    A process that the training has forked may hold the input open. It also ends, therefore, when the training has died
+    and has left nothing in the pipe.
+    """
+
+    def __init__(self) -> None:
+        self._training = _Order()
+
+    @property
+    def may_record(self) -> bool:
+        """Whether the training is alive."""
+        return is_alive(self._training.parent, self._training.parent_created)
+
+    def __iter__(self) -> Iterator[_Order]:
+        rest = b""
+        while data := self._read():
+            *lines, rest = (rest + data).split(b"\n")
+            yield from map(self._decoded, lines)
+
+    def _read(self) -> bytes:
+        while not _has_input(_WATCH_S):
+            # In this order, what the training wrote before it died is read.
+            if self._training.parent and not self.may_record and not _has_input(0):
+                return b""
+        return os.read(sys.stdin.fileno(), _CHUNK)
+
+    def _decoded(self, line: bytes) -> _Order:
+        order = _DECODER.decode(line)
+        if order.parent:
+            self._training = order
+        return order
 
 
-def _listen(lines: Iterable[bytes], follower: Follower) -> None:
-    for line in lines:
-        try:
-            _obey(_DECODER.decode(line), follower)
-        except (TrackhooksError, OSError, RuntimeError) as error:  # other runs must still be delivered
-            log.error("an order failed: %s", error)
+def _has_input(timeout: float) -> bool:
+    """Whether the input can be read, or has ended. On Windows reading waits, and no process holds the input open."""
+    return os.name == "nt" or bool(select.select([sys.stdin], [], [], timeout)[0])
 
 
 def _obey(order: _Order, follower: Follower) -> None:
+    try:
+        _follow_or_end(order, follower)
+    except (TrackhooksError, OSError, RuntimeError) as error:  # other runs must still be delivered
+        log.error("an order failed: %s", error)
+
+
+def _follow_or_end(order: _Order, follower: Follower) -> None:
     if order.follow:
         sys.path += [path for path in order.path if path not in sys.path]
         run = whole_info(order.follow)
