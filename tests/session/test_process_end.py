@@ -141,18 +141,87 @@ def test_the_code_of_an_exit_within_with_says_how_it_ended(
     assert ended(tmp_path, EVERYWHERE[where], end) == (code, status, reason)
 
 
-@pytest.mark.parametrize("code", [0, 3])
-@pytest.mark.parametrize("where", ["within loop", "within a lone pass", "within a loop of Keras"])
-def test_an_exit_within_a_training_without_with_has_failed_since_its_code_cannot_be_seen(
-    tmp_path: Path, where: str, code: int
+@pytest.mark.parametrize(
+    ("end", "code", "status", "reason"),
+    [
+        ("sys.exit(0)", 0, "finished", ""),
+        ("sys.exit(3)", 3, "failed", "sys.exit(3)"),
+        ("sys.exit('no data')", 1, "failed", "sys.exit('no data')"),
+        ("exit(3)", 3, "failed", "sys.exit(3)"),
+        ("quit()", 0, "finished", ""),
+        ("import argparse; argparse.ArgumentParser().error('no')", 2, "failed", "sys.exit(2)"),
+    ],
+)
+@pytest.mark.parametrize("where", [where for where in OPEN if where not in WITH])
+def test_the_code_of_an_exit_outside_of_with_says_how_it_ended(
+    tmp_path: Path, where: str, end: str, code: int, status: str, reason: str
 ) -> None:
-    assert ended(tmp_path, EVERYWHERE[where], f"sys.exit({code})") == (code, "failed", INSIDE)
+    assert ended(tmp_path, EVERYWHERE[where], end) == (code, status, reason)
 
 
 @pytest.mark.parametrize("code", [0, 3])
-@pytest.mark.parametrize("where", ["behind with", "behind loop", "behind a lone pass", "without training"])
-def test_an_exit_after_a_training_has_ended_changes_nothing(tmp_path: Path, where: str, code: int) -> None:
-    assert ended(tmp_path, EVERYWHERE[where], f"sys.exit({code})") == (code, "finished", "")
+def test_an_exit_after_the_run_was_closed_changes_nothing(tmp_path: Path, code: int) -> None:
+    assert ended(tmp_path, BEHIND_WITH, f"sys.exit({code})") == (code, "finished", "")
+
+
+@pytest.mark.parametrize("where", ["within loop", "within a lone pass", "within a loop of Keras"])
+def test_an_exit_without_a_call_of_sys_exit_has_failed_within_a_training_since_its_code_cannot_be_seen(
+    tmp_path: Path, where: str
+) -> None:
+    assert ended(tmp_path, EVERYWHERE[where], "raise SystemExit(3)") == (3, "failed", INSIDE)
+
+
+CAUGHT = {
+    "at the top": "try:\n    sys.exit(3)\nexcept SystemExit:\n    pass",
+    "in a function": "import contextlib\nwith contextlib.suppress(SystemExit):\n    sys.exit(3)\nreturn",
+    "in a thread": "thread = threading.Thread(target=sys.exit, args=[3]); thread.start(); thread.join()",
+}
+
+
+@pytest.mark.parametrize("how", CAUGHT)
+def test_an_exit_that_did_not_end_the_program_changes_nothing(tmp_path: Path, how: str) -> None:
+    assert ended(tmp_path, WITHOUT_TRAINING, CAUGHT[how]) == (0, "finished", "")
+    body = WITHOUT_TRAINING.replace("end()", CAUGHT[how].replace("return", ""))
+    assert ended(tmp_path / "top", body, "pass") == (0, "finished", "")
+
+
+def test_an_exit_during_cleanup_and_with_decorators_is_seen(tmp_path: Path) -> None:
+    body = WITHOUT_TRAINING.replace("end()", "try:\n    end()\nfinally:\n    print()")
+    assert ended(tmp_path, body, "sys.exit(3)") == (3, "failed", "sys.exit(3)")
+
+
+def test_a_trial_that_is_pruned_is_pruned(tmp_path: Path) -> None:
+    end = "class TrialPruned(Exception): pass\nraise TrialPruned('at epoch 1')"
+    for where in WITH:
+        assert ended(tmp_path / where, OPEN[where], end) == (1, "pruned", "TrialPruned: at epoch 1")
+
+
+WORKER = """
+import multiprocessing
+def work():
+    trackhooks_run = opened()
+    trackhooks_run.log(a=1.0)
+    end()
+if __name__ == "__main__":
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start(); process.join(); sys.exit(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "status", "reason"),
+    [
+        ("pass", 0, "finished", ""),
+        ("sys.exit(3)", 3, "failed", "sys.exit(3)"),
+        ("raise SystemExit(3)", 3, "failed", "sys.exit(3)"),
+        ("raise ValueError('no')", 1, "failed", "ValueError: no"),
+        ("os._exit(3)", 3, "killed", UNTOLD),
+    ],
+)
+def test_a_process_of_multiprocessing_closes_its_runs_at_its_end(
+    tmp_path: Path, end: str, code: int, status: str, reason: str
+) -> None:
+    assert ended(tmp_path, WORKER, end) == (code, status, reason)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,11 @@ def left_by_exception() -> bool:
     """Whether an exception left the loop. Call it in a generator that has caught its `GeneratorExit`."""
     frame = sys._getframe(1).f_back
     # A generator around this one, such as a progress bar, is being closed too.
-    while frame is not None and _instruction(frame).startswith(_SUSPENDED):
+    while frame is not None and instruction(frame).startswith(_SUSPENDED):
         frame = frame.f_back
-    return frame is not None and not _instruction(frame).startswith(_DROPPING)
+    return frame is not None and not instruction(frame).startswith(_DROPPING)
 
 
-def _instruction(frame: FrameType) -> str:
+def instruction(frame: FrameType) -> str:
+    """Return the name of the instruction at which a frame is, or has ended; empty before the first."""
     return dis.opname[frame.f_code.co_code[frame.f_lasti]] if frame.f_lasti >= 0 else ""
