@@ -55,7 +55,7 @@ STORED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("epoch", "best", "model", "image"),
     ),
     "on_params_update": ("the moment: how often weights were replaced so far, as `model/updates`", ("other",)),
-    "teardown": ("the status: finished, failed, killed; plots that came late", ("status", "image")),
+    "teardown": ("the status: finished, failed, pruned, killed; plots that came late", ("status", "image")),
     "on_val_start": ("the moment, in the journal", ()),
     "on_val_batch_start": ("nothing", ()),
     "on_val_batch_end": ("nothing by itself; what the loop logs", ()),

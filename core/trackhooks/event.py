@@ -105,9 +105,9 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     """Seconds since 1970."""
     ended: float | None = None
     status: str = "running"
-    """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
+    """`"running"`, `"finished"`, `"failed"`, `"pruned"`, `"killed"` or `"lost"`."""
     reason: str | None = None
-    """Why it failed or was killed: the exception, in one line."""
+    """Why it failed, or was pruned or killed: the exception, in one line."""
     pid: int = 0
     pid_created: float = 0.0
     """When the process started, so that a later process with the same pid is not mistaken for it."""
@@ -126,7 +126,7 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     """The version of trackhooks that created the run."""
 
 
-FINAL = frozenset({"finished", "failed", "killed", "lost"})
+FINAL = frozenset({"finished", "failed", "pruned", "killed", "lost"})
 """The statuses of a run that has ended."""
 
 
@@ -153,7 +153,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     status: str = ""
     """The new status of the run; empty if it does not change."""
     reason: str = ""
-    """The reason of a status `failed` or `killed`."""
+    """The reason of a status `failed`, `pruned` or `killed`."""
     overflow: str = ""
     """The file that has the whole event, if it is too large for a record. Readers resolve it: then it is empty."""
     defaults: list[str] = []

@@ -175,7 +175,7 @@ def test_each_parameter_is_a_row_of_name_and_newest_value(tmp_path: Path) -> Non
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("status", ["finished", "failed", "killed", "lost"])
+@pytest.mark.parametrize("status", ["finished", "failed", "pruned", "killed", "lost"])
 def test_run_csv_has_the_status_the_tags_and_the_environment(tmp_path: Path, status: str) -> None:
     delivery = Delivery(tmp_path)
     assert delivery.pairs("run.csv")["status"] == "running"

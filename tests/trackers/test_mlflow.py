@@ -332,7 +332,13 @@ def test_a_run_whose_state_was_lost_is_found_again(feed: Feeding) -> None:
 
 @pytest.mark.parametrize(
     ("status", "called"),
-    [("finished", "FINISHED"), ("failed", "FAILED"), ("killed", "KILLED"), ("lost", "KILLED")],
+    [
+        ("finished", "FINISHED"),
+        ("failed", "FAILED"),
+        ("pruned", "KILLED"),
+        ("killed", "KILLED"),
+        ("lost", "KILLED"),
+    ],
 )
 def test_the_status_is_that_of_the_run(tmp_path: Path, store: str, status: str, called: str) -> None:
     feed = feeding(store, run_info(tmp_path / status))

@@ -410,11 +410,11 @@ def test_a_run_is_one_hparams_session_with_its_parameters_by_type_its_metrics_an
         "nan": math.nan,
         "big": 2**63 - 1,
     }
-    for name, status in (("a", "finished"), ("b", "failed"), ("c", "killed")):
+    for name, status in (("a", "finished"), ("b", "failed"), ("c", "killed"), ("d", "pruned")):
         start = Event("on_pretrain_routine_start", 0, CREATED, params=params | {"lr": ord(name)})
         Delivery(tmp_path / name).give(start, batch(4, loss=0.5), epoch_end(0, 4, loss=0.25)).finish(status)
     sessions = reader(tmp_path).sessions()
-    assert set(sessions) == {"a", "b", "c"}
+    assert set(sessions) == {"a", "b", "c", "d"}
     found = {name: getattr(value, value.WhichOneof("kind")) for name, value in sessions["a"].hparams.items()}
     assert found == {
         "lr": 97.0, "nesterov": True, "optimizer": "Adam", "batch": 8.0, "seed": "None", "nan": "nan",
@@ -426,7 +426,9 @@ def test_a_run_is_one_hparams_session_with_its_parameters_by_type_its_metrics_an
     from tensorboard.plugins.hparams.api_pb2 import Status
 
     statuses = {name: Status.Name(group.sessions[0].status) for name, group in sessions.items()}
-    assert statuses == {"a": "STATUS_SUCCESS", "b": "STATUS_FAILURE", "c": "STATUS_FAILURE"}
+    assert statuses == {
+        "a": "STATUS_SUCCESS", "b": "STATUS_FAILURE", "c": "STATUS_FAILURE", "d": "STATUS_UNKNOWN",
+    }  # fmt: skip
 
 
 def test_parameters_that_are_logged_late_are_in_the_session(

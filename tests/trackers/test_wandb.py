@@ -262,7 +262,9 @@ def test_a_run_that_is_resumed_defines_the_axes_of_its_metrics_again(feed: Feedi
     assert {metric["name"]: metric.get("step_metric") for metric in again}["val/loss"] == "epoch"
 
 
-@pytest.mark.parametrize(("status", "code"), [("finished", 0), ("failed", 1), ("killed", 255), ("lost", 255)])
+@pytest.mark.parametrize(
+    ("status", "code"), [("finished", 0), ("failed", 1), ("pruned", 255), ("killed", 255)]
+)
 def test_the_exit_code_and_the_summary_show_how_the_run_ended(feed: Feeding, status: str, code: int) -> None:
     feed.give(at_epoch("on_train_end", 0, 3, {"best/val/loss": 0.5}))
     feed.give(Event("teardown", 1, CREATED + 1, status=status)).finish(status, "KeyboardInterrupt")

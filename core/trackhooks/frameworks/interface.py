@@ -96,8 +96,8 @@ class Mode(Protocol):
     """One call of a framework: a training, an evaluation, a prediction, an export.
 
     `with mode as run:` around the call, or `begin` and `end`. The end of a training fires `teardown` if a training was
-    started, and sets the status of the run: finished, failed with the reason, or killed. `on_train_end` is fired by the
-    integration. The end of a mode inside another one does not end the outer one.
+    started, and sets the status of the run: finished, failed with the reason, pruned, or killed. `on_train_end` is
+    fired by the integration. The end of a mode inside another one does not end the outer one.
     """
 
     def begin(self) -> RunHooks:

@@ -160,7 +160,10 @@ class RunSummary(msgspec.Struct):
 
     @property
     def status(self) -> str:
-        """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`. It is correct even if the process has died."""
+        """`"running"`, `"finished"`, `"failed"`, `"pruned"`, `"killed"` or `"lost"`.
+
+        It is correct even if the process has died.
+        """
         return self.info.status
 
     @property

@@ -12,6 +12,7 @@ _STATUS_STYLES = {
     "running": "cyan",
     "finished": "green",
     "failed": "red",
+    "pruned": "magenta",
     "killed": "yellow",
     "lost": "yellow",
 }

@@ -20,6 +20,10 @@ Points = Sequence[tuple[int, float]]
 """The points of a metric: (step or epoch, value)."""
 
 
+class TrialPruned(Exception):  # noqa: N818 — the name of Optuna's
+    """Ends the trial of a search, as Optuna's exception of this name does."""
+
+
 def train(run: Run, epochs: int = 2, start: int | None = None, more: float = 0.0) -> None:
     """Train with three batches per epoch, and a metric that first appears in the second epoch.
 

@@ -47,7 +47,7 @@ class Seen:
     """What a backend holds of one run, read with its own reader. Leave empty what it does not hold."""
 
     status: str = ""
-    """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
+    """`"running"`, `"finished"`, `"failed"`, `"pruned"`, `"killed"` or `"lost"`."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """The parameters. Numbers may be strings, and 3 may be 3.0."""
     facts: Mapping[str, Any] = field(default_factory=dict)

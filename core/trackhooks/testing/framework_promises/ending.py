@@ -9,12 +9,14 @@ import pytest
 
 from ...session.run import Run
 from ...storage.run_folder import read_info
+from ..sample_runs import TrialPruned
 from .base import FrameworkTrial, Once, events, needs
 
 ERRORS: Final = (
     pytest.param(ValueError("no"), "failed", "ValueError: no", id="exception"),
     pytest.param(SystemExit(3), "failed", "sys.exit(3)", id="sys.exit"),
     pytest.param(KeyboardInterrupt(), "killed", "KeyboardInterrupt", id="Ctrl-C"),
+    pytest.param(TrialPruned("epoch 1"), "pruned", "TrialPruned: epoch 1", id="pruned"),
 )
 HOOKS: Final = (
     "on_train_start", "on_train_epoch_start", "on_train_batch_end", "on_train_epoch_end", "on_val_start", "on_val_end",

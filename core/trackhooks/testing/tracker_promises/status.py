@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from ..sample_runs import train
+from ..sample_runs import TrialPruned, train
 from ..trial import Trial, plain
 from .suite import TrackerSuite, needs
 
@@ -43,6 +43,17 @@ class StatusPromises(TrackerSuite):
         train(run, epochs=1)
         run.close("lost", "nothing was heard of it any more")
         assert trial.delivered(run.path).status in ("lost", "killed")
+
+    @needs("status")
+    def test_a_trial_that_was_pruned_is_pruned_or_killed(self, trial: Trial) -> None:
+        def end() -> None:
+            with trial.record() as run:
+                train(run, epochs=1)
+                raise TrialPruned
+
+        with pytest.raises(TrialPruned):
+            end()
+        assert trial.delivered(trial.home / "run").status in ("pruned", "killed")
 
     @needs("status", "params")
     @pytest.mark.parametrize("params", [{}, {"lr": 0.5}], ids=["nothing", "parameters"])

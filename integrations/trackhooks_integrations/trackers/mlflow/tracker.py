@@ -35,6 +35,7 @@ Rules:
 - A project takes precedence over `MLFLOW_EXPERIMENT_ID`, which `mlflow.set_experiment` also sets, and that over
   `MLFLOW_EXPERIMENT_NAME`. If a run is active, or else if `MLFLOW_RUN_ID` is set (as by `mlflow run`), that run is
   joined, and left open for its owner to close. These do not apply if the option `tracking_uri` names another store.
+- A run that was pruned or lost has the status `KILLED`, and the tag `trackhooks.status` tells them apart.
 - What MLflow rejects permanently is reported and skipped, and the rest is delivered. If a run or an experiment was
   deleted, delivery waits until it is restored.
 """

@@ -192,10 +192,10 @@ def _hyperparameter(value: Scalar) -> Value:
     return Value(string_value=str(value))  # including integers that a float cannot represent
 
 
-def session_end(time: float, succeeded: bool, status: str) -> bytes:
+def session_end(time: float, code: str, status: str) -> bytes:
     """Return a file with the status of the HParams session and, in the Text dashboard, the status of the run."""
-    code = Status.Value("STATUS_SUCCESS" if succeeded else "STATUS_FAILURE")
-    data = HParamsPluginData(session_end_info=SessionEndInfo(status=code, end_time_secs=time))
+    info = SessionEndInfo(status=Status.Value(code), end_time_secs=time)
+    data = HParamsPluginData(session_end_info=info)
     return _file(time, _hparams(hparams.SESSION_END_INFO_TAG, data), _text("run/status", status))
 
 

@@ -33,7 +33,7 @@ Rules, with the files of TensorBoard that they come from:
   written, because the plugin uses only one of several; without any, it collects the parameters and metrics of all runs.
   No group name is written, because the plugin shows the runs of a group as one row. The session start is a separate
   small file, which is replaced when parameters are added later. So is the session end, which is removed when the run
-  is resumed.
+  is resumed. HParams knows success, failure and unknown, which is the status of a pruned run.
 - The files of a run are read in alphabetical order (`directory_watcher.py`), and these two come first. A TensorBoard
   that is already running keeps the first session start and end that it reads; after a restart it shows the last.
 """
@@ -55,6 +55,8 @@ from ..._shared.files import folder_option, replace
 if TYPE_CHECKING:
     from .event_files import EventFile
 
+_STATUSES = {"finished": "STATUS_SUCCESS", "pruned": "STATUS_UNKNOWN"}
+"""The status of the HParams session; that of all others is a failure."""
 _BELOW_ALL = -2
 """Less than every step and epoch."""
 _MOST_TABLE_ROWS = 1000
@@ -237,7 +239,9 @@ class TensorBoard(Tracker):
         self._write_session()
         ended = self.run.ended or self._time
         how = f"{status}: {reason}" if reason else status
-        replace(self._file("1.end"), event_files.session_end(ended, status == "finished", how))
+        replace(
+            self._file("1.end"), event_files.session_end(ended, _STATUSES.get(status, "STATUS_FAILURE"), how)
+        )
 
 
 def _as_json(value: Scalar) -> Scalar:

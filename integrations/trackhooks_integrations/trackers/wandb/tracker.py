@@ -35,7 +35,8 @@ Rules:
   exported is always uploaded just before its export. W&B draws the lineage from the run's use of the checkpoint;
   offline, after `wandb sync` has uploaded it. If W&B rejects the link, this is logged, and nothing else is lost.
   Offline, an artifact refers to the files in the run's folder and does not copy them.
-- The exit code is 0 for finished, 1 for failed, and 255 for killed or lost; `status` in the summary distinguishes them.
+- The exit code is 0 for finished, 1 for failed, and 255, which W&B shows as killed, for killed, pruned or lost;
+  `status` in the summary distinguishes them.
 - W&B takes the time at which delivery started as the start of the run; this cannot be changed.
 """
 
