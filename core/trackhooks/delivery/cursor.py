@@ -187,7 +187,7 @@ def is_delivered(run: str | Path, cursor: Cursor) -> bool:
     """Whether a tracker has every record of a run and its final status."""
     if cursor.status not in FINAL or cursor.error is not None:
         return False
-    return cursor.offset >= journal_size(run) or not _has_more(run, cursor.offset)
+    return cursor.offset >= journal_size(run) or not has_more(run, cursor.offset)
 
 
 def is_delivered_to(run: str | Path, name: str) -> bool:
@@ -208,8 +208,8 @@ def journal_size(run: str | Path) -> int:
         return 0
 
 
-def _has_more(run: str | Path, offset: int) -> bool:
-    """Whether whole records follow. A full disk can leave an incomplete one at the end."""
+def has_more(run: str | Path, offset: int) -> bool:
+    """Whether the journal has whole records from this offset on. A full disk can leave an incomplete one at the end."""
     try:
         with journal.Reader(run, offset) as events:
             return any(True for _ in events)

@@ -14,7 +14,7 @@ from ..errors import TrackerError, warn
 from ..event import FINAL, RunInfo
 from ..storage.run_folder import damaged_files
 from ..tracker import Tracker
-from .cursor import FOLDER, Spec, cursors, has_reached, is_delivered_to, journal_size
+from .cursor import FOLDER, Spec, cursors, has_more, has_reached, is_delivered_to, journal_size
 from .follower import Follower
 from .process import DeliveryProcess, why_impossible
 from .waiting import Standing, Unfinished, wait_with_bar
@@ -203,6 +203,18 @@ class DeliveryManager:
                 return True
             if missing & stopped or (until is not None and time.monotonic() > until):
                 return False
+            time.sleep(_POLL_S)
+
+    def url(self, run: RunInfo, name: str, timeout: float) -> str | None:
+        """Return the address of a run in a tracker, after waiting until the tracker reports it, fails, or stops."""
+        until = time.monotonic() + timeout
+        while True:
+            # In this order, an address that is reported just before delivery stops is seen.
+            may_come = self._delivers(run, name) and time.monotonic() < until
+            found = cursors(run.path, name)
+            url = next((cursor.url for cursor in found if cursor.url), None)
+            if url or not may_come or any(cursor.error for cursor in found) or not has_more(run.path, 0):
+                return url
             time.sleep(_POLL_S)
 
     def _delivers(self, run: RunInfo, name: str) -> bool:
