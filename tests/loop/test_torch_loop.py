@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -702,7 +703,7 @@ def test_the_callbacks_get_the_loops_parameters(run: Run) -> None:
 def test_on_a_run_that_records_nothing_the_loop_and_the_callbacks_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TRACKHOOKS_RANK", "1")
     model, optimizer = model_and_optimizer()
     with trackhooks.run(dir=tmp_path / "runs", delivery="off") as run:
         heard = trace(run)
@@ -945,10 +946,16 @@ def test_the_forked_workers_of_a_data_loader_do_not_record(run: Run) -> None:
 class _LoggingCollate:
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.warned: list[str] = []
 
     def __call__(self, items: list[tuple[torch.Tensor]]) -> torch.Tensor:
-        self.run.log(from_a_worker=1.0)
-        self.run.callbacks.on_test_begin()
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            self.run.log(from_a_worker=1.0)
+            self.run.callbacks.on_test_begin()
+        self.warned += [str(one.message) for one in found]
+        (message,) = self.warned
+        assert "belongs to the process that opened it" in message
         assert not self.run.records
         return torch.stack([item for (item,) in items])
 

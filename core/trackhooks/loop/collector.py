@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from ..recording.event_writer import all_floats
 from ..recording.recorder import Recorder
+from ..storage.forks import after_fork_in_child
 from ..values import checks
 from .means import Scope
 
@@ -24,6 +26,7 @@ class Collector:
         self.scope: Scope | None = None
         self._thread = 0
         self._recorder = recorder
+        _collectors.add(self)
 
     def collect_in(self, scope: Scope | None) -> None:
         """Collect in this scope from now on, from the current thread; None to stop collecting."""
@@ -45,3 +48,15 @@ class Collector:
             weight = checks.number("run.log(…): weight", weight)
         numbers = metrics if all_floats(metrics) else self._recorder.numbers(metrics)
         self.scope.collect(numbers, weight)
+
+
+_collectors: weakref.WeakSet[Collector] = weakref.WeakSet()
+
+
+def _stop_collecting() -> None:
+    """In a forked child, what is logged is not part of the loop, which continues in the parent."""
+    for collector in list(_collectors):
+        collector._thread = 0
+
+
+after_fork_in_child(_stop_collecting)

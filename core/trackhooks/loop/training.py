@@ -46,6 +46,8 @@ class Training:
         """Whether a training has started and not ended."""
         self._broken = False
         """Whether an exception left the loop, as far as is known."""
+        self._has_inner = False
+        """Whether a loop over epochs inside another one has been reported."""
         self._train_part: TrainScope | None = None
         self._metrics: dict[str, float] = {}
         """The metrics of the epoch so far."""
@@ -90,6 +92,9 @@ class Training:
 
     def _epochs(self, epochs: Iterable[int], progress: bool) -> Iterator[int]:
         assert isinstance(epochs, range)
+        if self.running:
+            yield from self._inner(epochs)
+            return
         self._start(epochs.stop, epochs.start, progress)
         self.running = True
         try:
@@ -107,6 +112,19 @@ class Training:
             self.running = False
             self._remove_bar()
         self._end()
+
+    def _inner(self, epochs: Iterable[int]) -> Iterator[int]:
+        """Iterate inside another loop over epochs: what is logged belongs to the outer epoch."""
+        if not self._has_inner:
+            self._has_inner = True
+            self._recorder.report(
+                f"run {self._recorder.name!r}: run.epochs inside run.epochs. The outer epoch is not finished, so what"
+                " is logged belongs to it. For a separate training, use run.child(name).epochs(…)."
+            )
+        for epoch in epochs:
+            yield epoch
+            if self._callbacks.stop_training:
+                break
 
     def _start(self, epochs: int | None, first: int, progress: bool) -> None:
         self.settle()

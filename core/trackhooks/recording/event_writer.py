@@ -56,7 +56,7 @@ class EventWriter:
         epoch: int,
         batch: int,
         more: Mapping[str, Any],
-    ) -> None:
+    ) -> bool:
         """Write an event. Metrics that are not numbers are left out.
 
         Args:
@@ -66,6 +66,9 @@ class EventWriter:
             epoch: the epoch; −1 outside of them.
             batch: the index of the batch in its epoch; −1 outside of them.
             more: further fields of the event.
+
+        Returns:
+            False if the journal is closed, or this is a forked child.
         """
         numbers = metrics if all_floats(metrics) else self.numbers(metrics)
         event = Event(hook, self.index, time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
@@ -74,11 +77,12 @@ class EventWriter:
         self.index += 1
         if self._held or (numbers is not metrics and any(_snapshots(numbers))):
             self._hold(event)
-            return
+            return True
         try:
-            self.journal.write(event)
+            return self.journal.write(event)
         except (OSError, InvalidValueError) as error:
             self._lose(error)
+            return True
 
     def _complete(self, event: Event, more: Mapping[str, Any]) -> None:
         """Adds further fields; a record that no reader could read loses those that are to blame."""

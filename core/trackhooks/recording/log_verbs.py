@@ -88,16 +88,11 @@ class LogVerbs:
         """
         given = [] if params is None else checked_fields("run.log_params(…): params", params)
         found = {**{key_text(name): value for name, value in given}, **named}
-        recorded = flat_params(found, self._report)
+        recorded = flat_params(found, self._recorder.report)
         readable = {name: value for name, value in found.items() if type(value) is not Failure}
         self._recorder.callbacks.state.add_args(readable)
         if recorded:
             self._recorder.record({}, params=recorded)
-
-    def _report(self, message: str) -> None:
-        if self._recorder.strict:
-            raise InvalidValueError(message)
-        warn(message)
 
     def log_text(self, name: str, text: str) -> None:
         """Log a string. Dashboards that can show Markdown render it.
@@ -174,7 +169,7 @@ class LogVerbs:
         """
         checked = checks.name("run.log_image(…): name", name)
         png = self._made("picture", checked, lambda: media.png(image))
-        path = self._save_image(checked, png) if self._recorder.records and png is not None else None
+        path = self._save_image(checked, png) if self._recorder.is_open() and png is not None else None
         if path is not None:
             kept = str(path.relative_to(self._recorder.path))
             self._recorder.record({}, files=[media.file(path, "image", name=checked, kept=kept)])

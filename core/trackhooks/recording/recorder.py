@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import InvalidValueError, warn
 from ..event import File, RunInfo
 from ..hooks.callback_list import CallbackList
 from ..hooks.vocabulary import BY_NAME
@@ -16,7 +17,7 @@ from ..values import checks
 from ..values.weak_dict import WeakIdentityDict
 from . import record_checks
 from .event_writer import Number
-from .status import ending, status_of
+from .status import ending, status_of, why_not_open
 from .timeline import Timeline
 
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
@@ -55,6 +56,10 @@ class Owner:
     def wait(self, recorder: Recorder, timeout: float | None) -> bool:
         """Wait until every tracker has all that was recorded: see `Run.wait`."""
         return True
+
+    def url(self, recorder: Recorder, tracker: str, timeout: float) -> str | None:
+        """Return the address of the run in a tracker: see `Run.url`."""
+        return None
 
     def child(self, recorder: Recorder, name: str) -> Recorder:
         """Open a run that is part of this one: see `Run.child`."""
@@ -101,6 +106,7 @@ class Recorder:
         """Whether a training has started."""
         self.trains_since = 0.0
         self.closed = False
+        self._reported_end = False
         self._timeline = Timeline(info, writer, strict)
         self.place = self._timeline.place
         """The step and epoch of the run. Only the recorder changes it."""
@@ -136,6 +142,30 @@ class Recorder:
     def records(self) -> bool:
         """Whether anything is written: not on ranks above 0, when disabled, when closed, or in a forked child."""
         return self._timeline.open
+
+    def is_open(self) -> bool:
+        """Whether something is written now. If it is lost because the run has ended, that is reported once.
+
+        Raises:
+            InvalidValueError: the run has ended, and is strict.
+        """
+        if self.records:
+            return True
+        why = why_not_open(self.info, self.closed, self._timeline.in_fork) if self.has_journal else ""
+        if why and (self.strict or not self._reported_end):
+            self._reported_end = True
+            self.report(why)
+        return False
+
+    def report(self, message: str) -> None:
+        """Warn.
+
+        Raises:
+            InvalidValueError: the run is strict.
+        """
+        if self.strict:
+            raise InvalidValueError(message)
+        warn(message)
 
     @property
     def has_journal(self) -> bool:
@@ -180,7 +210,8 @@ class Recorder:
                 `status`, `reason`.
         """
         if hook == "on_train_batch_end":
-            self._timeline.end_batch(metrics, batch, more)
+            if not self._timeline.end_batch(metrics, batch, more):
+                self.is_open()
             return
         if hook not in self._journaled:
             if hook == "on_train_batch_start":
@@ -188,7 +219,7 @@ class Recorder:
             return
         if hook in _EDGES:
             more |= self._cross_edge(hook)
-        if not self.records:
+        if not self.is_open():
             return
         self._timeline.add_hook(hook, metrics, epoch, batch, self.callbacks.state.training, more)
         if hook == "on_fit_epoch_end":
@@ -238,7 +269,7 @@ class Recorder:
             metrics: name → number.
             **more: further fields of the event: `params`, `files`, `media`, `step`, `epoch`, …
         """
-        if self.records:
+        if self.is_open():
             self._timeline.add_log(metrics, self.callbacks.state.training, more)
 
     def note_files(self, files: Sequence[File]) -> None:

@@ -14,6 +14,9 @@ from ..storage import run_folder
 from ..storage.lost_runs import whole_info
 from ..values import checks
 
+_PRUNED = "TrialPruned"
+"""The name of the exception by which a search ends a trial that is not promising, such as Optuna's."""
+
 
 def status_of(error: BaseException | None) -> tuple[str, str]:
     """Return the status of a run that this exception ended, and the reason for it."""
@@ -25,9 +28,11 @@ def status_of(error: BaseException | None) -> tuple[str, str]:
         return ("finished", "") if well else ("failed", f"sys.exit({shown(code)})")
     if isinstance(error, KeyboardInterrupt):
         return "killed", "KeyboardInterrupt"
+    pruned = any(kind.__name__ == _PRUNED for kind in type(error).__mro__)
     text = attempt(str, error)
     lines = text.strip().splitlines() if isinstance(text, str) else []
-    return "failed", redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
+    reason = redact_text(f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": "))[:500]
+    return "pruned" if pruned else "failed", reason
 
 
 def ending(status: Any, reason: Any) -> tuple[str, str]:
@@ -37,6 +42,28 @@ def ending(status: Any, reason: Any) -> tuple[str, str]:
         InvalidValueError: `status` is not the status of a run that has ended, or `reason` is not a string.
     """
     return checks.status("status", status), "" if reason is None else checks.text("reason", reason)
+
+
+def why_not_open(run: RunInfo, closed: bool, in_fork: bool) -> str:
+    """Return why nothing more is recorded in a run, for a warning; empty if another process continues the run.
+
+    Args:
+        run: the run.
+        closed: whether it has been closed.
+        in_fork: whether this is a forked child of the process that opened it.
+    """
+    if closed:
+        how = "" if run.status == "finished" else f" ({run.status})"
+        return (
+            f"run {run.name!r} is finished{how}: what is logged after its end is not recorded. Log it before the run is"
+            f" closed, or continue the run with trackhooks.run(resume={run.path!r})."
+        )
+    if in_fork:
+        return (
+            f"run {run.name!r} belongs to the process that opened it, and this process was forked from it: what is"
+            " logged here is not recorded. Open a run in this process, for example with run.child(name)."
+        )
+    return ""
 
 
 class RunStatus:

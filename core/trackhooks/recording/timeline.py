@@ -64,18 +64,27 @@ class Timeline:
         """Whether the journal is open, in this process."""
         return self._events is not None and self._events.journal.open
 
+    @property
+    def in_fork(self) -> bool:
+        """Whether this is a forked child of the process that opened the run."""
+        return self._pid != os.getpid()
+
     # Events
 
-    def end_batch(self, metrics: Mapping[str, Any], batch: int | None, more: dict[str, Any]) -> None:
-        """Write the end of a training batch. The hot path: a `with` would take twice as long."""
+    def end_batch(self, metrics: Mapping[str, Any], batch: int | None, more: dict[str, Any]) -> bool:
+        """Write the end of a training batch. The hot path: a `with` would take twice as long.
+
+        Returns:
+            False if the journal is closed, or this is a forked child.
+        """
         events = self._events
         if events is None:
-            return
+            return True
         try:  # around acquire as well: a signal handler may raise as soon as it returns
             self._mutex.acquire()
             place = self.place
             step = place.end_batch(batch)
-            events.write(
+            return events.write(
                 "on_train_batch_end", metrics, step, place.epoch, -1 if batch is None else batch, more
             )
         finally:
@@ -175,7 +184,7 @@ class Timeline:
         Raises:
             TrackhooksError: another process still writes to it, or the folder was removed.
         """
-        if self._events is None or self.open or self._pid != os.getpid():
+        if self._events is None or self.open or self.in_fork:
             return False
         path = Path(self._info.path)
         self._events.journal = journal.Writer(path)

@@ -14,7 +14,7 @@ from ..delivery.registry import find
 from ..errors import say
 from ..event import RunInfo, Scalar
 from ..hooks.callback_list import CallbackList
-from ..recording import environment, identity, open_runs
+from ..recording import environment, identity, open_runs, ranks
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Owner, Recorder
 from ..recording.status import status_of
@@ -23,7 +23,6 @@ from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
 from ..values.params import flat_params
 from .process_end import delivery_manager
-from .ranks import records_here
 from .settings import Settings, machine_failures_as_errors, optional_text
 
 
@@ -38,10 +37,17 @@ def open_recorder(chosen: Settings, resume: Path | None = None, parent: Recorder
     Raises:
         TrackhooksError: the directory cannot be written, no file can be opened, or `resume` is not the folder of a run.
     """
-    if not records_here():
+    if not _records(chosen):
         return silent_recorder(chosen)
     with machine_failures_as_errors():
         return _opened(chosen, resume, parent)
+
+
+def _records(chosen: Settings) -> bool:
+    rank = "" if ranks.disabled() else ranks.silent_rank(chosen.rank)
+    if rank:
+        ranks.say_silent(rank)
+    return not (rank or ranks.disabled())
 
 
 def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> Recorder:
@@ -104,6 +110,14 @@ class Delivered(Owner):
         if recorder.records:
             recorder.flush()
         return delivery_manager().wait(recorder.info, self._chosen.tracker_names, timeout)
+
+    def url(self, recorder: Recorder, tracker: str, timeout: float) -> str | None:
+        """Return the address of the run in a tracker, after waiting for the tracker to report it."""
+        if not recorder.has_journal:
+            return None
+        if recorder.records:
+            recorder.flush()
+        return delivery_manager().url(recorder.info, tracker, timeout)
 
     def child(self, recorder: Recorder, name: str) -> Recorder:
         """Open a run with the same settings. Each run has its own trackers, since a tracker holds one run at a time."""

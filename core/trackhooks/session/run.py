@@ -8,7 +8,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..delivery.cursor import cursors
 from ..errors import unknown
 from ..errors.foreign import is_a
 from ..frameworks import registry
@@ -22,15 +21,19 @@ from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
 from ..recording.status import status_of
 from ..tracker import Tracker
+from ..values import checks
 from .opening import open_recorder
 from .settings import settings
+
+_ADDRESS_S = 60.0
+"""How long `Run.url` waits for an address."""
 
 
 class Run(LogVerbs):
     """An open run. Open one with `trackhooks.run`, use it in a `with` statement, or call `close`.
 
-    An exception that leaves the `with` sets the status: Ctrl-C to killed, other exceptions and `sys.exit` with a code
-    other than 0 to failed.
+    An exception that leaves the `with` sets the status: Ctrl-C to killed, Optuna's `TrialPruned` to pruned, other
+    exceptions and `sys.exit` with a code other than 0 to failed.
     """
 
     run_callbacks: Callable[..., None]
@@ -61,7 +64,7 @@ class Run(LogVerbs):
 
     @property
     def status(self) -> str:
-        """`"running"`, `"finished"`, `"failed"`, `"killed"` or `"lost"`."""
+        """`"running"`, `"finished"`, `"failed"`, `"pruned"`, `"killed"` or `"lost"`."""
         return self._recorder.status
 
     @property
@@ -123,6 +126,7 @@ class Run(LogVerbs):
         Raises:
             InvalidValueError: `model` is not a model of Ultralytics.
         """
+        self._recorder.is_open()
         registry.attach(hooks_of(self._recorder), model)
 
     def child(self, name: str) -> Run:
@@ -186,17 +190,29 @@ class Run(LogVerbs):
 
     # Delivery
 
-    def url(self, tracker: str) -> str | None:
-        """Return the address of this run in a tracker, or None if the tracker has not reported one yet.
+    def url(self, tracker: str, timeout: float | None = None) -> str | None:
+        """Return the address of this run in a tracker.
+
+        A tracker has an address as soon as it has received the first record, which takes MLflow and W&B some seconds.
+
+        Args:
+            tracker: the name of the tracker.
+            timeout: how long to wait for the address, in seconds; by default 60, and 0 during a training.
+
+        Returns:
+            None on timeout, if the tracker has failed, or if nothing is recorded or delivered.
 
         Raises:
             UnknownNameError: the run has no such tracker.
+            InvalidValueError: `timeout` is not a number from 0.
         """
         names = self._recorder.info.trackers
         if not is_a(tracker, str) or tracker not in names:
             raise unknown("tracker", tracker, names, f"run {self.name!r}: ")
-        found = (cursor.url for cursor in cursors(self.path) if cursor.tracker == tracker and cursor.url)
-        return next(found, None)
+        if timeout is None:
+            timeout = 0.0 if self._recorder.callbacks.state.training else _ADDRESS_S
+        seconds = checks.number("run.url(…): timeout", timeout)
+        return self._recorder.owner.url(self._recorder, tracker, seconds)
 
     def flush(self) -> None:
         """Write everything that is held back, and sync the journal to disk, so that it survives a system crash."""
@@ -223,6 +239,7 @@ class Run(LogVerbs):
         self._recorder.close(status, reason)
 
     def __enter__(self) -> Run:
+        self._recorder.is_open()
         return self
 
     def __exit__(
@@ -257,6 +274,7 @@ def run(
     delivery: str | None = None,
     system: str | None = "10s",
     strict: bool = False,
+    rank: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     **options: Mapping[str, Any],
 ) -> Run:
@@ -280,6 +298,8 @@ def run(
         system: how often CPU, memory, disk, network and GPU are measured, as `system/…`; None for never. They are not
             measured with `delivery="off"`.
         strict: raise errors instead of warnings, such as for a value that is not a number or a tracker that fails.
+        rank: the rank of this process: only rank 0 records. By default that of `TRACKHOOKS_RANK`, otherwise the rank in
+            a distributed job, which the launcher sets (`RANK`, `LOCAL_RANK`, …).
         resume: the folder of a run to continue.
         **options: the options of a tracker, by its name: `csv={…}` enables the tracker and sets its options.
 

@@ -188,20 +188,25 @@ class Writer:
         with self._mutex:
             self.write(event)
 
-    def write(self, event: Event) -> None:
-        """Write one record without taking the lock, for callers that serialize writing and closing themselves."""
+    def write(self, event: Event) -> bool:
+        """Write one record without taking the lock, for callers that serialize writing and closing themselves.
+
+        Returns:
+            False if the writer is closed, or in a forked child.
+        """
         try:
             payload = _encode(event)
         except (TypeError, ValueError, OverflowError):
             payload = encode_anything(event)
         if self._fd < 0:
-            return
+            return False
         if len(payload) > MAX_RECORD:
             payload = _encode(self._overflow(event, payload))
         record = _frame(payload)
         written = os.write(self._fd, record)
         if written != len(record):
             self._mend(record, written)
+        return True
 
     def _mend(self, record: bytes, written: int) -> None:
         """Complete a short write, which mostly means a full disk. If that fails, cut the record off and raise."""
