@@ -408,7 +408,8 @@ def test_the_url_is_the_runs_page_on_a_server_or_the_command_that_shows_the_file
 ) -> None:
     feed = feeding(server.uri, run_info(tmp_path / "page"))
     info = stored(feed).info
-    assert feed.tracker.url == f"{server.uri}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    page = f"{server.uri}/#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    assert feed.tracker.url == f"{page}?workflowType=machine_learning"
     of_a_file = feeding(store, run_info(tmp_path / "file")).tracker.url
     assert of_a_file == f"mlflow server --backend-store-uri {store}"
 

@@ -14,7 +14,7 @@ from ..delivery.registry import find
 from ..errors import say
 from ..event import RunInfo, Scalar
 from ..hooks.callback_list import CallbackList
-from ..recording import environment, identity, open_runs, ranks
+from ..recording import environment, identity, open_runs, ranks, run_names
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Owner, Recorder
 from ..recording.status import status_of
@@ -144,7 +144,8 @@ def _stored_options(spec: Spec) -> dict[str, Scalar]:
 
 def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
     if resume is None:
-        return identity.create(chosen.dir, chosen.name, info)
+        name = chosen.name or run_names.from_params(chosen.dir, chosen.params)
+        return identity.create(chosen.dir, name, info)
     return identity.resume(resume, info)
 
 

@@ -284,7 +284,8 @@ def run(
         *trackers: names (`"csv"`, `"mlflow"`, `"module:Class"`) or instances of a `Tracker`. By default those that the
             environment variable `TRACKHOOKS` names, otherwise `csv`.
         project: the project of the run: an experiment in MLflow, a project in W&B.
-        name: the name of the run. A number is added if it is taken. By default a name is generated.
+        name: the name of the run. A number is added if it is taken. By default it says which parameters differ from
+            those of the newest run (`lr=0.1-batch=32`); without parameters a name is invented.
         params: hyper-parameters: anything that `log_params` accepts. Nested ones are flattened, and secrets redacted.
         tags: words to find the run by.
         notes: a description of the run.

@@ -42,7 +42,8 @@ class Store:
         if self.database:
             return shlex.join(["mlflow", "server", "--backend-store-uri", self.uri])
         if self.uri.startswith("http"):
-            return f"{self.address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+            page = f"{self.address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+            return f"{page}?workflowType=machine_learning"  # a new browser opens on the pages about language models
         return None
 
     def open(self, run: RunInfo, run_id: str | None) -> Any:
