@@ -137,6 +137,55 @@ def test_events_that_are_delivered_again_after_a_crash_give_the_same_rows(feed: 
     assert history(feed, "lr/0") == [(0, 3000, 0.1)]
 
 
+def measured(index: int) -> Event:
+    return Event("log", index, CREATED + index, index, metrics={"system/cpu_percent": 50.0 + index})
+
+
+def first_logged(feed: Feeding) -> list[str]:
+    """The metrics in the order in which SQLite has them, which is that of MLflow's compare page."""
+    with closing(sqlite3.connect(str(feed.tracker.destination).removeprefix("sqlite:///"))) as database:
+        of_run = "SELECT key FROM latest_metrics WHERE run_uuid = ?"
+        return [key for (key,) in database.execute(of_run, (stored(feed).info.run_id,))]
+
+
+def test_the_best_value_is_one_bar_and_comes_before_the_metrics_of_the_epoch_and_the_system(
+    tmp_path: Path, store: str
+) -> None:
+    feed = feeding(store, run_info(tmp_path / "r"))
+    feed.give(measured(0)).flush().crash()
+    for epoch, loss in enumerate([1.0, 2.0, 0.5]):
+        best = {"val/loss": min(1.0, loss)}
+        feed.give(
+            at_epoch("on_fit_epoch_end", 1 + epoch, epoch, {"val/loss": loss}, best=best)
+        ).flush().crash()
+    feed.give(measured(4)).finish()
+    assert first_logged(feed) == ["best/val/loss", "val/loss", "system/cpu_percent"]
+    assert stored(feed).data.metrics["best/val/loss"] == 0.5
+    assert {step for step, *_ in history(feed, "best/val/loss")} == {0}
+    assert [row[2] for row in history(feed, "system/cpu_percent")] == [50.0, 54.0]
+
+
+def test_a_run_without_epochs_has_the_measurements_of_its_system_too(tmp_path: Path, store: str) -> None:
+    feed = feeding(store, run_info(tmp_path / "r")).give(*(measured(index) for index in range(3))).finish()
+    assert [row[2] for row in history(feed, "system/cpu_percent")] == [50.0, 51.0, 52.0]
+
+
+def test_measurements_are_not_kept_back_for_ever(tmp_path: Path, store: str) -> None:
+    feed = feeding(store, run_info(tmp_path / "r")).give(*(measured(index) for index in range(1200))).flush()
+    assert len(history(feed, "system/cpu_percent")) == 1200
+
+
+def test_each_run_has_a_colour_that_it_keeps(tmp_path: Path, store: str) -> None:
+    colours = []
+    for name in "abc":
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        feed = feeding(store, run_info(tmp_path / "runs" / name)).give(outside(0, params={"lr": 1})).flush()
+        colours.append(stored(feed).data.tags["mlflow.runColor"])
+    assert len(set(colours)) == 3
+    feed.crash().give(outside(1, params={"x": 1})).flush()
+    assert stored(feed).data.tags["mlflow.runColor"] == colours[-1]
+
+
 # Names
 
 

@@ -15,7 +15,10 @@ _MOST_ROWS = 1000
 """The most metrics that one request may have (`MAX_METRICS_PER_BATCH`)."""
 
 _BEST = "best/"
-"""Best values are at step 0, where MLflow draws bars over the runs, and come first: it opens on the first metrics."""
+"""Best values are at step 0, where MLflow draws bars over the runs. They are sent first: its pages open on the metrics
+that were sent first."""
+_SYSTEM = "system/"
+_OF_BATCHES = "train_batch/"
 
 
 class Metrics:
@@ -34,14 +37,34 @@ class Metrics:
         self._last: dict[str, dict[Axis, list[Any]]] = state.get("last", {})
         """Name → axis → step, value and time of the last row. The first axis gets the plain name."""
         self._rows: list[Any] = []
+        self._waiting: list[list[Any]] | None = state.get("waiting", [])
+        """Rows of `system/…` that are kept back until there is a metric to open the pages on; then None."""
 
     def add(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Add the metrics of an event."""
         made = {name: self._row(name, value, axis, event) for name, value in metrics.items()}
-        best = [row for name, row in made.items() if name.startswith(_BEST)]
-        self._rows += best + [row for name, row in made.items() if not name.startswith(_BEST)]
+        for kind in (_BEST, "", _SYSTEM):
+            self._take(kind, [row for name, row in made.items() if _kind(name) == kind])
+        if not all(name.startswith((_SYSTEM, _OF_BATCHES)) for name in made):
+            self.release()
         while len(self._rows) >= _MOST_ROWS:
             self._send_some()
+
+    def _take(self, kind: str, rows: list[Any]) -> None:
+        """Add rows of one kind; those of the system are kept back, but not for ever."""
+        if kind != _SYSTEM or self._waiting is None:
+            self._rows += rows
+            return
+        self._waiting += [[row.key, repr(row.value), row.timestamp, row.step] for row in rows]
+        if len(self._waiting) >= _MOST_ROWS:
+            self.release()
+
+    def release(self) -> None:
+        """Add the rows that were kept back."""
+        from mlflow.entities import Metric
+
+        waiting, self._waiting = self._waiting or [], None
+        self._rows += [Metric(name, float(value), time, step) for name, value, time, step in waiting]
 
     def add_of_model(self, file: File, event: Event, model: str) -> None:
         """Link the metrics of a checkpoint to its LoggedModel: the rows of the run that have these values."""
@@ -84,4 +107,8 @@ class Metrics:
 
     def state(self) -> State:
         """Return the state as plain JSON values."""
-        return {"metrics": list(self._names), "last": self._last}
+        return {"metrics": list(self._names), "last": self._last, "waiting": self._waiting}
+
+
+def _kind(name: str) -> str:
+    return next((kind for kind in (_BEST, _SYSTEM) if name.startswith(kind)), "")
