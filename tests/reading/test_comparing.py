@@ -67,18 +67,38 @@ def row(text: str, title: str, number: int = 0) -> list[str]:
 # What counts as a difference
 
 
+def train(name: str, kind: type[torch.optim.Optimizer], params: Mapping[str, Any], **settings: Any) -> None:
+    """Record a loop of one epoch that watches its model and optimizer."""
+    net = torch.nn.Linear(2, len(name))
+    with trackhooks.run(name=name, params=params) as run:
+        run.watch(net, kind(net.parameters(), **settings))
+        for _ in run.epochs(1):
+            for _ in run.train(range(2)):
+                run.log(loss=1.0)
+
+
 def test_the_learning_rate_is_one_row_in_a_loop_that_watches_its_optimizer() -> None:
     for lr in (0.1, 0.2):
-        net = torch.nn.Linear(2, 1)
-        with trackhooks.run(name=f"lr={lr}", params={"lr": lr}) as run:
-            run.watch(net, torch.optim.SGD(net.parameters(), lr=lr))
-            for _ in run.epochs(1):
-                for _ in run.train(range(2)):
-                    run.log(loss=lr)
+        train(f"lr={lr}", torch.optim.SGD, {"lr": lr}, lr=lr)
     comparison = compared("lr=0.1", "lr=0.2")
     assert comparison.params == ["lr"]
     assert [name for name in comparison.metrics if name.startswith("lr/")] == []
     assert "lr/0" in compared("lr=0.1", "lr=0.2", metrics="*").metrics
+
+
+def test_the_learning_rate_is_one_row_if_only_one_run_names_it_as_a_parameter() -> None:
+    train("named", torch.optim.SGD, {"learning_rate": 0.1}, lr=0.1)
+    train("not-named", torch.optim.SGD, {}, lr=0.2)
+    found = compared("named", "not-named").to_dict()
+    assert found["params"] == {"optimizer/lr": [0.1, 0.2]}
+    assert list(found["facts"]) == ["model/parameters", "model/trainable"]
+
+
+def test_the_defaults_of_two_optimizers_are_not_differences_but_what_the_user_set_is() -> None:
+    train("sgd", torch.optim.SGD, {}, lr=0.1, momentum=0.9)
+    train("ada", torch.optim.Adam, {}, lr=0.1)
+    found = compared("sgd", "ada").to_dict()["params"]
+    assert found == {"optimizer/name": ["SGD", "Adam"], "optimizer/momentum": [0.9, None]}
 
 
 @pytest.mark.parametrize("given", ["learning_rate", "lr0", "train/lr", "base_lr"])
@@ -139,14 +159,20 @@ def test_generated_names_of_models_are_not_differences_but_their_sizes_are() -> 
         log(f"run-{number}", {"model/name": f"sequential_{number}", "model/parameters": width}, loss=1.0)
     comparison = compared("run-0", "run-1")
     assert comparison.params == []
-    assert comparison.to_dict()["model"] == {"model/parameters": [10, 20]}
-    assert row(str(comparison), "parameters") == ["10", "20"]
+    assert comparison.to_dict()["facts"] == {"model/parameters": [10, 20]}
+    assert row(str(comparison), "model/parameters") == ["10", "20"]
+
+
+def test_facts_are_named_in_filters_too() -> None:
+    train("a", torch.optim.SGD, {}, lr=0.1)
+    train("large", torch.optim.SGD, {}, lr=0.1)
+    assert trackhooks.compare("runs", where="facts.model/parameters > 10").labels == ["large"]
 
 
 def test_models_of_two_classes_are_a_difference() -> None:
     log("a", {"model/name": "ResNet18"}, loss=1.0)
     log("b", {"model/name": "ResNet34"}, loss=1.0)
-    assert compared("a", "b").to_dict()["model"] == {"model/name": ["ResNet18", "ResNet34"]}
+    assert compared("a", "b").to_dict()["facts"] == {"model/name": ["ResNet18", "ResNet34"]}
 
 
 def test_differences_of_the_code_and_the_environment_have_their_own_block(

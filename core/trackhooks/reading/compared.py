@@ -17,8 +17,8 @@ class Shown(NamedTuple):
     metrics: list[str]
     environment: list[str]
     """The entries of the environment that differ."""
-    model: list[str]
-    """The properties of the model that differ, such as `model/parameters`."""
+    facts: list[str]
+    """What differs in the model and the optimizer besides the parameters, such as `model/parameters`."""
 
 
 class Compared:

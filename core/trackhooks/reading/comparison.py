@@ -14,7 +14,7 @@ from . import best_moment, formats, frames
 from .compared import Compared, Shown
 from .comparison_table import table_of
 from .differences import all_params as all_params_of
-from .differences import differing_environment, differing_model, differing_params, given_params
+from .differences import differing_environment, differing_facts, differing_params, given_params
 from .finding import RunLike, find
 from .groups import SEEDS, Column, Which, columns
 from .html import as_html
@@ -69,7 +69,7 @@ class Comparison(Compared):
             "params": _by_name(columns, self.params, Column.param),
             "metrics": {name: self._metric(name) for name in self.metrics},
             "environment": _by_name(columns, self.shown.environment, Column.environment),
-            "model": _by_name(columns, self.shown.model, Column.param),
+            "facts": _by_name(columns, self.shown.facts, Column.param),
         }
 
     def _metric(self, name: str) -> dict[str, list[Any]]:
@@ -247,7 +247,7 @@ def _shown(runs: Sequence[RunSummary], options: Options) -> Shown:
     if options.all_params:
         return Shown(all_params_of(runs), names, differing_environment(runs), [])
     params = given_params(runs) if len(runs) == 1 else differing_params(runs)
-    return Shown(params, names, differing_environment(runs), differing_model(runs))
+    return Shown(params, names, differing_environment(runs), differing_facts(runs))
 
 
 def _column_of(run: RunSummary, columns: Sequence[Column]) -> Column:

@@ -45,7 +45,7 @@ def _runs_as_columns(of: Compared, params: Sequence[str]) -> Table:
         blocks[f"at the best {formats.plain(of.at)}"] = [_moment(of), *_metrics(of, "last")]
     else:
         blocks |= {"best (at epoch)": _metrics(of, "best"), "last": _metrics(of, "last")}
-    blocks |= {"model": _model(of), "environment": _environment(of)}
+    blocks |= {"model and optimizer": _params(of, of.shown.facts), "environment": _environment(of)}
     sections = [
         Section(title, [[Cell(line.title), *line.cells] for line in lines])
         for title, lines in blocks.items()
@@ -57,7 +57,7 @@ def _runs_as_columns(of: Compared, params: Sequence[str]) -> Table:
 def _runs_as_rows(of: Compared, params: Sequence[str]) -> Table:
     metrics = [_moment(of), *_metrics(of, "last")] if of.at else _ratings(of)
     facts = [line for line in _facts(of) if line.title == "status" or len(set(line.cells)) > 1]
-    every = [*_params(of, params), *metrics, *_model(of), *_environment(of), *facts]
+    every = [*_params(of, params), *metrics, *_params(of, of.shown.facts), *_environment(of), *facts]
     lines = [line for line in every if any(cell.text for cell in line.cells)]
     heads = _headers(of)
     rows = [
@@ -105,12 +105,6 @@ _FACTS: dict[str, Callable[[Column], Cell]] = {
 
 def _params(of: Compared, names: Sequence[str]) -> list[Line]:
     return [_line(of, name, lambda column, name=name: _values(column.param(name))) for name in names]  # type: ignore[misc]
-
-
-def _model(of: Compared) -> list[Line]:
-    """Return the lines of the properties of the model that differ."""
-    lines = _params(of, of.shown.model)
-    return [Line(line.title.removeprefix("model/"), line.cells) for line in lines]
 
 
 def _environment(of: Compared) -> list[Line]:
@@ -233,7 +227,7 @@ def _has_groups(of: Compared) -> bool:
 
 def _hidden_params(of: Compared, shown: Sequence[str]) -> str:
     """Describe the parameters that are not in the table."""
-    runs, named = of.runs, {*of.params, *of.shown.model}
+    runs, named = of.runs, {*of.params, *of.shown.facts}
     hidden = [name for name in all_params(runs) if name not in named]
     equal = sum(is_equal(runs, name) for name in hidden) if len(runs) > 1 else 0
     counts = {

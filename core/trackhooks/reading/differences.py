@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from . import formats
 from .summary import RunSummary
 
-_MODEL = frozenset({"model/name", "model/parameters", "model/trainable", "model/layers", "model/gflops"})
-"""Parameters that describe the model, as trackhooks found it."""
+_FACTS = frozenset({"model/name", "model/parameters", "model/trainable", "model/layers"})
+"""Facts that are parameters in old journals."""
 _OPTIMIZER = "optimizer/"
 _LEARNING_RATE = re.compile(r"(initial|base|init)?[_-]?(lr0?|learning[_-]?rate)", re.IGNORECASE)
 _SEED = re.compile(r"(?:.*[/._-])?(?:seed|random[_-]?state)", re.IGNORECASE)
@@ -33,14 +33,20 @@ _ABSENT = object()
 _Values = Mapping[str, Any]
 
 
+def value_of(run: RunSummary, name: str, default: Any = None) -> Any:
+    """Return the value of a parameter. What one run was given may be a fact of another."""
+    return run.params[name] if name in run.params else run.facts.get(name, default)
+
+
 def all_params(runs: Iterable[RunSummary]) -> list[str]:
     """Return the names of all parameters of the runs."""
     return formats.unique(name for run in runs for name in run.params)
 
 
 def is_equal(runs: Sequence[RunSummary], name: str) -> bool:
-    """Return whether all runs have the same value of a parameter."""
-    return _are_same([run.params for run in runs], name)
+    """Return whether all runs have the same value of a parameter. A missing one differs from every other."""
+    first = value_of(runs[0], name, _ABSENT)
+    return all(_is_same(value_of(run, name, _ABSENT), first) for run in runs)
 
 
 def is_learning_rate(name: str) -> bool:
@@ -55,28 +61,41 @@ def is_seed(name: str) -> bool:
 
 def differing_params(runs: Sequence[RunSummary]) -> list[str]:
     """Return the parameters that were varied: the learning rate only once, without generated names and folders."""
-    return _without_repetitions(_differing(runs, lambda run: run.params, _is_not_varied), runs)
+    names = [name for name in all_params(runs) if not is_equal(runs, name) and not _is_not_varied(name, runs)]
+    return _without_repetitions(names, names, runs)
+
+
+def _is_not_varied(name: str, runs: Sequence[RunSummary]) -> bool:
+    left_at_default = all(name in run.defaults for run in runs if name in run.params)
+    return name in _FACTS or left_at_default or _is_place(name, runs)
 
 
 def given_params(runs: Sequence[RunSummary]) -> list[str]:
-    """Return all parameters except for those that describe the model or repeat another one."""
-    names = [name for name in all_params(runs) if name not in _MODEL]
-    return _without_repetitions(names, runs)
+    """Return all parameters except for those that are facts or repeat another one."""
+    names = [name for name in all_params(runs) if name not in _FACTS]
+    return _without_repetitions(names, names, runs)
 
 
-def differing_model(runs: Sequence[RunSummary]) -> list[str]:
-    """Return the properties of the model that differ, such as `model/parameters`."""
-    return _differing(runs, _model, _is_generated)
+def differing_facts(runs: Sequence[RunSummary]) -> list[str]:
+    """Return what differs in the model and the optimizer besides the parameters, such as `model/parameters`."""
+    given = [name for name in all_params(runs) if name not in _FACTS]
+    found = formats.unique(
+        name for run in runs for name in (*run.facts, *_FACTS.intersection(run.params)) if name not in given
+    )
+    names = [name for name in found if not is_equal(runs, name) and not _is_meaningless(name, runs)]
+    return _without_repetitions(names, [*given, *names], runs)
 
 
-def _model(run: RunSummary) -> _Values:
-    return {name: value for name, value in run.params.items() if name in _MODEL}
+def _is_meaningless(name: str, runs: Sequence[RunSummary]) -> bool:
+    return _is_place(name, runs) or _is_generated(name, runs)
 
 
 def differing_environment(runs: Sequence[RunSummary]) -> list[str]:
     """Return the entries of the environment that differ: the code first, then the command, the machine, packages."""
-    names = _differing(runs, lambda run: run.info.environment, _is_no_difference)
-    return sorted(names, key=lambda name: (not name.startswith("git/"), name.startswith("package/")))
+    values = [run.info.environment for run in runs]
+    names = formats.unique(name for found in values for name in found)
+    differing = [name for name in names if not _are_same(values, name) and not _is_no_difference(name, runs)]
+    return sorted(differing, key=lambda name: (not name.startswith("git/"), name.startswith("package/")))
 
 
 def _is_no_difference(name: str, runs: Sequence[RunSummary]) -> bool:
@@ -84,16 +103,6 @@ def _is_no_difference(name: str, runs: Sequence[RunSummary]) -> bool:
     if name.startswith("package/"):
         return len({run.info.environment[name] for run in runs if name in run.info.environment}) == 1
     return name == "command" and all("arguments" in run.info.environment for run in runs)
-
-
-def _differing(
-    runs: Sequence[RunSummary],
-    read: Callable[[RunSummary], _Values],
-    left_out: Callable[[str, Sequence[RunSummary]], bool],
-) -> list[str]:
-    names = formats.unique(name for run in runs for name in read(run))
-    values = [read(run) for run in runs]
-    return [name for name in names if not _are_same(values, name) and not left_out(name, runs)]
 
 
 def _are_same(values: Sequence[_Values], name: str) -> bool:
@@ -110,37 +119,37 @@ def _is_same(one: Any, other: Any) -> bool:
     return one == other or str(one) == str(other)  # NaN is the same as NaN
 
 
-def _is_not_varied(name: str, runs: Sequence[RunSummary]) -> bool:
-    return name in _MODEL or _OUTPUT.fullmatch(name) is not None or _is_name_of_output(name, runs)
-
-
-def _is_name_of_output(name: str, runs: Sequence[RunSummary]) -> bool:
-    """Return whether a parameter is only the name under which each run stores its output."""
-    if not _NAME.fullmatch(name):
-        return False
-    named = [run for run in runs if run.params.get(name) is not None]
-    return all(_is_part_of_output(str(run.params[name]), run) for run in named)
+def _is_place(name: str, runs: Sequence[RunSummary]) -> bool:
+    """Return whether a parameter only says where, or under which name, each run stores its output."""
+    if _OUTPUT.fullmatch(name) or not _NAME.fullmatch(name):
+        return _OUTPUT.fullmatch(name) is not None
+    named = ((run, value_of(run, name)) for run in runs)
+    return all(value is None or _is_part_of_output(str(value), run) for run, value in named)
 
 
 def _is_part_of_output(value: str, run: RunSummary) -> bool:
-    folders = [str(folder) for name, folder in run.params.items() if _OUTPUT.fullmatch(name)]
+    known = {**run.facts, **run.params}
+    folders = [str(folder) for name, folder in known.items() if _OUTPUT.fullmatch(name)]
     parts = [f"/{folder}/".replace("\\", "/") for folder in [*folders, run.name]]
     return any(f"/{value.strip('/')}/" in part for part in parts)
 
 
 def _is_generated(name: str, runs: Sequence[RunSummary]) -> bool:
     """Return whether names of models differ only in the number that was added to make them unique."""
-    stems = {_NUMBERED.sub("", str(run.params.get(name))) for run in runs}
+    stems = {_NUMBERED.sub("", str(value_of(run, name))) for run in runs}
     return name == "model/name" and len(stems) == 1
 
 
-def _without_repetitions(names: Sequence[str], runs: Sequence[RunSummary]) -> list[str]:
+def _without_repetitions(
+    names: Sequence[str], others: Sequence[str], runs: Sequence[RunSummary]
+) -> list[str]:
     """Leave out settings of the optimizer and learning rates that have the same values as another parameter."""
-    kept = list(names)
+    kept, compared = list(names), list(others)
     suspects = [name for name in names if name.startswith(_OPTIMIZER) or is_learning_rate(name)]
     for name in sorted(suspects, key=_directness):
-        if any(_repeats(name, other, runs) for other in kept if other != name):
+        if any(_repeats(name, other, runs) for other in compared if other != name):
             kept.remove(name)
+            compared.remove(name)
     return kept
 
 
@@ -154,9 +163,8 @@ def _repeats(name: str, other: str, runs: Sequence[RunSummary]) -> bool:
     setting = name.startswith(_OPTIMIZER) and not other.startswith(_OPTIMIZER)
     if not setting and not (is_learning_rate(name) and is_learning_rate(other)):
         return False
-    return all(
-        _is_repetition(run.params[name], run.params.get(other, _ABSENT)) for run in runs if name in run.params
-    )
+    pairs = ((value_of(run, name, _ABSENT), value_of(run, other, _ABSENT)) for run in runs)
+    return all(value is _ABSENT or _is_repetition(value, repeated) for value, repeated in pairs)
 
 
 def _is_repetition(one: Any, other: Any) -> bool:

@@ -5,18 +5,20 @@
 | `name`, `project`, `group`, `status`, `created`, `duration`, `epochs`, `steps`, `tag` | a field of the run |
 | `params.lr` | a parameter |
 | `best.val/loss`, `last.val/loss` | the best or the last value of a metric |
+| `facts.model/parameters` | a fact about the model or the optimizer |
 | `environment.git/commit` | an entry of the environment |
 | `lr`, `val/loss` | a parameter, or the best value of a metric (the last one, if it has no best value) |
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..errors import unknown
 from ..hooks.metric_goals import Goal
+from .differences import value_of
 from .summary import Metric, RunSummary
 
 FALLING = ("created", "duration", "epochs", "steps")
@@ -66,15 +68,22 @@ def _prefixed(runs: Sequence[RunSummary], name: str) -> Field | None:
         return _metric(runs, rest, lambda metric: getattr(metric, kind))
     if kind == "params":
         return _param(runs, rest)
-    if kind == "environment" and any(rest in run.info.environment for run in runs):
-        return Field(lambda run: run.info.environment.get(rest))
+    if kind in _TABLES:
+        read = _TABLES[kind]
+        return Field(lambda run: read(run).get(rest)) if any(rest in read(run) for run in runs) else None
     return None
+
+
+_TABLES: dict[str, Callable[[RunSummary], Mapping[str, Any]]] = {
+    "facts": lambda run: run.facts,
+    "environment": lambda run: run.info.environment,
+}
 
 
 def _param(runs: Iterable[RunSummary], name: str) -> Field | None:
     if not any(name in run.params for run in runs):
         return None
-    return Field(lambda run: run.params.get(name))
+    return Field(lambda run: value_of(run, name))
 
 
 def _metric(runs: Iterable[RunSummary], name: str, read: Callable[[Metric], Any]) -> Field | None:
@@ -100,7 +109,7 @@ def _known(runs: Sequence[RunSummary], name: str) -> set[str]:
         "params": params,
         "best": metrics,
         "last": metrics,
-        "environment": {found for run in runs for found in run.info.environment},
+        **{kind: {found for run in runs for found in read(run)} for kind, read in _TABLES.items()},
     }
     kind, dot, _ = name.partition(".")
     if dot and kind in prefixed:

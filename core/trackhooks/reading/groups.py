@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from ..errors import InvalidValueError
 from ..event import Scalar
 from . import fields, formats
-from .differences import all_params, differing_model, differing_params, is_seed
+from .differences import all_params, differing_facts, differing_params, is_seed, value_of
 from .summary import RunSummary
 
 Which = Literal["last", "best"]
@@ -22,6 +22,7 @@ Which = Literal["last", "best"]
 SEEDS = "auto"
 """The value of `group_by` that groups runs that differ only in their seed."""
 _MOST_IN_LABEL = 3
+_ABSENT = object()
 
 
 class Spread(NamedTuple):
@@ -59,7 +60,8 @@ class Column:
 
     def param(self, name: str) -> list[Scalar]:
         """Return the values of a parameter, without duplicates and without runs that do not have it."""
-        return _distinct(run.params[name] for run in self.runs if name in run.params)
+        found = [value_of(run, name, _ABSENT) for run in self.runs]
+        return _distinct(value for value in found if value is not _ABSENT)
 
     def environment(self, name: str) -> list[Scalar]:
         """Return the values of an entry of the environment, without duplicates and without runs that lack it."""
@@ -178,7 +180,7 @@ def _by_seed(runs: Sequence[RunSummary]) -> list[Column]:
     if not seeds:
         return _singles(runs)
     params = [name for name in differing_params(runs) if name not in seeds]
-    names = params + differing_model(runs)
+    names = params + differing_facts(runs)
     groups = _grouped(runs, lambda run: tuple(_value(run, name) for name in names))
     singles = {id(column.runs[0]): column for column in _singles(runs)}
     found: list[Column] = []
@@ -191,7 +193,8 @@ def _by_seed(runs: Sequence[RunSummary]) -> list[Column]:
 
 
 def _value(run: RunSummary, name: str) -> str:
-    return formats.parameter(run.params[name]) if name in run.params else ""
+    value = value_of(run, name, _ABSENT)
+    return "" if value is _ABSENT else formats.parameter(value)
 
 
 def _group_label(members: Sequence[RunSummary], params: Sequence[str], key: Sequence[str]) -> str:

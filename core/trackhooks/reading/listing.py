@@ -13,7 +13,7 @@ from ..errors import TrackhooksError, warn
 from ..hooks.metric_goals import OF_TRAIN_BATCHES
 from ..storage import run_folder
 from . import fields, formats, frames
-from .differences import differing_params
+from .differences import differing_params, value_of
 from .finding import runs_in
 from .html import as_html
 from .query import where as matching
@@ -235,6 +235,8 @@ def _best(run: RunSummary, name: str) -> Cell:
 
 
 def _param(run: RunSummary, name: str) -> Cell:
-    if name not in run.params:
-        return Cell("")
-    return Cell(formats.shortened(formats.parameter(run.params[name]), _LONGEST_VALUE))
+    value = value_of(run, name, _ABSENT)
+    return Cell("" if value is _ABSENT else formats.shortened(formats.parameter(value), _LONGEST_VALUE))
+
+
+_ABSENT = object()

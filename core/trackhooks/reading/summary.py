@@ -113,6 +113,8 @@ class RunSummary(msgspec.Struct):
     """The contents of `run.json`, with the current status, reason and end."""
     params: dict[str, Scalar]
     """The parameters, by name."""
+    defaults: list[str]
+    """The names of the parameters that the user left at the default of the framework."""
     facts: dict[str, Scalar]
     """What was found out about the model, the optimizer or the data, by name."""
     metrics: dict[str, Metric]
@@ -232,6 +234,7 @@ class Collector:
         self.journal = JournalState()
         self._params: dict[str, Scalar] = {}
         self._facts: dict[str, Scalar] = {}
+        self._defaults: set[str] = set()
         self._metrics: dict[str, Metric] = {}
         self._files: dict[str, File] = {}
         self._step = self._epoch = self._index = -1
@@ -269,6 +272,7 @@ class Collector:
 
     def _take_more(self, event: Event) -> None:
         self._params.update(event.params)
+        self._defaults = (self._defaults - event.params.keys()).union(event.defaults)
         self._facts.update(event.facts)
         self._files.update({file.path: file for file in event.files if file.kind != "image"})
         if event.hook == "on_fit_epoch_end":
@@ -287,6 +291,7 @@ class Collector:
         return RunSummary(
             info=info,
             params=self._params,
+            defaults=[name for name in self._params if name in self._defaults],
             facts=self._facts,
             metrics=self._metrics,
             files=list(self._files.values()),
