@@ -23,7 +23,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .errors import UnknownNameError
+from .errors import UnknownNameError, log
+from .errors.foreign import described_error
 from .event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from .hooks.callback import check_hook_names
 from .hooks.metric_goals import better as better
@@ -170,6 +171,35 @@ class Tracker:
 
     def abort(self) -> None:
         """Release files and connections after a failure. The next attempt begins with `start`."""
+
+    def cannot_hold(self, what: str, count: int = 1) -> None:
+        """Call this for something that the backend cannot hold. It is reported once, and `sync` shows the number.
+
+        Args:
+            what: what is not held, in the plural, such as `"values that are infinite"`.
+            count: how many of them.
+        """
+        if what not in self.not_held:
+            log.warning("%s cannot hold %s.", self.name, what, extra={"run": self.run.path})
+        self.not_held[what] = self.not_held.get(what, 0) + count
+
+    @property
+    def not_held(self) -> dict[str, int]:
+        """What the backend could not hold, and how often. Delivery saves it with the state."""
+        found: dict[str, int] = self.__dict__.setdefault("_not_held", {})
+        return found
+
+    @not_held.setter
+    def not_held(self, counts: dict[str, int]) -> None:
+        self.__dict__["_not_held"] = counts
+
+    def explain(self, error: BaseException) -> str:
+        """Return why the backend cannot be used now, in one plain line, such as `no server at http://127.0.0.1:9`.
+
+        Called with every error that the tracker raises. The line is shown in the training, by `sync` and by `doctor`.
+        By default it is the type of the error and the first line of its message.
+        """
+        return described_error(error)
 
     # From hooks to verbs
 

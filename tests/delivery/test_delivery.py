@@ -192,7 +192,7 @@ def test_a_tracker_that_fails_is_reported_once_with_its_name_and_the_reason(tmp_
     run.log(x=1)
     until(lambda: any(cursor.error for cursor in cursors(run.path)))
     with pytest.warns(
-        trackhooks.TrackhooksWarning, match=r"lines, run 'r': ConnectionError: .*no data is lost"
+        trackhooks.TrackhooksWarning, match=r"^lines: ConnectionError: .*no data is lost"
     ) as told:
         train(run, epochs=3)
     assert len(told) == 1

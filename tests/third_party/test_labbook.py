@@ -24,6 +24,7 @@ class TestLabbook(TrackerPromises):
         "images": "it has no place for them",
         "tables": "it has no place for them",
         "histograms": "it has no place for them",
+        "repeats": "the last one replaces the others",
     }
 
     def read(self, run: RunInfo, options: Mapping[str, Any]) -> Seen:

@@ -23,7 +23,10 @@ class TestCSV(TrackerPromises):
 
 class TestTensorBoard(TrackerPromises):
     tracker = "tensorboard"
-    cannot = {"doubles": "scalars are 32-bit floats there"}
+    cannot = {
+        "doubles": "scalars are 32-bit floats there",
+        "repeats": "the last one replaces the others",
+    }
     read = staticmethod(backends.read_tensorboard)
 
 

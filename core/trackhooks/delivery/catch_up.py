@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrackhooksError
-from ..errors.secrets import redact_text
 from ..event import FINAL, RunInfo
 from ..storage.checkpoints import DeliveredFiles
 from ..storage.lost_runs import end_if_dead
@@ -46,10 +45,8 @@ def deliver(
         feed = _feed(run, spec, files, from_start)
         try:
             _deliver_all(feed, spec.name, progress)
-        except TrackhooksError as error:
-            failed[spec.name] = str(error)
-        except Exception as error:  # noqa: BLE001 — a tracker that fails must not keep the others from being delivered
-            failed[spec.name] = redact_text(f"{type(error).__name__}: {error}")
+        except Exception:  # noqa: BLE001 — a tracker that fails must not keep the others from being delivered
+            failed[spec.name] = feed.reason
         finally:
             feed.close()
     return failed

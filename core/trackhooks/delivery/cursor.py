@@ -85,6 +85,8 @@ class Cursor(Position, omit_defaults=True, kw_only=True):
     reason: str = ""
     status: str = ""
     """The status with which the run was closed in the tracker; empty while it is open there."""
+    not_held: dict[str, int] = {}
+    """What the tracker's backend cannot hold → how often the run has it."""
     url: str | None = None
     error: str | None = None
     """Why the last attempt failed; None if it did not."""
@@ -132,6 +134,23 @@ def cursor_path(run: RunInfo, tracker: Tracker) -> Path:
     if tracker.destination:
         name += "-" + hashlib.sha256(tracker.destination.encode()).hexdigest()[:8]
     return Path(run.path, FOLDER, f"{name}.json")
+
+
+def unopened_path(run: RunInfo, name: str) -> Path:
+    """Return the path of the cursor of a tracker whose destination is not known, because it could not be opened."""
+    return Path(run.path, FOLDER, f"{as_file_name(name)}.unopened.json")
+
+
+def save_unopened(run: RunInfo, name: str, error: str, spec: Spec | None) -> None:
+    """Note that a tracker could not be opened. The note counts the attempts, and is removed by a successful one."""
+    path = unopened_path(run, name)
+    path.parent.mkdir(exist_ok=True)
+    try:
+        found = read_json(path, Cursor)
+    except (OSError, DamagedFileError):
+        found = Cursor(tracker=name)
+    found.error, found.failures, found.spec = error, found.failures + 1, spec
+    write_atomically(path, msgspec.json.encode(found))
 
 
 def load_cursor(run: RunInfo, tracker: Tracker, spec: Spec | None = None) -> Cursor:

@@ -10,17 +10,20 @@ import contextlib
 from collections.abc import Callable
 
 from ..errors import StateLostError, TrackhooksError
-from ..errors.secrets import redact_text
+from ..errors.foreign import attempt, described_error, first_line
 from ..event import RunInfo
 from ..storage.checkpoints import DeliveredFiles
 from ..storage.journal import SYSTEM
 from ..storage.locks import FileLock
 from ..tracker import Tracker
-from .cursor import Cursor, Spec, cursor_path, load_cursor, save_cursor
+from .cursor import Cursor, Spec, cursor_path, load_cursor, save_cursor, save_unopened, unopened_path
+from .first_starts import first_starts
 from .replay import Replay
 
 TRIES = 3
 """An event is skipped after this many errors of the tracker's own code."""
+STUCK = 3
+"""A client is stuck after this many failures in a row to start, for other reasons than an outage."""
 OWN_ERRORS = (
     TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError, NotImplementedError, NameError,
 )  # fmt: skip
@@ -55,19 +58,35 @@ class Feed:
         """Set when nothing more will be written to the journal."""
         self.cursor: Cursor | None = None
         """How far the tracker is; None before the first step."""
+        self.reason = ""
+        """Why the last step failed, in one line for users."""
         self._make = make
         self._files = files
         self._every = every
         self._batch = batch
         self._from_start = from_start
         self._spec = None if spec is None else Spec(spec.name, every=spec.every)
+        self._tracker: Tracker | None = None
         self._replay: Replay | None = None
         self._lock: FileLock | None = None
         self._blame = _Blame()
+        self._failed_starts = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the tracker as the user wrote it."""
+        if self._spec is not None:
+            return self._spec.name
+        return "a tracker" if self._tracker is None else self._tracker.name
 
     def is_of(self, name: str) -> bool:
         """Whether this may be the feed of the tracker of this name. Before the first step, that is not known."""
         return self.cursor is None or self.cursor.is_of(name)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the tracker's client is broken in this process: it fails to start, and not because of an outage."""
+        return self._failed_starts >= STUCK
 
     @property
     def is_finished(self) -> bool:
@@ -87,7 +106,7 @@ class Feed:
             if self._replay is None:
                 self._open()
             assert self._replay is not None
-            return self._replay.step(self._blame.is_careful, self.ending)
+            is_busy = self._replay.step(self._blame.is_careful, self.ending)
         except StateLostError as error:
             if self._replay is None or not self._replay.cursor.state:
                 self._fail(error)
@@ -97,12 +116,16 @@ class Feed:
         except BaseException as error:
             self._fail(error)
             raise
+        self._failed_starts = 0
+        return is_busy
 
     def _open(self) -> None:
-        tracker = self._make()
+        tracker = self._tracker = self._make()
         tracker.run = self.run
-        self._acquire_lock(tracker)
+        with first_starts.turn(tracker, starts=False):  # some import their backend to know their destination
+            self._acquire_lock(tracker)
         self.cursor = self._load_cursor(tracker)
+        unopened_path(self.run, self.name).unlink(missing_ok=True)
         self._replay = Replay(self.run, tracker, self.cursor, self._every, self._files, self._batch)
 
     def _acquire_lock(self, tracker: Tracker) -> None:
@@ -112,7 +135,7 @@ class Feed:
         path = cursor_path(self.run, tracker)
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         if not lock.acquire():
-            raise TrackhooksError(
+            raise _BusyError(
                 f"run {self.run.name!r} is being delivered to {tracker.name!r} by another process."
             )
         self._lock = lock
@@ -145,17 +168,33 @@ class Feed:
 
     def _fail(self, error: BaseException) -> None:
         """Go back to the saved cursor, and store the error there for `sync`, `doctor` and the training to show."""
+        self.reason = self._explained(error)
+        self._failed_starts = self._failed_starts + 1 if self._is_broken_start(error) else 0
         replay, self._replay = self._replay, None
-        if replay is None:
-            return
         with contextlib.suppress(OSError):  # a full disk, perhaps; the next attempt stores it again
-            self._store_failure(replay, error)
-        replay.abort()
+            if replay is not None:
+                self._store_failure(replay, error)
+            elif self._lock is None and not isinstance(error, _BusyError):
+                save_unopened(self.run, self.name, self.reason, self._spec)
+        if replay is not None:
+            replay.abort()
+
+    def _is_broken_start(self, error: BaseException) -> bool:
+        is_start = self._replay is None or self._replay.current is None
+        is_own = isinstance(error, (*OWN_ERRORS, ImportError, RuntimeError))
+        return is_start and is_own and not isinstance(error, TrackhooksError)
+
+    def _explained(self, error: BaseException) -> str:
+        if isinstance(error, TrackhooksError):
+            return first_line(str(error))
+        explain = described_error if self._tracker is None else self._tracker.explain
+        found = attempt(lambda: first_line(explain(error)))
+        return found if isinstance(found, str) and found else described_error(error)
 
     def _store_failure(self, replay: Replay, error: BaseException) -> None:
         cursor = self.cursor = load_cursor(self.run, replay.tracker, self._spec)
         cursor.failures += 1
-        cursor.error = redact_text(f"{type(error).__name__}: {error}")
+        cursor.error = self.reason
         if isinstance(error, OWN_ERRORS) and replay.current is not None:
             self._blame.add(*replay.current, cursor)
         save_cursor(self.run, replay.tracker, cursor)
@@ -168,6 +207,10 @@ class Feed:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+class _BusyError(TrackhooksError):
+    """Another process delivers the run to this tracker."""
 
 
 class _Blame:

@@ -29,10 +29,13 @@ class Follower:
 
     Args:
         patience: how long a tracker that fails is retried after the run has ended, in seconds.
+        if_stuck: called in place of further retries if a tracker's client is broken in this process. Returns when the
+            run is delivered, or cannot be.
     """
 
-    def __init__(self, patience: float = 300.0) -> None:
+    def __init__(self, patience: float = 300.0, if_stuck: Callable[[Feed, Spec], None] | None = None) -> None:
         self._patience = patience
+        self._if_stuck = if_stuck
         self._feeds: dict[str, list[Feed]] = {}
         self._threads: dict[threading.Thread, Feed] = {}
         self._stop = threading.Event()
@@ -64,18 +67,23 @@ class Follower:
             feed = Feed(run, make, files, every, spec)
             self._feeds.setdefault(run.path, []).append(feed)
             name = f"trackhooks-{spec.name if spec else 'tracker'}-{run.name}"
-            thread = threading.Thread(target=self._run, args=(feed,), name=name, daemon=True)
+            thread = threading.Thread(target=self._run, args=(feed, spec), name=name, daemon=True)
             self._threads[thread] = feed
             thread.start()
 
-    def _run(self, feed: Feed) -> None:
+    def _run(self, feed: Feed, spec: Spec | None) -> None:
+        self._deliver(feed)
+        feed.close()
+        if feed.is_stuck and self._if_stuck is not None and spec is not None:
+            self._if_stuck(feed, spec)
+
+    def _deliver(self, feed: Feed) -> None:
         retries = _Retries(feed, self._patience)
         wait: float | None = 0.0
         while wait is not None and not self._stop.wait(wait):
             if feed.ending:
                 retries.start_patience()
             wait = self._step(feed, retries)
-        feed.close()
 
     def _step(self, feed: Feed, retries: _Retries) -> float | None:
         """Take a step. Returns the seconds until the next one, or None after the last."""
@@ -83,7 +91,8 @@ class Follower:
         try:
             is_busy = feed.step()
         except (Exception, SystemExit) as error:  # noqa: BLE001 — the one place that keeps a tracker from breaking anything else
-            return retries.after(error)
+            wait = retries.after(error)
+            return None if feed.is_stuck and self._if_stuck is not None else wait
         retries.failures = 0
         if is_busy:
             return 0.0
@@ -151,11 +160,9 @@ class _Retries:
         return longest * random.SystemRandom().uniform(0.5, 1.0)
 
     def _report(self, error: BaseException) -> None:
-        run, cursor = self._feed.run, self._feed.cursor
-        name = "a tracker" if cursor is None else cursor.tracker
-        extra = {"run": run.path}
-        text = redact_text(str(error))
+        feed, extra = self._feed, {"run": self._feed.run.path}
         log.warning(
-            "%s, run %r: %s. It will be tried again, and no data is lost.", name, run.name, text, extra=extra
-        )
+            "%s: %s. Delivery of run %r will be tried again, and no data is lost.",
+            feed.name, feed.reason.rstrip("."), feed.run.name, extra=extra,
+        )  # fmt: skip
         log.info("%s", redact_text("".join(traceback.format_exception(error))), extra=extra)

@@ -14,7 +14,7 @@ from ..errors import TrackerError, warn
 from ..event import FINAL, RunInfo
 from ..storage.run_folder import damaged_files
 from ..tracker import Tracker
-from .cursor import FOLDER, Spec, cursors, has_more, has_reached, is_delivered_to, journal_size
+from .cursor import FOLDER, Cursor, Spec, cursors, has_more, has_reached, is_delivered_to, journal_size
 from .follower import Follower
 from .process import DeliveryProcess, why_impossible
 from .waiting import Standing, Unfinished, wait_with_bar
@@ -162,15 +162,21 @@ class DeliveryManager:
         self._revive()
         self._report_damage(run)
         for cursor in cursors(run.path):
+            self._report_not_held(run, cursor)
             if cursor.error is None or not self._is_news(run, cursor.tracker):
                 continue
-            message = f"{cursor.tracker}, run {run.name!r}: {cursor.error}"
+            message = f"{cursor.tracker}: {cursor.error.rstrip('.')}"
             if strict:
-                raise TrackerError(message)
+                raise TrackerError(f"{message} (run {run.name!r})")
             warn(
-                f"{message}. Delivery will be tried again, and no data is lost."
+                f"{message}. Delivery of run {run.name!r} will be tried again, and no data is lost."
                 f" Details: {Path(run.path, FOLDER, 'log')}"
             )
+
+    def _report_not_held(self, run: RunInfo, cursor: Cursor) -> None:
+        for what in cursor.not_held:
+            if self._is_news(run, f"{cursor.tracker} {what}"):
+                warn(f"{cursor.tracker} cannot hold {what}. The journal of run {run.name!r} has them.")
 
     def _report_damage(self, run: RunInfo) -> None:
         """Warn about files that the delivery process has set aside; threads of this process warn themselves."""

@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from ..event import RunInfo
 from ..storage.lost_runs import has_ended, whole_info
 from ..storage.processes import is_alive
 from .cursor import FOLDER, Spec
+from .feed import Feed
 from .follower import Follower
 
 _NICE = 10
@@ -38,12 +40,13 @@ _CHUNK = 1 << 16
 # replace Python's.
 _BOOTSTRAP = """\
 import sys
+import threading
 path = list(sys.path)
 import site
 site.main()
 sys.path[:] = dict.fromkeys([*path, *{path!r}, *sys.path])
 from trackhooks.delivery.process import main
-main()
+main({is_fresh})
 """
 
 
@@ -65,6 +68,8 @@ class _Order(msgspec.Struct, omit_defaults=True):
     follow: str = ""
     """The folder of a run to deliver."""
     specs: list[Spec] = []
+    measures: bool = True
+    """Whether to record system metrics of the run's process."""
     path: list[str] = []
     """The import path of the training, which may have grown since the process was started."""
     end: str = ""
@@ -77,17 +82,21 @@ _DECODER = msgspec.json.Decoder(_Order)
 class DeliveryProcess:
     """The training's side: starts the process and sends it orders.
 
+    Args:
+        output: the file for everything that the process prints.
+        is_fresh: whether it is started because a tracker's client is stuck in this delivery process.
+
     Raises:
         OSError: the process cannot be started.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, is_fresh: bool = False) -> None:
         me = psutil.Process()
         hello = _Order(me.pid, me.create_time())
         output.parent.mkdir(parents=True, exist_ok=True)
         with _opened(output) as log_file:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(path=_import_path())],
+                [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(path=_import_path(), is_fresh=is_fresh)],
                 stdin=subprocess.PIPE,
                 stdout=log_file,
                 stderr=log_file,
@@ -115,9 +124,9 @@ class DeliveryProcess:
         how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         return f"the delivery process {how}"
 
-    def follow(self, run: RunInfo, specs: Sequence[Spec]) -> None:
-        """Order the process to deliver a run."""
-        self._send(_Order(follow=run.path, specs=list(specs), path=_import_path()))
+    def follow(self, run: RunInfo, specs: Sequence[Spec], measures: bool = True) -> None:
+        """Order the process to deliver a run, and to measure its process."""
+        self._send(_Order(follow=run.path, specs=list(specs), measures=measures, path=_import_path()))
 
     def end(self, run: RunInfo) -> None:
         """Announce that nothing more will be written to the journal of a run."""
@@ -171,16 +180,22 @@ def why_impossible() -> str:
 # The side of the delivery process
 
 
-def main() -> None:
-    """Run the delivery process until the training has ended and everything is delivered."""
+def main(is_fresh: bool) -> None:
+    """Run the delivery process until the training has ended and everything is delivered.
+
+    Args:
+        is_fresh: whether it was started because a tracker's client is stuck in another one. It starts no further one.
+    """
     _become_background()
-    follower, orders = Follower(), _Orders()
+    fresh, orders = _FreshProcesses(), _Orders()
+    follower = Follower(if_stuck=None if is_fresh else fresh.deliver)
     for order in orders:
         _obey(order, follower)
     while orders.may_record and not all(map(has_ended, follower.runs)):
         time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
     for path in follower.runs:
         follower.end(path)
+    fresh.no_more_runs.set()
     _become_foreground()
     follower.join()
 
@@ -220,6 +235,40 @@ class _Orders:
         return order
 
 
+class _FreshProcesses:
+    """Delivers to trackers whose clients are stuck in this process: in one new process for each tracker."""
+
+    def __init__(self) -> None:
+        self.no_more_runs = threading.Event()
+        """Set when the training has ended."""
+        self._processes: dict[str, DeliveryProcess] = {}
+        self._mutex = threading.Lock()
+
+    def deliver(self, feed: Feed, spec: Spec) -> None:
+        """Deliver the run of a feed. Returns when the training has ended and the new process as well."""
+        try:
+            process = self._process(feed.run, spec.name)
+        except OSError as error:
+            log.error("no new process can be started: %s", error, extra={"run": feed.run.path})
+            return
+        process.follow(feed.run, [spec], measures=False)
+        while not feed.ending and process.running:
+            time.sleep(_WATCH_S)
+        process.end(feed.run)
+        self.no_more_runs.wait()
+        process.close()
+        while not process.wait(_WATCH_S):
+            pass
+
+    def _process(self, run: RunInfo, tracker: str) -> DeliveryProcess:
+        with self._mutex:
+            known = self._processes.get(tracker)
+            if known is None or not known.running or self.no_more_runs.is_set():
+                log.warning("%s is stuck, and continues in a new process.", tracker, extra={"run": run.path})
+                known = self._processes[tracker] = DeliveryProcess(Path(run.path, FOLDER, "log"), True)
+            return known
+
+
 def _has_input(timeout: float) -> bool:
     """Whether the input can be read, or has ended. On Windows reading waits, and no process holds the input open."""
     return os.name == "nt" or bool(select.select([sys.stdin], [], [], timeout)[0])
@@ -236,7 +285,7 @@ def _follow_or_end(order: _Order, follower: Follower) -> None:
     if order.follow:
         sys.path += [path for path in order.path if path not in sys.path]
         run = whole_info(order.follow)
-        follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs])
+        follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs], order.measures)
     if order.end:
         follower.end(order.end)
 

@@ -21,6 +21,7 @@ from ..storage.checkpoints import DeliveredFiles
 from ..storage.journal import FILE_NAME, SYSTEM, Reader
 from ..tracker import Tracker
 from .cursor import Cursor, Position, save_cursor
+from .first_starts import first_starts
 from .throttle import Throttle
 
 _SAVE_S = 1.0
@@ -66,6 +67,7 @@ class Replay:
         self._saved_at = 0.0
         tracker.run = run
         tracker.epoch_metrics.restore(cursor.epoch)
+        tracker.not_held = dict(cursor.not_held)
 
     def step(self, is_careful: Callable[[str, int], bool], ending: bool) -> bool:
         """Deliver one batch of the events that are not delivered yet.
@@ -122,7 +124,8 @@ class Replay:
         if self._started:
             return
         self.current = None
-        self.tracker.start(self._run, self.cursor.state)
+        with first_starts.turn(self.tracker, starts=True):
+            self.tracker.start(self._run, self.cursor.state)
         self._started = True
         self.cursor.url = self.tracker.url
 
@@ -156,6 +159,7 @@ class Replay:
 
     def _save(self) -> None:
         self.cursor.error, self.cursor.failures = None, 0
+        self.cursor.not_held = dict(self.tracker.not_held)
         self._saved_at = time.monotonic()
         save_cursor(self._run, self.tracker, self.cursor)
 

@@ -35,13 +35,20 @@ class Failure:
     @property
     def why(self) -> str:
         """The error in one line, without secrets."""
-        text = attempt(str, self.error)
-        line = "" if isinstance(text, Failure) else next(iter(text.strip().splitlines()), "")
-        return (
-            redact_text(f"{type(self.error).__name__}: {line}".rstrip(": "))[:200]
-            .encode(errors="backslashreplace")
-            .decode()
-        )
+        return described_error(self.error)
+
+
+def described_error(error: BaseException) -> str:
+    """Return the type of an error and the first line of its message, for a message: short and without secrets."""
+    text = attempt(str, error)
+    line = "" if isinstance(text, Failure) else first_line(text)
+    return first_line(f"{type(error).__name__}: {line}".rstrip(": "))
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a string, for a message: short and without secrets."""
+    line = next(iter(text.strip().splitlines()), "")
+    return redact_text(line)[:200].encode(errors="backslashreplace").decode()
 
 
 def attempt(read: Callable[..., _T], *args: Any) -> _T | Failure:

@@ -21,6 +21,8 @@ from .status import ending, status_of, why_not_open
 from .timeline import Timeline
 
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
+_SOME_BATCHES = 63
+"""The owner hears of every batch whose step has none of these bits."""
 _EDGES = frozenset({"on_train_start", "teardown"})
 
 
@@ -46,6 +48,9 @@ class CustomLoop(Protocol):
 
 class Owner:
     """What opened a run and follows it. The methods of this base do nothing."""
+
+    def recorded(self, recorder: Recorder) -> None:
+        """Something has been written to the journal. Not called for every training batch."""
 
     def epoch_recorded(self, recorder: Recorder) -> None:
         """An epoch has been written to the journal."""
@@ -212,6 +217,8 @@ class Recorder:
         if hook == "on_train_batch_end":
             if not self._timeline.end_batch(metrics, batch, more):
                 self.is_open()
+            elif not self.place.step & _SOME_BATCHES:
+                self.owner.recorded(self)
             return
         if hook not in self._journaled:
             if hook == "on_train_batch_start":
@@ -225,6 +232,8 @@ class Recorder:
         if hook == "on_fit_epoch_end":
             self._timeline.sync_if_due()
             self.owner.epoch_recorded(self)
+        else:
+            self.owner.recorded(self)
 
     def checked(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
         """Return what else a hook records, in the form in which it is recorded.
@@ -271,6 +280,7 @@ class Recorder:
         """
         if self.is_open():
             self._timeline.add_log(metrics, self.callbacks.state.training, more)
+            self.owner.recorded(self)
 
     def note_files(self, files: Sequence[File]) -> None:
         """Record files that a loop found."""

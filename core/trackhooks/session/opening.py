@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from ..tracker import Tracker
 from ..values.params import flat_params
 from .process_end import delivery_manager
 from .settings import Settings, machine_failures_as_errors, optional_text
+
+_CHECK_S = 1.0
+"""How often a run looks for errors of its trackers between two epochs."""
 
 
 def open_recorder(chosen: Settings, resume: Path | None = None, parent: Recorder | None = None) -> Recorder:
@@ -92,10 +96,22 @@ class Delivered(Owner):
     def __init__(self, chosen: Settings) -> None:
         self._chosen = chosen
         self._unused = [copy.copy(made) for made in chosen.objects]
+        self._checking = threading.Lock()
+        self._checked_at = time.monotonic()
+
+    def recorded(self, recorder: Recorder) -> None:
+        """Report errors of the trackers, if the last time was long enough ago."""
+        if time.monotonic() - self._checked_at > _CHECK_S:
+            self.epoch_recorded(recorder)
 
     def epoch_recorded(self, recorder: Recorder) -> None:
-        """Report errors of the trackers."""
-        delivery_manager().check(recorder.info, recorder.strict)
+        """Report errors of the trackers, unless another thread or an interrupted line of this one is doing so."""
+        if self._checking.acquire(blocking=False):
+            try:
+                self._checked_at = time.monotonic()
+                delivery_manager().check(recorder.info, recorder.strict)
+            finally:
+                self._checking.release()
 
     def closed(self, recorder: Recorder, recorded: bool) -> None:
         """Tell the delivery that nothing more is recorded."""

@@ -21,6 +21,22 @@ class OutagePromises(TrackerSuite):
             trial.deliver(run.path)
             self.assert_all_once(trial.read(run.path), everything(1))
 
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ConnectionError("refused\nby the peer"),
+            OSError(28, "No space left on device"),
+            KeyError(),
+            SystemExit(1),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_a_failure_is_explained_in_one_plain_line(self, trial: Trial, error: BaseException) -> None:
+        tracker = trial.spec.make()
+        reason = tracker.explain(error)
+        assert reason.strip()
+        assert len(reason.splitlines()) == 1
+
     @pytest.mark.parametrize("at", INTERRUPTIONS, ids=str)
     def test_after_an_outage_everything_is_there_once(self, trial: Trial, at: Interruption) -> None:
         def fail() -> None:

@@ -25,6 +25,7 @@ ABILITIES: Final = {
     "nan": "NaN as a metric",
     "infinity": "infinities as metrics",
     "doubles": "metrics in full 64-bit precision",
+    "repeats": "several values of a metric at one step",
     "rewind": "new values in place of those of steps that are trained again",
     "earlier": "metrics of earlier steps that arrive after those of later steps",
 }

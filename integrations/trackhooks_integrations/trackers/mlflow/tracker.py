@@ -44,6 +44,7 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+import math
 import os
 import re
 import sys
@@ -65,6 +66,7 @@ from ..._shared.short_names import checksum
 from .metrics import Metrics
 from .models import Models, uploading
 from .names import LONGEST, Names, legal, legal_file, storable
+from .reasons import reason
 from .store import Store
 
 _LONGEST_VALUE = 6000
@@ -129,6 +131,10 @@ class MLflow(Tracker):
     def url(self) -> str | None:
         """The run's page; for a SQLite file, the command that shows it."""
         return self._store.page(self._experiment, self._id) if self._id else None
+
+    def explain(self, error: BaseException) -> str:
+        """Return why the store cannot be used."""
+        return reason(error, self._store.address) or super().explain(error)
 
     def start(self, run: RunInfo, state: State) -> None:
         """Find the run by the id of trackhooks, or create it."""
@@ -242,6 +248,9 @@ class MLflow(Tracker):
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Log metrics as rows."""
+        infinities = sum(map(math.isinf, metrics.values()))
+        if infinities:
+            self.cannot_hold("infinities, and holds ±1.797e308 instead", infinities)
         self._metrics.add(metrics, axis, event)
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import os
 import shlex
+import shutil
 import sys
 import threading
 import weakref
@@ -18,6 +20,7 @@ from trackhooks.event import RunInfo
 from trackhooks.tracker_tools import is_alive
 
 from .names import as_project, as_tag
+from .reasons import REMEDY
 
 _FLUSH_S = 0.1
 """How often W&B writes to its file. With its default of 15 seconds, `flush` would have to wait that long."""
@@ -30,9 +33,15 @@ _open: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 
 def import_wandb() -> Any:
-    """Import W&B, with a separate service process: the one of the training would end with the training."""
+    """Import W&B, with a separate service process: the one of the training would end with the training.
+
+    NumPy is imported first. Otherwise W&B lets it be loaded when it is first used, and if another thread imports it at
+    that moment, it stays broken.
+    """
     if "wandb" not in sys.modules:
         os.environ.pop("WANDB_SERVICE", None)
+        with contextlib.suppress(ImportError):
+            importlib.import_module("numpy")
     import wandb
 
     return wandb
@@ -76,9 +85,14 @@ class Opening:
     @property
     def destination(self) -> str:
         """The server or mode, the entity and the project."""
-        online = self.mode in _ONLINE
-        server = import_wandb().setup().settings.base_url if online else self.mode
-        return f"{server}/{self._entity or ''}/{self._project or ''}"
+        place = self.server if self.mode in _ONLINE else self.mode
+        return f"{place}/{self._entity or ''}/{self._project or ''}"
+
+    @property
+    def server(self) -> str:
+        """The address of the server."""
+        address: str = import_wandb().setup().settings.base_url
+        return address
 
     def open(self, run: RunInfo) -> Any:
         """Return the W&B run with the id of this run: new, resumed, or still open after an attempt that failed.
@@ -95,7 +109,7 @@ class Opening:
 
     def _init(self, run: RunInfo) -> Any:
         wandb = import_wandb()
-        with _one_at_a_time, _arguments_of(run), _free_id_on_failure(run):
+        with _one_at_a_time, _arguments_of(run), self._nothing_left_on_failure(run):
             opened = _open[run.path] = wandb.init(
                 id=run.id,
                 resume="allow",
@@ -113,6 +127,19 @@ class Opening:
             )
         return opened
 
+    @contextlib.contextmanager
+    def _nothing_left_on_failure(self, run: RunInfo) -> Iterator[None]:
+        """Undo an `init` that fails: W&B has made a folder by then, and its service keeps the run's id reserved."""
+        before = set(self._folders(run))
+        try:
+            yield
+        except BaseException:
+            if not _open and run.pid != os.getpid():
+                import_wandb().teardown()
+            for made in set(self._folders(run)) - before:
+                shutil.rmtree(made, ignore_errors=True)
+            raise
+
     def _reach_server(self) -> None:
         """Check that the server answers and accepts the account. W&B itself would try for a minute and a half.
 
@@ -124,14 +151,13 @@ class Opening:
 
         if self.mode not in _ONLINE:
             return
-        wandb = import_wandb()
         with contextlib.suppress(requests.exceptions.SSLError):  # it answers, and W&B may be set to trust it
-            requests.head(wandb.setup().settings.base_url, timeout=_TIMEOUT_S)
+            requests.head(self.server, timeout=_TIMEOUT_S)
+        wandb = import_wandb()
         try:
             wandb.Api(timeout=_TIMEOUT_S)
         except wandb.errors.AuthenticationError as error:
-            hint = "Check WANDB_API_KEY, or run: wandb login --relogin"
-            raise wandb.errors.AuthenticationError(f"{error}. {hint}") from error
+            raise wandb.errors.AuthenticationError(f"{error}. {REMEDY}") from error
 
     def close(self, run: RunInfo, opened: Any, exit_code: int) -> None:
         """Close the W&B run. Online, this returns when the server has received everything."""
@@ -151,16 +177,28 @@ class Opening:
         logs = self._logs(run)
         return not (logs and all(_synced(log).exists() for log in logs))
 
-    def _logs(self, run: RunInfo) -> list[Path]:
+    def _folders(self, run: RunInfo) -> list[Path]:
+        """Return the folders that W&B has made for this run, one by each process, in the mode of this one."""
         home = Path(self._folder or os.environ.get("WANDB_DIR") or run.path)
-        return list(home.glob(f"*wandb/run-*-{run.id}/run-{run.id}.wandb"))
+        start = "run" if self.mode in _ONLINE else "offline-run"
+        return list(home.glob(f"*wandb/{start}-*-{run.id}"))
+
+    def _logs(self, run: RunInfo) -> list[Path]:
+        return [log for folder in self._folders(run) for log in folder.glob(f"run-{run.id}.wandb")]
 
 
 def _has_account() -> bool:
-    """Return whether W&B has an account, like `wandb.login`, which would also ask the server for the user's name."""
+    """Return whether W&B has an account, like `wandb.login`, which would also ask the server for the user's name.
+
+    A key that does not have the form of one counts: it is rejected when the run is opened.
+    """
+    from wandb.errors import AuthenticationError
     from wandb.sdk.wandb_login import _login
 
-    found: bool = _login(prompt=False, verify=False, _silent=True)[0]
+    try:
+        found: bool = _login(prompt=False, verify=False, _silent=True)[0]
+    except AuthenticationError:
+        return True
     return found
 
 
@@ -179,17 +217,6 @@ def _arguments_of(run: RunInfo) -> Iterator[None]:
         yield
     finally:
         sys.argv = own
-
-
-@contextlib.contextmanager
-def _free_id_on_failure(run: RunInfo) -> Iterator[None]:
-    """Stop W&B's service if `init` fails and no other run is open: the service would keep the run's id reserved."""
-    try:
-        yield
-    except BaseException:
-        if not _open and run.pid != os.getpid():
-            import_wandb().teardown()
-        raise
 
 
 def _settings(run: RunInfo) -> Any:

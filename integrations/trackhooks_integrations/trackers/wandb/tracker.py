@@ -15,8 +15,10 @@
 
 Rules:
 
-- W&B rejects a row whose number is not higher than the last one, so rows are numbered by the records of the journal. A
-  row that is delivered again after a crash is recognised by the file that W&B wrote, or by the server's last step.
+- W&B rejects a row whose number is not higher than the last one, so rows are numbered by the records of the journal,
+  and metrics may be logged at steps in any order. If a signal handler has logged, the journal may have two records in
+  the reverse order: the second then gets the next number that is free. A row that is delivered again after a crash is
+  recognised by the file that W&B wrote, or by the server's last step.
 - Online, W&B uploads with a delay of some seconds, and not at all after its process has died. If a delivery was killed
   before it closed the run, the whole run is therefore delivered again, and the server receives what it is missing.
 - W&B measures the process of the training and the machine itself, so `system/…` is not delivered.
@@ -59,6 +61,7 @@ from ..._shared.files import folder_option, text_options
 from .artifacts import Artifacts
 from .names import as_json, as_path, called
 from .opening import Opening, import_wandb
+from .reasons import reason
 from .transaction_log import MARK, TransactionLog
 
 _MODES = ("online", "offline", "shared", "disabled")
@@ -134,6 +137,10 @@ class WandB(Tracker):
         url: str | None = self._run.url
         return url
 
+    def explain(self, error: BaseException) -> str:
+        """Return why W&B cannot be used."""
+        return reason(error, self._opening.server) or super().explain(error)
+
     # The verbs
 
     def start(self, run: RunInfo, state: State) -> None:
@@ -142,10 +149,13 @@ class WandB(Tracker):
         self._artifacts = Artifacts(run, self._run, state.get("checkpoints"))
         self._row: dict[str, Any] = {}
         self._last: int = state.get("last", -1)
+        """The number of the last row that was delivered."""
+        self._held = -1
+        """The number of the last row that W&B has: after a crash, more than were delivered as far as we know."""
         self._written = None
         if not self._joins and not self._run.disabled:
             self._written = TransactionLog(Path(self._run.settings.sync_file))
-            self._last = max(self._last, self._run.step - 1, *self._steps_in_files())
+            self._held = max(self._run.step - 1, *self._steps_in_files())
         self._run.config.update({"environment": run.environment}, allow_val_change=True)
         self._define_columns(state.get("uses", {}))
         self._sync()
@@ -186,13 +196,17 @@ class WandB(Tracker):
         """Call the method of the event's hook, and log everything that it adds as one row."""
         self._row = {}
         super().handle(event)
-        if self._row and event.index > self._last:
-            place = {"step": max(event.step, 0), "_timestamp": event.time}
-            row = place | ({"epoch": event.epoch} if event.epoch >= 0 else {}) | self._row
-            self._run.log(row, step=None if self._joins else event.index, commit=True)
-            self._last = event.index
+        if self._row:
+            self._last = max(event.index, self._last + 1)
+            if self._last > self._held:
+                self._log_row(event)
         if event.status in FINAL:
             self._artifacts.log_checkpoints()
+
+    def _log_row(self, event: Event) -> None:
+        place = {"step": max(event.step, 0), "_timestamp": event.time}
+        row = place | ({"epoch": event.epoch} if event.epoch >= 0 else {}) | self._row
+        self._run.log(row, step=None if self._joins else self._last, commit=True)
 
     def log_params(self, params: Mapping[str, Scalar], event: Event) -> None:
         """Update the config."""
