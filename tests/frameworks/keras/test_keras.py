@@ -112,6 +112,7 @@ def test_the_parameters_are_those_to_compare_trainings_by(run: trackhooks.Run) -
         "optimizer/name": "AdamW", "optimizer/lr": 0.003, "optimizer/weight_decay": 0.01, "precision": "float32",
     }  # fmt: skip
     assert {name: start.params.get(name) for name in expected} == expected
+    assert start.params["architecture"] == "Dense(3, relu) > Dense(1)"
 
 
 @pytest.mark.parametrize(

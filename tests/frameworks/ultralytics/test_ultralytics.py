@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from trackhooks.delivery.catch_up import deliver
 from trackhooks.event import Event, File, Table, Text
 from trackhooks.session.run import recorder_of
 from trackhooks.storage import journal
+from trackhooks_integrations.frameworks.ultralytics.curves import tables
 
 LOSSES = {"box_loss", "cls_loss", "dfl_loss"}
 METRICS = {"metrics/precision(B)", "metrics/recall(B)", "metrics/mAP50(B)", "metrics/mAP50-95(B)"}
@@ -158,10 +160,50 @@ def test_arguments_model_and_chosen_optimizer_are_parameters(trained: tuple[Any,
     assert arguments["epochs"] == 2
     assert arguments["imgsz"] == 32
     assert arguments["optimizer"] == "auto"
+    assert {"mosaic", "degrees", "lr0"} <= arguments.keys()
+    assert {"mosaic", "degrees"} <= set(event(run, "on_pretrain_routine_start").defaults)
+    assert {"epochs", "imgsz", "lr0"}.isdisjoint(event(run, "on_pretrain_routine_start").defaults)
+    assert {"project", "name", "save_dir"} <= event(run, "on_pretrain_routine_start").facts.keys()
     described = event(run, "on_pretrain_routine_end")
+    assert float(str(described.facts["model/gflops"])) > 0
     assert described.facts["model/parameters"] == sum(weight.numel() for weight in model.model.parameters())
     assert described.facts["optimizer/name"] == "AdamW"
     assert [type(item).__name__ for item in described.media] == ["Text", "Graph"]
+
+
+def test_what_ultralytics_writes_about_a_training_is_recorded(trained: tuple[Any, trackhooks.Run]) -> None:
+    found = {file.name: Path(file.path) for file in event(trained[1], "on_train_end").files}
+    assert {"args.yaml", "results.csv"} <= found.keys()
+    assert found["results.csv"] == Path(trained[0].trainer.csv)
+
+
+def test_the_curves_of_the_best_checkpoint_are_tables() -> None:
+    import numpy
+    from ultralytics.utils.metrics import DetMetrics
+
+    metrics = DetMetrics(names={0: "square", 1: "disc"})
+    assert tables(SimpleNamespace(metrics=metrics), "") == []  # nothing was validated
+    right, scores = numpy.ones((6, 10), dtype=bool), numpy.linspace(0.9, 0.4, 6)
+    classes = numpy.array([0, 0, 0, 1, 1, 1])
+    right[[1, 4]] = False
+    metrics.update_stats(
+        {
+            "tp": right,
+            "conf": scores,
+            "pred_cls": classes,
+            "target_cls": classes,
+            "target_img": classes,
+            "im_name": "a",
+        }
+    )
+    metrics.process()
+    found = {table.name: table for table in tables(SimpleNamespace(metrics=metrics), "test/")}
+    assert "test/curves/Precision-Recall(B)" in found
+    curve = found["test/curves/F1-Confidence(B)"]
+    assert curve.columns == ["class", "confidence", "f1"]
+    assert [sum(row[0] == name for row in curve.rows) for name in ("mean", "square", "disc")] == [101] * 3
+    best = max(float(str(row[2])) for row in curve.rows if row[0] == "square")
+    assert best == pytest.approx(metrics.box.f1_curve[0].max(), abs=0.02)
 
 
 def test_the_evaluation_of_the_best_checkpoint_is_not_an_epoch(trained: tuple[Any, trackhooks.Run]) -> None:

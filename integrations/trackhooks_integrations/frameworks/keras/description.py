@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 from trackhooks.event import Graph, Node, Scalar, Text
 from trackhooks.frameworks.helpers import Failure, Lookups, at_default, attempt, flat_params
 
+from .architecture import architecture
+
 _DEFAULT_BATCH = 32
 """Keras' default batch size for arrays."""
 _MOST_NODES = 5000
@@ -74,6 +76,7 @@ class Description:
             "steps_per_execution": None if type(several) is int and several == 1 else several,
             "precision": self._of(self._model, "dtype policy", None, _precision),
             **{name: arguments.get(name) for name in _ASKED_FOR},
+            "architecture": self._architecture(),
         }
         flat: dict[str, Scalar] = {}
         for name, value in found.items():
@@ -86,6 +89,10 @@ class Description:
         optimizer = self._of(self._model, "optimizer", None, _optimizer_of)
         config = {} if optimizer is None else self._of(optimizer, "configuration", {}, _configuration)
         return [f"optimizer/{name}" for name in at_default(type(optimizer), config) if name != "name"]
+
+    def _architecture(self) -> str | None:
+        inner = [found.layer for found in self._layers() if not found.nests]
+        return architecture(inner, self._lookups) or None
 
     def _names(self, name: str, given: Any) -> Any:
         return self._lookups.find(f"the names of {name}", None, _named, given)

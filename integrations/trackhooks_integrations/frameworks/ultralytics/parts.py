@@ -6,6 +6,7 @@ a `Told`. The data come from documented attributes of Ultralytics 8.3 (losses ar
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,8 @@ from trackhooks.errors import InvalidValueError
 from trackhooks.event import File
 from trackhooks.frameworks import helpers
 from trackhooks.frameworks.helpers import Lookups, flat_params, settings, sizes, status_of
+
+from . import curves
 
 _MOST_SAMPLES = 16
 _TICK_S = 0.05
@@ -108,7 +111,7 @@ class Training(_Part):
         model = self._of(trainer, "model", None, _model)
         if model is None:
             return Told(more={**more, "facts": facts})
-        facts |= sizes(model, self._lookups)
+        facts |= sizes(model, self._lookups) | self._of(trainer, "GFLOPs", {}, _gflops, model)
         return Told(more={**more, "facts": facts, "media": helpers.media(model, self._lookups)})
 
     def on_train_start(self, trainer: Any) -> Told:
@@ -182,7 +185,8 @@ class Training(_Part):
         of_best = self._best or self._epoch_metrics
         last = self._of(trainer, "last checkpoint", None, checkpoint, "last", self._epoch_metrics)
         best = self._of(trainer, "best checkpoint", None, checkpoint, "best", of_best)
-        files = there([last, best]) + self._new_pictures(trainer)
+        written = self._of(trainer, "files", [], _written)
+        files = there([last, best, *written]) + self._new_pictures(trainer)
         return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
 
     def teardown(self, trainer: Any) -> Told:
@@ -240,7 +244,11 @@ class Validation(_Part):
             self._training.validated = True
         elif prefix == "best/":
             self._training.note_best(named)
-        return Told(named, to_objects=prefix != "best/", more={"files": self._pictures.new(validator)})
+        more: dict[str, Any] = {"files": self._pictures.new(validator)}
+        if prefix:  # the curves of every epoch would be too many
+            before = "" if prefix == "best/" else prefix
+            more["media"] = self._of(validator, "curves", [], curves.tables, before)
+        return Told(named, to_objects=prefix != "best/", more=more)
 
 
 class Prediction(_Part):
@@ -473,6 +481,21 @@ def _epoch(trainer: Any) -> int:
 
 def _model(trainer: Any) -> Any:
     return unwrapped(trainer.model)
+
+
+def _gflops(trainer: Any, model: Any) -> dict[str, float]:
+    """Return the GFLOPs of one image, which Ultralytics counts by running the model: here a copy of it."""
+    import torch
+    from ultralytics.utils.torch_utils import get_flops
+
+    with torch.random.fork_rng():
+        found = get_flops(copy.deepcopy(model), trainer.args.imgsz)
+    return {"model/gflops": round(float(found), 3)} if found else {}
+
+
+def _written(trainer: Any) -> list[File | None]:
+    """Return the arguments and the results of the training, as Ultralytics has written them."""
+    return [file_if_there(Path(trainer.save_dir) / name, "file") for name in ("args.yaml", "results.csv")]
 
 
 def _is_best(trainer: Any) -> bool:
