@@ -17,7 +17,6 @@ from .differences import all_params as all_params_of
 from .differences import differing_environment, differing_facts, differing_params, given_params
 from .finding import RunLike, find
 from .groups import SEEDS, Column, Which, columns
-from .html import as_html
 from .listing import RunList
 from .query import where as matching
 from .selection import matching_metrics, shown_metrics
@@ -135,6 +134,8 @@ class Comparison(Compared):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        from .html import as_html  # only notebooks need it
+
         return as_html(self.table(_MOST_PARAMS))
 
 

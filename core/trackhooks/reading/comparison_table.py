@@ -95,7 +95,7 @@ def _facts(of: Compared) -> list[Line]:
 
 _FACTS: dict[str, Callable[[Column], Cell]] = {
     "runs": lambda column: Cell(str(len(column.runs))),
-    "status": lambda column: status_cell(column.status),
+    "status": lambda column: status_cell(column.status, {run.status for run in column.runs}),
     "created": lambda column: Cell(formats.moment(max(run.created for run in column.runs))),
     "duration": lambda column: Cell(formats.duration(column.field("duration"))),
     "epochs": lambda column: Cell(formats.number(float(column.field("epochs")) or None)),
@@ -203,8 +203,7 @@ def _position(column: Column, name: str, which: Which) -> str:
     """Return the epoch or the step of the best value of a run."""
     if which == "last" or column.run is None:
         return ""
-    metric = column.run.metrics[name]
-    return f"({metric.best_epoch})" if metric.axis == "epoch" else f"(step {metric.best_step})"
+    return f"({column.run.metrics[name].best_place})"
 
 
 # Notes

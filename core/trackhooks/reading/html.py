@@ -8,8 +8,11 @@ from typing import Final
 
 from .table import Cell, Table
 
-_COLORS = {"green": "#2a8a3e", "red": "#d6403a", "yellow": "#a56d00", "cyan": "#3b78d8"}
+_COLORS = {"green": "#2a8a3e", "red": "#d6403a", "yellow": "#a56d00", "cyan": "#3b78d8", "magenta": "#b04fc4"}
 """Colors with a contrast of about 4.4 to both white and black; everything else has the color of the page."""
+
+ACCENT: Final = _COLORS["cyan"]
+"""The color of curves."""
 
 STYLE: Final = """<style>
 .trackhooks { color: inherit; font-size: 13px; line-height: 1.5; overflow-x: auto; }
@@ -41,8 +44,13 @@ def _row(tag: str, row: Sequence[Cell]) -> str:
 
 
 def _style(cell: Cell) -> str:
-    """Return the style of rich as an attribute."""
+    """Return the style of a cell as an attribute."""
     words = cell.style.split()
-    found = [f"color: {_COLORS[word]}" for word in words if word in _COLORS]
+    found = [f"color: {color_of(cell.style)}"] if set(words) - {"bold"} else []
     found += ["font-weight: 700"] * ("bold" in words)
     return f' style="{"; ".join(found)}"' if found else ""
+
+
+def color_of(style: str) -> str:
+    """Return the color of a style of rich, or that of the page."""
+    return next((_COLORS[word] for word in style.split() if word in _COLORS), "inherit")

@@ -15,7 +15,6 @@ from ..storage import run_folder
 from . import fields, formats, frames
 from .differences import differing_params, value_of
 from .finding import runs_in
-from .html import as_html
 from .query import where as matching
 from .selection import damage_notes, importance, shown_metrics
 from .summary import RunSummary, summarize
@@ -159,6 +158,8 @@ class RunList(list[RunSummary]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        from .html import as_html  # only notebooks need it
+
         return as_html(self.table())
 
 
@@ -219,7 +220,7 @@ def _project(run: RunSummary) -> Cell:
 _FIXED: dict[str, Callable[[RunSummary], Cell]] = {
     "run": _name,
     "project": _project,
-    "status": lambda run: status_cell(run.status),
+    "status": lambda run: status_cell(run.status, [run.status]),
     "created": lambda run: Cell(formats.moment(run.created)),
     "duration": lambda run: Cell(formats.duration(run.duration)),
     "trained": lambda run: Cell(run.length),

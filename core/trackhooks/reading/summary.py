@@ -52,6 +52,11 @@ class Metric(msgspec.Struct):
     best_epoch: int = -1
     """The epoch of the best value."""
 
+    @property
+    def best_place(self) -> str:
+        """The epoch of the best value, or `step …` if the metric is plotted over steps."""
+        return str(self.best_epoch) if self.axis == "epoch" else f"step {self.best_step}"
+
     def take(self, value: float, event: Event) -> bool:
         """Add a value. Returns whether it is the best so far; of equally good values, that is the first."""
         self.last, self.step, self.epoch = value, event.step, event.epoch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-_STATUS_STYLES = {
+STATUS_STYLES = {
     "running": "cyan",
     "finished": "green",
     "failed": "red",
@@ -62,9 +62,10 @@ class Table(NamedTuple):
     """Whether columns that do not fit are shown in another table below, which repeats the first column."""
 
 
-def status_cell(status: str) -> Cell:
-    """Return a cell with a colored status."""
-    return Cell(status, _STATUS_STYLES.get(status, ""))
+def status_cell(text: str, statuses: Iterable[str]) -> Cell:
+    """Return a cell with the color of a status, if there is only one."""
+    styles = [STATUS_STYLES.get(status, "") for status in statuses]
+    return Cell(text, styles[0] if len(styles) == 1 else "")
 
 
 def terminal_width() -> int | None:
@@ -129,7 +130,8 @@ def _render(table: Table, width: int, color: bool) -> str:
         for row in section.rows:
             grid.add_row(*(Text(cell.text, cell.style) for cell in row))
     page = io.StringIO()
-    Console(file=page, width=width, force_terminal=color, highlight=False).print(grid)
+    # In a notebook, rich would display the table instead of writing it.
+    Console(file=page, width=width, force_terminal=color, force_jupyter=False, highlight=False).print(grid)
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 

@@ -23,6 +23,7 @@ from ..storage.journal import Writer
 from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
 from ..values.params import flat_params
+from .notebook_cells import cells
 from .process_end import delivery_manager
 from .settings import Settings, machine_failures_as_errors, optional_text
 
@@ -43,8 +44,11 @@ def open_recorder(chosen: Settings, resume: Path | None = None, parent: Recorder
     """
     if not _records(chosen):
         return silent_recorder(chosen)
+    cells.close_earlier()
     with machine_failures_as_errors():
-        return _opened(chosen, resume, parent)
+        opened = _opened(chosen, resume, parent)
+    cells.add(opened)
+    return opened
 
 
 def _records(chosen: Settings) -> bool:

@@ -251,6 +251,17 @@ class Run(LogVerbs):
         """The folder of the run: functions that take the path of a run also take the run."""
         return str(self.path)
 
+    def _repr_html_(self) -> str | None:
+        from . import live_display  # only notebooks need it
+
+        return live_display.html_of(self._recorder) if self._recorder.has_journal else None
+
+    def _ipython_display_(self) -> None:
+        """Show the run in a notebook, and keep it up to date while it is open."""
+        from . import live_display  # only notebooks need it
+
+        live_display.display(self._recorder, repr(self))
+
     def __repr__(self) -> str:
         return f"<trackhooks run {self.name!r}, {self.status}, in {str(self.path)!r}>"
 
