@@ -458,6 +458,7 @@ def test_a_delivery_from_the_start_replaces_the_earlier_tables(tmp_path: Path) -
 def test_resuming_keeps_the_rows_and_replaces_the_steps_and_epochs_that_are_repeated(tmp_path: Path) -> None:
     def trained(epochs: range, loss: float) -> Iterator[Event]:
         for epoch in epochs:
+            yield at_epoch("on_train_epoch_start", epoch, epoch * 10 - 1)
             yield from (batch(step, epoch, loss=loss) for step in range(epoch * 10, epoch * 10 + 10))
             yield at_epoch("on_train_epoch_end", epoch, epoch * 10 + 9, loss=loss)
             yield at_epoch("on_fit_epoch_end", epoch, epoch * 10 + 9, loss=loss, val=loss)
@@ -475,6 +476,20 @@ def test_resuming_keeps_the_rows_and_replaces_the_steps_and_epochs_that_are_repe
         [3, 2, 2],
         [4, 2, 2],
     ]
+
+
+def test_a_batch_that_ends_late_is_a_row_at_the_end_until_the_training_repeats_its_step(
+    tmp_path: Path,
+) -> None:
+    def steps() -> list[int]:
+        return [int(row["step"]) for row in delivery.rows("batches.csv")]
+
+    delivery = Delivery(tmp_path).give(at_epoch("on_train_epoch_start", 0, -1))
+    delivery.give(*(batch(step, loss=1.0) for step in (0, 3, 1, 4, 2))).flush()
+    assert steps() == [0, 3, 1, 4, 2]
+    delivery.crash()
+    delivery.give(at_epoch("on_train_epoch_start", 0, 1), batch(2, loss=2.0), batch(5, loss=2.0)).finish()
+    assert steps() == [0, 1, 2, 5]
 
 
 METRICS = st.dictionaries(
@@ -497,8 +512,9 @@ def test_after_any_sequence_of_failures_each_row_is_present_once_and_unchanged(
     for action, metrics in actions:
         if action in ("batch", "rewind"):
             step = step + 1 if action == "batch" else max(step - 3, 0)
-            events.append(batch(step, **metrics))
-            delivery.give(events[-1])
+            start = [at_epoch("on_train_epoch_start", 0, step - 1)] if action == "rewind" else []
+            events += [*start, batch(step, **metrics)]
+            delivery.give(*events[-1 - len(start) :])
         elif action == "flush":
             delivery.tracker.flush()
         elif action == "save":
@@ -509,7 +525,7 @@ def test_after_any_sequence_of_failures_each_row_is_present_once_and_unchanged(
             delivery.give(*events[saved:])
     delivery.finish()
     kept: list[Event] = []
-    for event in events:
+    for event in (event for event in events if event.metrics):
         kept = [*(before for before in kept if before.step < event.step), event]
     rows = delivery.rows("batches.csv") if kept else []
     assert [int(row["step"]) for row in rows] == [event.step for event in kept]

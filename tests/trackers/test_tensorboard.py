@@ -364,11 +364,12 @@ def test_a_resumed_training_replaces_the_steps_and_the_epochs_that_it_repeats(
             [batch(step, epoch, loss=loss + step) for step in range(epoch * 10, epoch * 10 + 10)]
             for epoch in epochs
         ]
+        starts = [Event("on_train_epoch_start", 0, CREATED, epoch * 10 - 1, epoch) for epoch in epochs]
         ends = [epoch_end(epoch, epoch * 10 + 9, loss=loss + epoch) for epoch in epochs]
         return [
             event
-            for some, end in zip(steps, ends, strict=True)
-            for event in ([] if throttled else some) + [end]
+            for start, some, end in zip(starts, steps, ends, strict=True)
+            for event in [start, *([] if throttled else some), end]
         ]
 
     delivery = Delivery(tmp_path / "a").give(*trained(range(5), 0.0)).finish("failed")
@@ -384,6 +385,55 @@ def test_a_resumed_training_replaces_the_steps_and_the_epochs_that_it_repeats(
     if not throttled:
         assert found.scalars("train_batch/loss") == steps
         assert [(e.step, e.value) for e in plain.Scalars("train_batch/loss")] == steps
+
+
+def test_points_that_come_late_are_in_their_place(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
+    delivery = Delivery(tmp_path / "a")
+    steps = [0, 100, 50, 100, 3, 70, 2, 101, 1]
+    for number, step in enumerate(steps):
+        delivery.give(
+            Event("log", number, CREATED + number, step, metrics={"m": step / 8, "n": float(number)})
+        )
+        delivery.flush()
+        so_far = sorted({*steps[: number + 1]})
+        assert reader(tmp_path).scalars("m") == [(at, at / 8) for at in so_far]
+        if number % 3 == 1:
+            delivery.crash()
+    numbers = {step: number for number, step in enumerate(steps)}
+    assert reader(tmp_path).scalars("n") == [(at, float(numbers[at])) for at in sorted(numbers)]
+
+
+def test_a_late_point_of_a_resumed_training_removes_nothing_and_a_repeated_step_what_comes_after_it(
+    tmp_path: Path, reader: Callable[[Path], Reader]
+) -> None:
+    def start(epoch: int) -> Event:
+        return Event("on_train_epoch_start", 0, CREATED, epoch * 2 - 1, epoch)
+
+    def exam(step: int, value: float) -> Event:
+        return Event("log", 0, CREATED, step, metrics={"exam": value})
+
+    delivery = Delivery(tmp_path / "a")
+    delivery.give(
+        start(0), batch(0, loss=0.0), batch(1, loss=1.0), start(1), batch(2, 1, loss=2.0), exam(1, 1.0)
+    )
+    delivery.give(batch(3, 1, loss=3.0), exam(3, 3.0)).finish("killed")
+    delivery.crash()
+    delivery.give(start(1), exam(0, 10.0)).flush()
+    assert reader(tmp_path).scalars("exam") == [(0, 10.0), (1, 1.0), (3, 3.0)]
+    delivery.crash()
+    delivery.give(batch(2, 1, loss=12.0), exam(2, 12.0)).finish()
+    assert reader(tmp_path).scalars("exam") == [(0, 10.0), (1, 1.0), (2, 12.0)]
+    assert reader(tmp_path).scalars("train_batch/loss") == [(0, 0.0), (1, 1.0), (2, 12.0)]
+
+
+def test_what_tensorboard_cannot_hold_is_counted(tmp_path: Path) -> None:
+    delivery = Delivery(tmp_path / "a")
+    for step, value in ((5, 1.0), (5, 1.0), (5, 2.0), (9, 1e300), (5, 2.0), (5, 3.0)):
+        delivery.give(Event("log", 0, CREATED, step, metrics={"m": value})).flush()
+    assert delivery.tracker.not_held == {
+        "values of a metric at a step for which it has a later value": 2,
+        "values that are too large for 32-bit floats": 1,
+    }
 
 
 def test_a_value_that_changes_within_its_epoch_replaces_the_first(

@@ -160,6 +160,18 @@ def test_rows_that_are_delivered_again_after_a_crash_are_present_once(
     assert rows(run, "_step", "train_batch/loss") == [(index, index) for index in range(450)]
 
 
+def test_records_whose_indexes_are_repeated_or_reversed_are_all_rows_once_after_a_crash(
+    feed: Feeding,
+) -> None:
+    """A signal handler that logs reverses two records; journals of earlier versions repeat indexes."""
+    indexes = [0, 2, 1, 3, 3, 4, 9]
+    events = [batch(index, step, loss=float(step)) for step, index in enumerate(indexes)]
+    feed.give(*events[:2]).flush().give(*events[2:6]).tracker.flush()
+    feed.crash().give(*events[2:]).finish()
+    found = rows(feed.run, "_step", "train_batch/loss")
+    assert found == [(0, 0.0), (2, 1.0), (3, 2.0), (4, 3.0), (5, 4.0), (6, 5.0), (9, 6.0)]
+
+
 def test_an_attempt_after_a_failure_continues_the_open_run(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0)).flush()
     feed.give(batch(1, 1, loss=2.0))

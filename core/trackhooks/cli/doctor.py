@@ -206,6 +206,8 @@ def _delivery(run: RunSummary) -> Iterator[Finding]:
         skipped = formats.unique(str(index) for cursor in known for index in cursor.skipped)
         if skipped:
             yield Finding(run.name, f"{name} rejected the records {', '.join(skipped)}", False)
+        for what, count in {pair for cursor in known for pair in cursor.not_held.items()}:
+            yield Finding(run.name, f"{name} cannot hold {count} {what}")
         if not any(is_delivered(run.path, cursor) for cursor in known):
             yield _waiting(run, name, known, delivering)
 

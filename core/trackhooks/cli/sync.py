@@ -34,6 +34,8 @@ class Delivery(NamedTuple):
     """The URL of the run in the tracker, if the tracker has one."""
     error: str
     """The reason why the delivery failed; empty on success."""
+    not_held: Mapping[str, int] = {}
+    """What the tracker's backend cannot hold → how often the run has it."""
 
     def __str__(self) -> str:
         return f"{self.run} → {self.tracker}: {self.error or self._success()}"
@@ -41,8 +43,9 @@ class Delivery(NamedTuple):
     def _success(self) -> str:
         result = "delivered" if self.new else "nothing new"
         so_far = " so far; the run is still running" if self.running else ""
+        not_held = "".join(f"; it cannot hold {count} {what}" for what, count in self.not_held.items())
         url = f" ({self.url})" if self.url else ""
-        return result + so_far + url
+        return result + so_far + not_held + url
 
 
 def sync(
@@ -89,6 +92,7 @@ def _outcome(run: RunInfo, name: str, running: bool, before: list[Cursor], error
         running=running,
         url=next((cursor.url for cursor in after if cursor.url), ""),
         error=error,
+        not_held={what: count for cursor in after for what, count in cursor.not_held.items()},
     )
 
 

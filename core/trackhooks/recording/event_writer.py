@@ -7,6 +7,7 @@ epoch.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -37,8 +38,6 @@ class EventWriter:
 
     def __init__(self, writer: Writer, run: str, strict: bool = False) -> None:
         self.journal = writer
-        self.index = 0
-        """The index of the next event."""
         self.lost = 0
         """The number of events that could not be written."""
         self._run = run
@@ -47,6 +46,11 @@ class EventWriter:
         self._held_since = 0.0
         self._left_out: set[str] = set()
         self._failed = False
+        self._indexes = itertools.count()
+
+    def continue_from(self, index: int) -> None:
+        """Set the index of the next event."""
+        self._indexes = itertools.count(index)
 
     def write(
         self,
@@ -71,10 +75,10 @@ class EventWriter:
             False if the journal is closed, or this is a forked child.
         """
         numbers = metrics if all_floats(metrics) else self.numbers(metrics)
-        event = Event(hook, self.index, time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
+        # A signal handler may log between any two lines: `next` takes an index that no other event gets.
+        event = Event(hook, next(self._indexes), time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
         if more:
             self._complete(event, more)
-        self.index += 1
         if self._held or (numbers is not metrics and any(_snapshots(numbers))):
             self._hold(event)
             return True

@@ -98,9 +98,11 @@ class StepCounter:
 
     def log(self, training: bool) -> int:
         """Return the step of metrics that are logged. If no loop counts the steps, each call is a step."""
-        if not training and self.step < 0:
-            self._own_steps += 1
-        return self.current
+        if training or self.step >= 0:
+            return self.current
+        # No call between these two lines: a signal handler may log when one begins.
+        self._own_steps = own = self._own_steps + 1
+        return 0 if self._in_batch else own
 
     @property
     def current(self) -> int:

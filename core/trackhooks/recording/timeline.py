@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -44,7 +45,7 @@ class Timeline:
         self._events = None if writer is None else EventWriter(writer, info.name, strict)
         self._stats = EpochStats()
         self._copies = TrainingCopies(info)
-        self._next_file = 0
+        self._file_numbers = itertools.count()
         self._signed = False
         """Whether the journal has the identity of the run, from which a damaged `run.json` is rebuilt."""
         self._mutex = threading.RLock()
@@ -152,9 +153,7 @@ class Timeline:
 
     def next_file_number(self) -> int:
         """Return a number that is in no earlier file name of the run: neither from this process nor before a resume."""
-        with self._mutex:
-            number, self._next_file = self._next_file, self._next_file + 1
-        return number
+        return next(self._file_numbers)
 
     # The journal
 
@@ -195,13 +194,15 @@ class Timeline:
     def _catch_up(self) -> None:
         """Continue where the journal ends."""
         assert self._events is not None
-        models, self._stats = 0, EpochStats()
+        index, models, self._stats = -1, 0, EpochStats()
         with journal.Reader(self._info.path) as events:
             for event in events:
-                self._events.index = self._next_file = event.index + 1
+                index = max(index, event.index)
                 models += sum(file.kind == "model" for file in event.files)
                 self.place.replay(event)
                 self._stats.replay(event)
+        self._events.continue_from(index + 1)
+        self._file_numbers = itertools.count(index + 1)
         self._copies = TrainingCopies(self._info, models)
 
 

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
 
 from ...delivery.catch_up import deliver
 from ...delivery.cursor import Spec
 from ..sample_runs import ALIKE_NAMES, ODD_NAMES, among, everything, log_everything, losses, repeated, train
-from ..trial import Trial
+from ..trial import Series, Trial
 from .suite import TrackerSuite, needs
+
+
+@contextmanager
+def interrupted(log: Callable[[], None]) -> Iterator[None]:
+    """Call `log` in a signal handler, as often as the main thread bears."""
+    before = signal.signal(signal.SIGALRM, lambda *_: log())
+    signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def points_of(metrics: Series[float], name: str) -> set[tuple[int, float]]:
+    """Return the points of a metric, in whatever order the backend has them."""
+    return {(step, value) for step, value in metrics.get(name, ())}
 
 
 class MetricPromises(TrackerSuite):
@@ -51,6 +74,56 @@ class MetricPromises(TrackerSuite):
                 for _ in run.validate(range(2)):
                     run.log(loss=value)
         assert trial.delivered(run.path).metrics.get("test/loss") == [(2, 0.5), (3, 0.25)]
+
+    @pytest.mark.parametrize("one_by_one", [False, True], ids=["at once", "one by one"])
+    def test_steps_may_come_in_any_order(self, trial: Trial, one_by_one: bool) -> None:
+        steps = [0, 100, 50, 100, 3, 70, 101, 2]
+        with trial.record() as run:
+            for step in steps:
+                run.log({"m": step / 8, f"m/{step % 2}": step}, step=step)
+                if one_by_one:
+                    trial.deliver(run.path)
+        seen = trial.delivered(run.path).metrics
+        assert points_of(seen, "m") == {(step, step / 8) for step in steps}
+        assert points_of(seen, "m/0") | points_of(seen, "m/1") == {(step, float(step)) for step in steps}
+
+    def test_late_steps_of_a_run_that_is_resumed_remove_nothing(self, trial: Trial) -> None:
+        with trial.record() as run:
+            train(run, epochs=2)
+            run.log({"exam": 1.0}, step=100)
+        trial.deliver(run.path)
+        with trial.record(resume=run.path) as resumed:
+            train(resumed, 3, start=2)
+            resumed.log({"exam": 2.0}, step=2)
+        seen = trial.delivered(run.path).metrics
+        assert points_of(seen, "exam") == {(2, 2.0), (100, 1.0)}
+        assert points_of(seen, "train_batch/loss") == {*losses(3)["train_batch/loss"]}
+
+    def test_batches_may_end_in_any_order(self, trial: Trial) -> None:
+        with trial.record() as run:
+            run.callbacks.on_train_begin()
+            run.callbacks.on_epoch_begin(0)
+            for batch in (0, 3, 1, 2, 5, 4):
+                run.callbacks.on_train_batch_end(batch, {"loss": batch / 8})
+        found = points_of(trial.delivered(run.path).metrics, "train_batch/loss")
+        assert found == {(step, step / 8) for step in range(6)}
+
+    @needs("repeats")
+    def test_several_values_at_one_step_are_all_there(self, trial: Trial) -> None:
+        with trial.record() as run:
+            for value in (1.0, 2.0, 3.0):
+                run.log(m=value, step=5)
+        assert points_of(trial.delivered(run.path).metrics, "m") == {(5, 1.0), (5, 2.0), (5, 3.0)}
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer signals")
+    def test_what_a_signal_handler_logs_is_there_with_all_that_it_interrupts(self, trial: Trial) -> None:
+        handled = itertools.count()
+        with trial.record() as run, interrupted(lambda: run.log(aside=1.0, step=next(handled))):
+            for step in range(3000):
+                run.log(loss=1.0, step=step)
+        seen = trial.delivered(run.path).metrics
+        assert points_of(seen, "loss") == {(step, 1.0) for step in range(3000)}
+        assert points_of(seen, "aside") == {(step, 1.0) for step in range(next(handled))}
 
     def test_a_metric_that_appears_late_is_at_its_own_steps(self, trial: Trial) -> None:
         with trial.record() as run:

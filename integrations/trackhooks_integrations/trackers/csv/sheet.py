@@ -32,8 +32,8 @@ class Sheet:
     Args:
         path: the file.
         columns: the fixed columns, on the left.
-        rising: whether the numbers in the first column only increase. A row with a lower number then replaces the rows
-            from that number on, because the training has resumed from an earlier checkpoint.
+        rising: whether the numbers in the first column increase. If a number is repeated (see `repeat`), its row
+            replaces the rows from there on. A row that merely comes late is added at the end.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], rising: bool) -> None:
@@ -42,6 +42,9 @@ class Sheet:
         self._names: dict[str, None] = {}
         self._rising = rising
         self._last = _BELOW_ALL
+        self._repeated: int | None = None
+        """The first number that a resumed training repeats; None if it has come, or nothing is repeated."""
+        self._sorted = True
         self._rows = 0
         self._end = 0
         self._written_names = -1
@@ -56,12 +59,26 @@ class Sheet:
         if not names.keys() >= values.keys():
             self._widen(values)
         if self._rising:
-            if fixed[0] <= self._last:
-                self._rewind(fixed[0])
-            self._last = fixed[0]
+            self._follow(fixed[0])
         self._writerow([*fixed, *map(values.get, names)])
         if len(self._pending) >= self._most_pending:
             self.write()
+
+    def repeat(self, number: int) -> None:
+        """Note that the rows from this number on will be replaced when the first of them comes again."""
+        self._repeated = number
+
+    def _follow(self, number: int) -> None:
+        if number > self._last:
+            self._last = number
+        elif number == self._last or (self._repeated is not None and number >= self._repeated):
+            self._rewind(number)
+            self._last = number
+        else:
+            self._sorted = False
+            return
+        if self._repeated is not None and number >= self._repeated:
+            self._repeated = None
 
     def _widen(self, names: Iterable[str]) -> None:
         self._widened.append((len(self._pending), len(self._names)))
@@ -80,7 +97,10 @@ class Sheet:
             self._rows += len(self._pending)
             self._pending.clear()
             self._widened.clear()
-        return {"rows": self._rows, "end": self._end, "names": self._written_names, "last": self._last}
+        return {
+            "rows": self._rows, "end": self._end, "names": self._written_names, "last": self._last,
+            "repeated": self._repeated, "sorted": self._sorted,
+        }  # fmt: skip
 
     def _padded(self) -> Iterator[str]:
         """Yield the pending rows; those from before a column was added get an empty cell for it."""
@@ -124,6 +144,7 @@ class Sheet:
         if not state["rows"]:
             return
         self._rows, self._end, self._last = state["rows"], state["end"], state["last"]
+        self._repeated, self._sorted = state.get("repeated"), state.get("sorted", True)
         self._add(self._read_names())
         self._written_names = len(self._names)
         if self._written_names != state["names"] or not self._is_line_end(self._end):
@@ -166,8 +187,23 @@ class Sheet:
         the events after that state are then delivered again.
         """
         self.write()
-        self._measure(takewhile(lambda row: int(row.split(b",", 1)[0]) < number, self._records()))
+        if not self._sorted:
+            self._sort()
+        self._measure(takewhile(lambda row: _number(row) < number, self._records()))
         os.truncate(self._path, self._end)
+
+    def _sort(self) -> None:
+        """Sort the rows, of which some came late."""
+        rows = sorted(self._records(), key=_number)
+        with beside(self._path).open("wb") as new:
+            new.write(self._header())
+            new.writelines(rows)
+        beside(self._path).replace(self._path)
+        self._sorted = True
+
+
+def _number(row: bytes) -> int:
+    return int(row.split(b",", 1)[0])
 
 
 class _Lines:

@@ -26,7 +26,8 @@ Rules:
 - Names are written unchanged. A metric with the name of a fixed column, such as `step`, becomes `logged/step`.
 - A metric that first appears later adds a column on the right; earlier rows get an empty cell. The file is then
   rewritten under another name and moved into place, as `tail -F` expects.
-- A training that resumes from an earlier step replaces the rows from that step on.
+- A training that resumes from an earlier checkpoint, and so starts an epoch again, replaces the rows from there on. A
+  batch that merely ends late is a row at the end.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from trackhooks.tracker import Axis, State, Tracker
 from trackhooks.tracker_tools import as_file_name
 
 from ..._shared.files import folder_option, own_folder, replace
+from ..._shared.repeats import Repeats
 from ..._shared.short_names import NameRule
 from .sheet import Sheet, line
 
@@ -66,7 +68,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _PAIRS = ("params.csv", "facts.csv")
 _RISING = frozenset({"epochs.csv", "batches.csv"})
-"""The tables whose first column only increases."""
+"""The tables whose first column increases."""
 _TABLE_FILE = NameRule(longest=129, in_bytes=True, mark_changes=True)
 _NONE: Mapping[str, Any] = {}
 
@@ -118,6 +120,7 @@ class CSV(Tracker):
         self._sheets: dict[str, Sheet] = {}
         for name, saved in state.get("sheets", {}).items():
             self._sheet(name).restore(saved)
+        self._training = Repeats(state.get("training", (-1, -1)))
         self._epoch = _EpochRow.from_state(state.get("epoch", {}))
         self._pairs = {name: _read_pairs(self._home / name) if state else {} for name in _PAIRS}
         self._new_pairs: set[str] = set()
@@ -154,6 +157,7 @@ class CSV(Tracker):
         if axis == "epoch":
             self._add_to_epoch(metrics, event)
         elif event.hook == "on_train_batch_end":
+            self._training.trained(event.step)
             self._sheet("batches.csv").append((event.step, event.epoch, event.batch, event.time), metrics)
         elif all(name.startswith("system/") for name in metrics):
             self._sheet("system.csv").append((event.step, event.time), metrics)
@@ -165,6 +169,14 @@ class CSV(Tracker):
             self._write_epoch()
             self._epoch = _EpochRow(event.epoch)
         self._epoch.add(metrics, event)
+
+    def on_train_epoch_start(self, event: Event) -> None:
+        """Start an epoch, perhaps one that the run already has: then its rows replace those from before."""
+        if self._training.starts_again(event):
+            self._write_epoch()
+            self._sheet("batches.csv").repeat(event.step + 1)
+            self._sheet("epochs.csv").repeat(event.epoch)
+        self.record(event)
 
     def on_fit_epoch_end(self, event: Event) -> None:
         """Complete the row of the epoch. Metrics of this epoch that come later are still added to it."""
@@ -218,7 +230,10 @@ class CSV(Tracker):
             _write_pairs(self._home / name, self._pairs[name])
         self._new_pairs.clear()
         sheets = {name: sheet.write() for name, sheet in self._sheets.items()}
-        return {"sheets": sheets, "epoch": self._epoch.state(), "folder": self._folder}
+        return {
+            "sheets": sheets, "epoch": self._epoch.state(), "training": self._training.state(),
+            "folder": self._folder,
+        }  # fmt: skip
 
     def finish(self, status: str, reason: str) -> None:
         """Write the row of an unfinished epoch, and the status."""

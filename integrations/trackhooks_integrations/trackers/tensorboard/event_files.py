@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf.struct_pb2 import Value
@@ -37,6 +37,8 @@ from ..._shared.files import append
 VERSION = "brain.Event:1"
 """The version of the file format. In version 1, a record replaces those of its tags that are not at a lower step."""
 
+_START, _CHECKSUM = 12, 4
+"""The sizes of what is in front of the data of a record, and behind it."""
 _MOST_PENDING = 1 << 20
 """The most bytes that wait in memory; with more, the file is written without waiting for a `flush`."""
 
@@ -101,6 +103,36 @@ class EventFile:
             add(tag=tag, simple_value=value)
         self._add(record)
 
+    def points(self, starts: Mapping[str, int]) -> dict[str, dict[int, tuple[float, float]]]:
+        """Read the last points of some tags, as the readers show them.
+
+        Args:
+            starts: tag → the first step to read.
+
+        Returns:
+            Tag → step → value and time, in the order of the steps.
+        """
+        self.flush()
+        found: dict[str, dict[int, tuple[float, float]]] = {tag: {} for tag in starts}
+        for data in self._records([tag.encode() for tag in starts]):
+            record = Event.FromString(data)
+            for value in record.summary.value:
+                if value.tag in found and value.HasField("simple_value"):
+                    _place(found[value.tag], record.step, (value.simple_value, record.wall_time))
+        return {
+            tag: {step: point for step, point in points.items() if step >= starts[tag]}
+            for tag, points in found.items()
+        }
+
+    def _records(self, parts: Sequence[bytes]) -> Iterator[bytes]:
+        """Yield the records of the file that contain one of these parts."""
+        with self._path.open("rb") as file:
+            while start := file.read(_START):
+                (length,) = struct.unpack_from("<Q", start)
+                data = file.read(length + _CHECKSUM)[:length]
+                if any(part in data for part in parts):
+                    yield data
+
     def image(self, tag: str, data: bytes, step: int, time: float) -> None:
         """Add a picture, as the bytes of its file. The size is recorded only if it is a PNG."""
         is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24
@@ -127,6 +159,13 @@ class EventFile:
         """Add the graph of a model."""
         graph = GraphDef(node=map(_node, nodes), versions=VersionDef(producer=22))
         self._add(Event(step=step, wall_time=time, graph_def=graph.SerializeToString()))
+
+
+def _place(points: dict[int, tuple[float, float]], step: int, point: tuple[float, float]) -> None:
+    """Add a point as the readers do: it replaces those that are not at a lower step."""
+    while points and next(reversed(points)) >= step:
+        points.popitem()
+    points[step] = point
 
 
 def framed(data: bytes) -> bytes:

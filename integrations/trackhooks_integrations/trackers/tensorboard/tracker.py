@@ -23,10 +23,13 @@ Rules, with the files of TensorBoard that they come from:
 - A tag is one curve, over one axis, in one dashboard, and keeps the metadata of its first record
   (`event_accumulator.py`, `run.rs`). The first use of a name gets the name itself. Another use gets `<name> (epoch)`,
   `(step)`, `(text)`, `(table)`, `(image)` or `(histogram)`.
-- A training that resumes from a checkpoint replaces the records from that step on. The data server does this by itself,
-  for each tag, when a step does not increase (`reservoir.rs`). TensorBoard's Python readers do it only for files of
-  version 1, and only if the step is lower than that of the previous record
+- A training that resumes from a checkpoint, and so starts an epoch again, replaces the records from that step on. The
+  data server does this by itself, for each tag, when a step does not increase (`reservoir.rs`). TensorBoard's Python
+  readers do it only for files of version 1, and only if the step is lower than that of the previous record
   (`_CheckForOutOfOrderStepAndMaybePurge`), so an empty record with a higher step is inserted if necessary.
+- A metric may be logged at steps in any order. A point that comes late is written together with the later points of
+  its tag, which it would otherwise remove. At one step, a tag has one value, the last one: values that were replaced by
+  another one are counted, and `trackhooks sync` and `trackhooks doctor` show their number.
   `SessionLog.START` of version 2 is not used: it removes all tags from one step on, which cannot be right for steps
   and epochs at the same time, and the data server ignores it.
 - HParams gets one session per run, in the run's own folder, as `plugin_data.proto` describes. No experiment summary is
@@ -51,14 +54,15 @@ from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Tab
 from trackhooks.tracker import Axis, State, Tracker
 
 from ..._shared.files import folder_option, replace
+from .curves import Curves
 
 if TYPE_CHECKING:
     from .event_files import EventFile
 
 _STATUSES = {"finished": "STATUS_SUCCESS", "pruned": "STATUS_UNKNOWN"}
 """The status of the HParams session; that of all others is a failure."""
-_BELOW_ALL = -2
-"""Less than every step and epoch."""
+_LARGEST = 3.4028234663852886e38
+"""The largest 32-bit float."""
 _MOST_TABLE_ROWS = 1000
 """The most rows of a table that are written: a browser cannot show more in one text."""
 
@@ -100,7 +104,6 @@ class TensorBoard(Tracker):
     def start(self, run: RunInfo, state: State) -> None:
         """Cut the event file back to the length that `state` records; without a state, start it again."""
         self._uses: dict[str, str] = dict(state.get("uses", {}))
-        self._last: dict[str, int] = dict(state.get("last", {}))
         self._params: dict[str, Scalar] = dict(state.get("params", {}))
         self._defaults: set[str] = set(state.get("defaults", ()))
         self._facts: dict[str, Scalar] = dict(state.get("facts", {}))
@@ -108,6 +111,7 @@ class TensorBoard(Tracker):
         self._new_texts: dict[str, int] = dict(state.get("texts", {}))
         self._time = run.created
         self._open(run, state)
+        self._curves = Curves(self._events, state, self._note_replaced)
         if not state:
             self._file("0.start").unlink(missing_ok=True)
             self._add_text("run/about", _described(run), -1, run.created)
@@ -143,22 +147,24 @@ class TensorBoard(Tracker):
         """Add one record with all values."""
         self._write_texts()
         step = event.step if axis == "step" else event.epoch
-        tags = [self._tag(name, axis) for name in metrics]
-        values = zip(tags, metrics.values(), strict=True)
-        self._events.scalars(values, step, event.time, self._goes_back(tags, step))
+        values = {self._tag(name, axis): value for name, value in metrics.items()}
+        if event.hook == "on_train_batch_end":
+            self._curves.trained(step)
+        if any(_LARGEST < abs(value) < math.inf for value in metrics.values()):
+            self.cannot_hold("values that are too large for 32-bit floats")
+        self._curves.add(values, axis, step, event.time)
         self._time = event.time
+
+    def on_train_epoch_start(self, event: Event) -> None:
+        """Start an epoch, perhaps one that the run already has: then its metrics replace those from before."""
+        self._curves.start_epoch(event)
+        self.record(event)
+
+    def _note_replaced(self, count: int) -> None:
+        self.cannot_hold("values of a metric at a step for which it has a later value", count)
 
     def _tag(self, name: str, use: str) -> str:
         return name if self._uses.setdefault(name, use) == use else f"{name} ({use})"
-
-    def _goes_back(self, tags: Iterable[str], step: int) -> bool:
-        """Return whether one of the tags already has a value at this step or a later one."""
-        last = self._last
-        back = False
-        for tag in tags:
-            back = back or last.get(tag, _BELOW_ALL) >= step
-            last[tag] = step
-        return back
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
         """Add a description of the file to the Text dashboard; TensorBoard does not store files."""
@@ -201,14 +207,15 @@ class TensorBoard(Tracker):
 
     def flush(self) -> State:
         """Write all pending records; return the length of the file."""
+        self._curves.write_late()
         offset = self._events.flush()
-        if self._new_params and self._last:
+        if self._new_params and self._curves:
             self._write_session()
         return {
+            **self._curves.state(),
             "file": self._events.name,
             "offset": offset,
             "uses": dict(self._uses),
-            "last": dict(self._last),
             "params": dict(self._params),
             "defaults": sorted(self._defaults),
             "facts": dict(self._facts),
