@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
 from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
 import pytest
 from folders import ROOT
+from packaging.requirements import Requirement
 
 from trackhooks.cli.main import main
 from trackhooks.delivery.registry import ENTRY_POINTS
@@ -28,6 +32,8 @@ EXAMPLE = re.compile(
     r"(?P<indent> *)```python\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
+ENVIRONMENT = {"KERAS_BACKEND": "torch", "WANDB_MODE": "offline"}
+COMMAND = re.compile(r"^\$ trackhooks (\w.*)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<path>[^)#\s]+)")
 
 
@@ -45,31 +51,116 @@ def examples(page: Path) -> Iterator[Example]:
         yield Example(text.count("\n", 0, found.start("code")), dedent(found["code"]), found["reason"])
 
 
-def script(page: Path) -> str:
-    """A page's examples as one program, each line at its place in the page, so that a traceback names it."""
+def programs(name: str) -> list[str]:
+    """The programs of a page, each line at its place in the page, so that a traceback names it.
+
+    The examples of most pages continue each other. In the README and on the pages for people who switch, each is a
+    program of its own, as readers copy it.
+    """
+    found = [example for example in examples(PAGES[name]) if example.reason is None]
+    alone = name == "README.md" or name.startswith("docs/switching/")
+    return [text for text in map(as_program, [[one] for one in found] if alone else [found]) if text]
+
+
+def as_program(parts: list[Example]) -> str:
     lines: list[str] = []
-    for example in examples(page):
-        if example.reason is None:
-            lines += [""] * (example.line - len(lines)) + example.code.splitlines()
+    for part in parts:
+        lines += [""] * (part.line - len(lines)) + part.code.splitlines()
     return "\n".join(lines)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [name for name, page in PAGES.items() if script(page)])
+@pytest.mark.parametrize("page", [page for page in PAGES if programs(page)])
 def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
-    program = tmp_path / "page.py"
-    program.write_text(script(PAGES[page]), encoding="utf-8")
-    environment = os.environ | {"KERAS_BACKEND": "torch"}
-    done = subprocess.run(
-        [sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    environment = os.environ | ENVIRONMENT | {"YOLO_CONFIG_DIR": str(tmp_path / "settings")}
+    for code in programs(page):
+        program = tmp_path / "page.py"
+        program.write_text(code, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{page}\n{done.stdout}\n{done.stderr}"
+
+
+def test_each_example_of_the_readme_imports_only_what_the_line_above_it_installs() -> None:
+    text = PAGES["README.md"].read_text(encoding="utf-8")
+    installed: set[str] = set()
+    for install, code in re.findall(r"^\$ pip install ([^\n]+)$|```python\n(.*?)^```$", text, re.M | re.S):
+        if install:
+            installed = set(required(install))
+        missing = {module: names for module, names in imports(code) if installed.isdisjoint(names)}
+        assert missing == {}, f"{missing} are not part of: {installed}"
+
+
+def imports(code: str) -> Iterator[tuple[str, list[str]]]:
+    """The modules that a program imports, except for Python's, each with the distributions that it may come from."""
+    names = [found.split(".")[0] for found in re.findall(r"^(?:import|from) ([\w.]+)", code, re.M)]
+    return (
+        (name, list(map(as_name, sources().get(name, [name])))) for name in {*names} - sys.stdlib_module_names
     )
-    assert done.returncode == 0, f"{page}\n{done.stdout}\n{done.stderr}"
+
+
+sources = functools.cache(packages_distributions)
+
+
+def required(line: str) -> Iterator[str]:
+    """All distributions that `pip install` with these words brings."""
+    waiting = [Requirement(word.replace(".[", "trackhooks[")) for word in shlex.split(line)]
+    seen = set()
+    while waiting:
+        wanted = waiting.pop()
+        seen.add(str(wanted))
+        yield as_name(wanted.name)
+        for text in requirements_of(wanted.name):
+            found = Requirement(text)
+            applies = [
+                not found.marker or found.marker.evaluate({"extra": extra}) for extra in (*wanted.extras, "")
+            ]
+            if any(applies) and str(found) not in seen:
+                waiting.append(found)
+
+
+def requirements_of(name: str) -> list[str]:
+    try:
+        return requires(name) or []
+    except PackageNotFoundError:  # such as the GPU's parts of torch on a machine without one
+        return []
+
+
+def as_name(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_the_messages_of_the_page_on_troubles_are_those_of_the_code() -> None:
+    page = PAGES["docs/topics/troubleshooting.md"].read_text(encoding="utf-8")
+    table = page.partition("| Message |")[2].partition("\n\n")[0]
+    messages = [piece for text in re.findall(r"^\| `(.+?)`", table, re.M) for piece in text.split("…")]
+    assert len(messages) > 3
+    assert [
+        message for message in messages if not any(message in text for text in strings_of_the_code())
+    ] == []
+
+
+def strings_of_the_code() -> set[str]:
+    """Every string in the code; a placeholder is left out, and what is written in several parts is one string."""
+    sources = [path for folder in ("core", "integrations") for path in (ROOT / folder).rglob("*.py")]
+    nodes = (node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_to_files_lead_somewhere(page: str) -> None:
     links = LINK.findall(PAGES[page].read_text(encoding="utf-8"))
     assert [link for link in links if not (PAGES[page].parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    sorted({line for page in PAGES.values() for line in COMMAND.findall(page.read_text(encoding="utf-8"))}),
+)
+def test_commands_have_the_names_and_options_that_pages_give_them(line: str) -> None:
+    name, *arguments = shlex.split(line, comments=True)
+    main.commands[name].make_context(name, arguments)
 
 
 def test_every_command_is_documented() -> None:
