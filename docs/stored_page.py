@@ -60,7 +60,7 @@ STORED: dict[str, tuple[str, tuple[str, ...]]] = {
     "on_val_batch_start": ("nothing", ()),
     "on_val_batch_end": ("nothing by itself; what the loop logs", ()),
     "on_val_end": (
-        "validation metrics, speed, plots; outside of a training as `test/…`",
+        "validation metrics, speed, plots; outside of a training as `test/…`; between batches over the step",
         ("epoch", "best", "other", "image"),
     ),
     "on_predict_start": ("the moment, in the journal", ()),

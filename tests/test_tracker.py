@@ -64,7 +64,10 @@ def test_every_hook_calls_the_verbs_for_everything_in_its_event(hook: vocabulary
     made = Verbs()
     event = Event(hook.name, 0, 0.0, 3, 1, metrics={"a": 1.0}, params={"lr": 0.5}, media=[Text("note", "x")])
     made.handle(event)
-    assert made.calls == [("params", {"lr": 0.5}), ("metrics", {"a": 1.0}, hook.axis), ("text", "note")]
+    made.handle(Event("on_fit_epoch_end", 1, 0.0, 3, 1))  # a validation waits for the end of its epoch
+    assert sorted(made.calls, key=lambda call: call[0]) == [
+        ("metrics", {"a": 1.0}, hook.axis), ("params", {"lr": 0.5}), ("text", "note"),
+    ]  # fmt: skip
     assert (getattr(Tracker, hook.name).__doc__ or "").startswith(f"Called {hook.when}.")
 
 
@@ -115,6 +118,10 @@ def test_verbs_that_are_not_implemented_do_nothing() -> None:
 )  # fmt: skip
 def test_metrics_are_plotted_over_epochs_if_there_are_epochs(hook: str, epoch: int, axis: str) -> None:
     assert axis_of(Event(hook, 0, 0.0, 5, epoch)) == axis
+
+
+def test_a_validation_that_has_a_batch_is_between_batches_and_plotted_over_steps() -> None:
+    assert axis_of(Event("on_val_end", 0, 0.0, 5, epoch=1, batch=0)) == "step"
 
 
 def test_a_tracker_that_uses_the_live_object_gets_an_error_with_a_remedy() -> None:
@@ -302,7 +309,16 @@ def test_hooks_without_data_are_not_journaled_by_default(run: Run) -> None:
 
 def fresh(*events: Event) -> list[dict[str, float]]:
     metrics = EpochMetrics()
-    return [metrics.fresh(event) for event in events]
+    return [added(metrics, event) for event in events]
+
+
+def added(metrics: EpochMetrics, event: Event) -> dict[str, float]:
+    return {
+        name: value
+        for axis, due in metrics.add(event)
+        if axis == "epoch"
+        for name, value in due.metrics.items()
+    }
 
 
 def epoch_event(epoch: int, **metrics: float) -> Event:
@@ -319,11 +335,11 @@ def test_a_metric_of_an_epoch_is_passed_once_unless_it_changes() -> None:
 
 def test_the_metrics_that_a_tracker_has_are_the_same_after_a_round_trip_through_json() -> None:
     metrics, restored = EpochMetrics(), EpochMetrics()
-    metrics.fresh(epoch_event(3, a=1.0, b=math.nan, c=-math.inf))
+    metrics.add(epoch_event(3, a=1.0, b=math.nan, c=-math.inf))
     restored.restore(json.loads(json.dumps(metrics.state(), allow_nan=False)))
-    assert restored.fresh(epoch_event(3, a=1.0, b=math.nan, c=-math.inf, d=0.0)) == {"d": 0.0}
+    assert added(restored, epoch_event(3, a=1.0, b=math.nan, c=-math.inf, d=0.0)) == {"d": 0.0}
     restored.restore({})
-    assert restored.fresh(epoch_event(3, a=1.0)) == {"a": 1.0}
+    assert added(restored, epoch_event(3, a=1.0)) == {"a": 1.0}
 
 
 def test_a_tracker_gets_the_metrics_of_an_epoch_once_even_without_calling_super() -> None:
@@ -334,6 +350,44 @@ def test_a_tracker_gets_the_metrics_of_an_epoch_once_even_without_calling_super(
     assert made.calls == [
         ("metrics", {"train/loss": 1.0}, "epoch"), ("metrics", {"val/loss": 2.0}, "epoch"),
     ]  # fmt: skip
+
+
+def validation(step: int, epoch: int = 0, **metrics: float) -> Event:
+    return Event("on_val_end", step, 100.0 + step, step, epoch, metrics=metrics)
+
+
+def passed(*events: Event) -> list[tuple[str, int, dict[str, float]]]:
+    """What a tracker is passed for these events: the axis, the position on it, and the metrics."""
+    metrics = EpochMetrics()
+    found = []
+    for event in events:
+        found += metrics.add(event)
+        metrics.restore(json.loads(json.dumps(metrics.state(), allow_nan=False)))  # as after a restart
+    return [(axis, getattr(due, axis), due.metrics) for axis, due in [*found, *metrics.settle()]]
+
+
+def test_the_last_of_several_validations_is_that_of_the_epoch_and_all_are_points_over_the_steps() -> None:
+    assert passed(validation(4, a=1.0), validation(9, a=2.0), epoch_event(0, a=2.0), epoch_event(0, a=2.0)) == [
+        ("step", 4, {"a": 1.0}), ("step", 9, {"a": 2.0}), ("epoch", 0, {"a": 2.0}),
+    ]  # fmt: skip
+    assert passed(validation(4, a=math.inf, b=1.0), validation(4, a=2.0), epoch_event(0, c=0.0)) == [
+        ("step", 4, {"a": math.inf}), ("epoch", 0, {"b": 1.0}), ("epoch", 0, {"a": 2.0}), ("epoch", 0, {"c": 0.0}),
+    ]  # fmt: skip
+    assert passed(validation(4, a=1.0, b=1.0), epoch_event(0, a=3.0)) == [
+        ("epoch", 0, {"b": 1.0}), ("epoch", 0, {"a": 3.0}),
+    ]  # fmt: skip
+
+
+def test_a_validation_of_an_epoch_without_an_end_is_passed_when_another_epoch_starts_or_the_run_ends() -> (
+    None
+):
+    assert passed(validation(4, a=1.0), validation(9, epoch=1, a=2.0)) == [
+        ("epoch", 0, {"a": 1.0}), ("epoch", 1, {"a": 2.0}),
+    ]  # fmt: skip
+    made = Verbs()
+    made.handle(validation(4, a=1.0))
+    made.handle(Event(vocabulary.LOG, 5, 0.0, 4, 0, status="killed"))
+    assert made.calls == [("metrics", {"a": 1.0}, "epoch")]
 
 
 # --- Found by name

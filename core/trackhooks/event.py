@@ -144,7 +144,10 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     epoch: int = -1
     """The epoch, from 0; −1 outside of epochs."""
     batch: int = -1
-    """The index in the epoch, the validation or the prediction; −1 outside of batches."""
+    """The index in the epoch, the validation or the prediction; −1 outside of batches.
+
+    At `on_val_end` it is set if the validation is between training batches; its metrics are then over the step.
+    """
     metrics: dict[str, float] = {}
     params: dict[str, Scalar] = {}
     """The hyper-parameters that were set, and the arguments that the framework filled in (`defaults`)."""

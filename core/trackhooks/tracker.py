@@ -19,13 +19,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
+
+import msgspec
 
 from .errors import UnknownNameError, log
 from .errors.foreign import described_error
-from .event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
+from .event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from .hooks.callback import check_hook_names
 from .hooks.metric_goals import better as better
 from .hooks.vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
@@ -132,9 +135,15 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Log metrics, to be plotted over `event.step` or over `event.epoch`, depending on `axis`.
 
-        The metrics of an epoch are passed once, as soon as they are known. `on_fit_epoch_end` does not repeat those of
-        `on_train_epoch_end` and `on_val_end`, unless the value changed. The best values so far are among them, as
-        `best/<name>`.
+        The metrics of an epoch are passed once: `on_fit_epoch_end` does not repeat those of `on_train_epoch_end`,
+        unless the value changed. Those of a validation are passed when the epoch ends. If a metric is validated several
+        times in an epoch, the last value is the one of the epoch, and earlier ones are passed over the step.
+        The best values so far are among them, as `best/<name>`.
+
+        Args:
+            metrics: The values by name.
+            axis: What they are plotted over.
+            event: The event that has them.
         """
 
     def log_file(self, file: File, path: Path | None, event: Event) -> None:
@@ -214,21 +223,23 @@ class Tracker:
             self.log_params(event.params, event)
         if event.facts:
             self.log_facts(event.facts, event)
-        if event.metrics or event.best:
-            self._record_metrics(event)
+        for axis, due in self._due(event):
+            due.run = event.run
+            self.log_metrics(due.metrics, axis, due)
         for file in event.files:
             path = self._path(file)
             (self.log_image if file.kind == "image" else self.log_file)(file, path, event)
         for media in event.media:
             getattr(self, _VERBS[type(media)])(media, event)
 
-    def _record_metrics(self, event: Event) -> None:
-        if axis_of(event) == "step":
-            self.log_metrics(event.metrics, "step", event)
-            return
-        fresh = self.epoch_metrics.fresh(event)
-        if fresh:
-            self.log_metrics(fresh, "epoch", event)
+    def _due(self, event: Event) -> Iterator[tuple[Axis, Event]]:
+        """Yield what is to be logged when this event comes, as events with the metrics that are due."""
+        if axis_of(event) == "epoch":
+            yield from self.epoch_metrics.add(event)
+        elif event.metrics:
+            yield "step", event
+        if event.status in FINAL:
+            yield from self.epoch_metrics.settle()
 
     def _path(self, file: File) -> Path | None:
         if file.superseded or (file.kind == "model" and self.run.keep == "none"):
@@ -245,30 +256,117 @@ class Tracker:
 
 
 class EpochMetrics:
-    """The metrics of the current epoch that a tracker already has."""
+    """The metrics of the current epoch that a tracker already has, and the validations that wait for the epoch's end.
+
+    If a metric is validated several times in an epoch, the last value is the one of the epoch. The earlier ones are
+    points over the steps, and so is the last, unless it is at the same step as they are.
+    """
 
     def __init__(self) -> None:
         self.epoch = -1
         self.seen: dict[str, float] = {}
+        self._waiting: list[Event] = []
+        """Validations, without the metrics that a later one returned too."""
+        self._steps: dict[str, int] = {}
+        """Metrics that were validated several times → the last step of the earlier values."""
 
-    def fresh(self, event: Event) -> dict[str, float]:
-        """Return the metrics of the event that are new or have changed."""
+    def add(self, event: Event) -> list[tuple[Axis, Event]]:
+        """Take an event of an epoch, and return what is to be logged now, as events with the metrics that are due."""
+        due: list[tuple[Axis, Event]] = []
         if event.epoch != self.epoch:
+            due += self.settle()
             self.epoch, self.seen = event.epoch, {}
-        fresh = {
-            name: value for name, value in _metrics(event).items() if not _same(self.seen.get(name), value)
-        }
+        if event.hook == "on_val_end":
+            return due + self._replaced_by(event)
+        if event.hook in _EPOCH_ENDS and self._waiting:
+            due += self.settle(event.metrics)
+        return due + _with(event, "epoch", self._fresh(_metrics(event)))
+
+    def settle(self, final: Mapping[str, float] = MappingProxyType({})) -> list[tuple[Axis, Event]]:
+        """End the wait of the validations, and return what is due.
+
+        Args:
+            final: the metrics of the end of the epoch, which count if they are others; none after an exception.
+        """
+        due = self._last_points()
+        for validation in self._waiting:
+            items = validation.metrics.items()
+            own = {name: value for name, value in items if name not in final or _same(final[name], value)}
+            due += _with(validation, "epoch", self._fresh(own))
+        self._waiting, self._steps = [], {}
+        return due
+
+    def _replaced_by(self, event: Event) -> list[tuple[Axis, Event]]:
+        """Let a validation wait, and return the values that it replaces, over the steps."""
+        due: list[tuple[Axis, Event]] = []
+        waiting, self._waiting = self._waiting, []
+        for validation in waiting:
+            replaced = {name: value for name, value in validation.metrics.items() if name in event.metrics}
+            self._steps.update(dict.fromkeys(replaced, validation.step))
+            due += _with(validation, "step", replaced)
+            rest = {name: value for name, value in validation.metrics.items() if name not in replaced}
+            self._waiting.append(
+                _validation(validation.index, validation.time, validation.step, event.epoch, rest)
+            )
+        self._waiting.append(_validation(event.index, event.time, event.step, event.epoch, event.metrics))
+        return due
+
+    def _last_points(self) -> list[tuple[Axis, Event]]:
+        """Return the last values of the metrics that were validated at earlier steps of the epoch too."""
+        due: list[tuple[Axis, Event]] = []
+        for validation in self._waiting:
+            step, points = validation.step, validation.metrics.items()
+            due += _with(
+                validation, "step", {name: it for name, it in points if self._steps.get(name, step) < step}
+            )
+        return due
+
+    def _fresh(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Return the metrics that are new or have changed."""
+        fresh = {name: value for name, value in metrics.items() if not _same(self.seen.get(name), value)}
         self.seen.update(fresh)
         return fresh
 
     def state(self) -> State:
         """Return the state for JSON, with numbers as strings, because JSON does not have NaN and infinities."""
-        return {"epoch": self.epoch, "seen": {name: repr(value) for name, value in self.seen.items()}}
+        return {
+            "epoch": self.epoch,
+            "seen": _as_texts(self.seen),
+            "steps": dict(self._steps),
+            "waiting": [
+                [waits.index, waits.time, waits.step, waits.epoch, _as_texts(waits.metrics)]
+                for waits in self._waiting
+            ],
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Return to a state."""
         self.epoch = state.get("epoch", -1)
-        self.seen = {name: float(value) for name, value in state.get("seen", {}).items()}
+        self.seen = _as_numbers(state.get("seen", {}))
+        self._steps = dict(state.get("steps", {}))
+        self._waiting = [
+            _validation(index, time, step, epoch, _as_numbers(metrics))
+            for index, time, step, epoch, metrics in state.get("waiting", ())
+        ]
+
+
+_EPOCH_ENDS = frozenset({"on_fit_epoch_end", "on_train_end", "teardown"})
+
+
+def _validation(index: int, time: float, step: int, epoch: int, metrics: dict[str, float]) -> Event:
+    return Event("on_val_end", index, time, step, epoch, metrics=metrics)
+
+
+def _with(event: Event, axis: Axis, metrics: dict[str, float]) -> list[tuple[Axis, Event]]:
+    return [(axis, msgspec.structs.replace(event, metrics=metrics))] if metrics else []
+
+
+def _as_texts(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {name: repr(value) for name, value in metrics.items()}
+
+
+def _as_numbers(texts: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(text) for name, text in texts.items()}
 
 
 def _metrics(event: Event) -> dict[str, float]:

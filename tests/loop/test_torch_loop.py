@@ -647,6 +647,81 @@ def test_a_validation_amid_the_batches_does_not_end_the_training_part(run: Run) 
     assert metrics(run, "on_fit_epoch_end") == [{"val/loss": 2.0, "train/loss": 1.0, "train/later": 1.0}]
 
 
+def test_a_validation_between_the_batches_is_at_the_step_and_batch_before_it(run: Run) -> None:
+    for _ in run.epochs(2):
+        for batch in run.train(range(4)):
+            run.log(loss=1.0)
+            if batch % 2:
+                validate(run, float(-run.step))
+    found = events(run, "on_val_end")
+    assert [(event.step, event.epoch, event.batch) for event in found] == [
+        (1, 0, 1),
+        (3, 0, 3),
+        (5, 1, 1),
+        (7, 1, 3),
+    ]
+    assert {vocabulary.axis_of(event) for event in found} == {"step"}
+    assert [event["val/loss"] for event in metrics(run, "on_fit_epoch_end")] == [-2.0, -6.0]
+    assert metrics(run, "on_train_end")[0]["best/val/loss"] == -6.0
+
+
+def validate(run: Run, loss: float) -> None:
+    for _ in run.validate(range(1)):
+        run.log(loss=loss)
+
+
+def test_the_best_value_may_be_one_between_the_batches(run: Run) -> None:
+    for loss in run.train([3.0, 1.0, 2.0]):
+        validate(run, loss)
+    run.close()
+    (end,) = metrics(run, "on_train_end")
+    assert end["val/loss"] == 2.0
+    assert end["best/val/loss"] == 1.0
+
+
+def test_a_training_counted_in_iterations_continues_at_a_step(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        for batch in run.train(range(4)):
+            if batch % 2:
+                validate(run, 1.0)
+    with trackhooks.run(resume=run.path, delivery="off") as resumed:
+        resumed.step = 1  # that of the checkpoint
+        for batch in resumed.train(range(4)):
+            if batch % 2:
+                validate(resumed, 2.0)
+    assert [event.step for event in events(run, "on_val_end")] == [1, 3, 3, 5]
+    assert [event.step for event in events(run, "on_train_batch_end")] == [0, 1, 2, 3, 2, 3, 4, 5]
+
+
+def test_two_validations_of_the_same_step_need_two_names(run: Run) -> None:
+    with pytest.warns(TrackhooksWarning, match=r"return 'val/loss'.*two names.*'other/loss'") as warned:
+        for _ in run.epochs(2):
+            for _ in run.train(range(2)):
+                validate(run, 0.0)
+            validate(run, 1.0)
+            validate(run, 2.0)
+    assert len(warned) == 1
+    assert [event["val/loss"] for event in metrics(run, "on_fit_epoch_end")] == [2.0, 2.0]
+
+
+def test_validations_of_other_steps_epochs_and_names_do_not_warn(run: Run) -> None:
+    for _ in run.epochs(2):
+        validate(run, 0.0)
+        for _ in run.validate(range(1)):
+            run.log({"other/loss": 1.0})
+    assert metrics(run, "on_fit_epoch_end") == [{"val/loss": 0.0, "val/other/loss": 1.0}] * 2
+
+
+def test_a_training_part_that_continues_after_a_validation_has_one_mean(run: Run) -> None:
+    for _ in run.epochs(1):
+        for value in run.train([1.0]):
+            run.log(loss=value)
+        validate(run, 0.0)
+        for value in run.train([2.0, 3.0]):
+            run.log(loss=value)
+    assert metrics(run, "on_fit_epoch_end") == [{"train/loss": 2.0, "val/loss": 0.0}]
+
+
 def test_two_passes_of_an_epoch_are_one_training_part(run: Run) -> None:
     for _ in run.epochs(1):
         for value in run.train([1.0]):

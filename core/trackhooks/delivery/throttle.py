@@ -14,7 +14,7 @@ from ..event import FINAL, Event
 
 _SECONDS = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min)\s*")
 _SHORTEST_S = 0.1
-_ENDS = frozenset({"on_train_epoch_end", "on_fit_epoch_end", "on_train_end", "teardown"})
+_ENDS = frozenset({"on_val_end", "on_train_epoch_end", "on_fit_epoch_end", "on_train_end", "teardown"})
 """Before these, a batch that was held back is delivered, because some trackers only accept increasing steps."""
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 

@@ -237,7 +237,8 @@ class RunHooks(Protocol):
                 view of the run. Its `stop` is kept the same as that of the run.
             metrics: by the names that are recorded, such as `train/loss`.
             epoch: from 0.
-            batch: the index within the epoch, from 0.
+            batch: the index within the epoch, from 0. With `on_val_end` it says that the validation is between the
+                batches of an epoch, after this one: its metrics are then points over the steps.
             **more: what else is recorded: `params`, `defaults`, `facts`, `files`, `media`.
         """
 

@@ -188,6 +188,10 @@ LOG: Final = "log"
 
 
 def axis_of(event: Event) -> Axis:
-    """Return the axis over which the metrics of an event are plotted. Outside of epochs that is always the step."""
+    """Return the axis over which the metrics of an event are plotted.
+
+    Outside of epochs that is always the step, and so it is for an event that has a batch: a validation between the
+    batches of an epoch.
+    """
     hook = BY_NAME.get(event.hook)
-    return "epoch" if hook is not None and hook.axis == "epoch" and event.epoch >= 0 else "step"
+    return "epoch" if hook is not None and hook.axis == "epoch" and event.batch < 0 <= event.epoch else "step"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from ..recording.event_writer import Number, on_host
@@ -76,16 +77,19 @@ class OwnLoop:
     def _validate(self, batches: Iterable[Item]) -> Iterator[Item]:
         training = self._training
         inside = training.in_epoch()
-        if inside and self._collector.scope is training.epoch:  # not between training batches
+        amid = inside and self._collector.scope is not training.epoch
+        if inside and not amid:
             training.end_train_part()
         self._state.set_val_data(batches)
         self._fire("on_val_start")
-        return self._batches(batches, _VAL, Scope("val/" if inside else "test/"), self._end_validation)
+        end = partial(self._end_validation, batch=self._recorder.place.batches if amid else None)
+        return self._batches(batches, _VAL, Scope("val/" if inside else "test/"), end)
 
-    def _end_validation(self, scope: Scope) -> None:
+    def _end_validation(self, scope: Scope, batch: int | None) -> None:
+        """End a validation. One between two training batches has the index of the first of them."""
         metrics = scope.means.result()
-        self._training.add(metrics)
-        self._fire("on_val_end", metrics | scope.speed())
+        self._training.add_validation(metrics)
+        self._fire("on_val_end", metrics | scope.speed(), batch=batch)
 
     def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
         """See `Run.predict`."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from ..errors import warn
 from ..hooks.builtin import ProgressBar
 from ..recording.recorder import Recorder
 from ..values import checks
@@ -49,8 +50,12 @@ class Training:
         self._has_inner = False
         """Whether a loop over epochs inside another one has been reported."""
         self._train_part: TrainScope | None = None
+        self._in_train_part = False
         self._metrics: dict[str, float] = {}
         """The metrics of the epoch so far."""
+        self._validated: dict[str, int] = {}
+        """The metrics of the epoch's validations → the last step at which they were validated."""
+        self._told_of_again = False
 
     # The model
 
@@ -193,7 +198,7 @@ class Training:
         return self.epoch is not None
 
     def _start_epoch(self, epoch: int) -> None:
-        self.epoch, self._train_part, self._metrics = Scope(""), None, {}
+        self.epoch, self._train_part, self._metrics, self._validated = Scope(""), None, {}, {}
         self._collector.collect_in(self.epoch)
         self._fire("on_train_epoch_start", epoch=epoch)
 
@@ -207,28 +212,42 @@ class Training:
         self._fire("on_fit_epoch_end", self._metrics, epoch=self._state.epoch)
 
     def train_part(self) -> TrainScope:
-        """Return the training part of the epoch; it starts with the first batch."""
+        """Return the training part of the epoch. It starts with the first batch, and continues after a validation."""
         if self._train_part is None:
             self._train_part = TrainScope()
+        self._in_train_part = True
         return self._train_part
 
     def end_train_part(self) -> None:
-        """Fire `on_train_epoch_end`, once in an epoch."""
-        part, self._train_part = self._train_part, None
-        if part is None:
+        """Fire `on_train_epoch_end`, after the training batches of an epoch."""
+        part, running, self._in_train_part = self._train_part, self._in_train_part, False
+        if part is None or not running:
             return
         rates = self._watched.learning_rates() if self._watched is not None else {}
         metrics = part.means.result() | rates
         self._metrics.update(metrics)
         self._fire("on_train_epoch_end", metrics | part.speed(), epoch=self._state.epoch)
 
-    def add(self, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of a validation to those of the epoch, if one is running."""
-        if self.epoch is not None:
-            self._metrics.update(metrics)
+    def add_validation(self, metrics: Mapping[str, float]) -> None:
+        """Add the metrics of a validation to those of the epoch, if one is running. The epoch keeps the last value."""
+        if self.epoch is None:
+            return
+        step = self._recorder.place.current
+        again = [name for name in metrics if self._validated.get(name) == step]
+        self._validated.update(dict.fromkeys(metrics, step))
+        self._metrics.update(metrics)
+        if again and not self._told_of_again:
+            self._told_of_again = True
+            warn(_SAME_NAME.format(run=self._recorder.name, name=again[0], own=again[0].removeprefix("val/")))
 
     def _fire(self, hook: str, metrics: Mapping[str, Any] | None = None, **more: Any) -> None:
         self._callbacks.run_callbacks(hook, None, metrics, **more)
+
+
+_SAME_NAME = (
+    "run {run!r}: two validations of the same step return {name!r}. The epoch keeps the last value, and the earlier one"
+    " is a point over the steps. For two curves, give them two names, as in run.log({{'other/{own}': …}})."
+)
 
 
 def _reported_before(message: str) -> None:

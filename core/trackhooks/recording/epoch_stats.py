@@ -25,20 +25,21 @@ class EpochStats:
         """The metrics whose best values are recorded."""
         self._updates = 0
 
-    def add(self, hook: str, metrics: Mapping[str, Any], batches: int) -> Mapping[str, Any]:
+    def add(self, hook: str, metrics: Mapping[str, Any], batches: int, rated: bool) -> Mapping[str, Any]:
         """Return the metrics of a hook together with those that are computed here.
 
         Args:
             hook: its canonical name.
-            metrics: what the loop measured; at `on_fit_epoch_end` all of them must be floats.
+            metrics: what the loop measured.
             batches: the number of batches in this epoch so far.
+            rated: whether these values may be the best ones; all of them must then be floats.
         """
+        if rated:
+            self._note_best(metrics)
         if hook == "on_train_epoch_start":
             self._started = time.monotonic()
         elif hook == "on_train_epoch_end":
             return {**metrics, **self._speed(batches)}
-        elif hook == "on_fit_epoch_end":
-            self._note_best(metrics)
         elif hook == "on_params_update":
             self._updates += 1
             return {**metrics, "model/updates": self._updates}
@@ -48,7 +49,7 @@ class EpochStats:
 
     def replay(self, event: Event) -> None:
         """Take an event that is in the journal already."""
-        if event.hook == "on_fit_epoch_end":
+        if event.hook == "on_fit_epoch_end" or (event.hook == "on_val_end" and event.batch >= 0):
             self._note_best(event.metrics)
             self._shown |= event.best.keys()
         elif event.hook == "on_params_update":

@@ -106,7 +106,7 @@ class Timeline:
             hook: its canonical name.
             metrics: by the names that are recorded.
             epoch: from 0, if the hook has one.
-            batch: from 0 in each epoch, if the hook has one.
+            batch: from 0 in each epoch, if the hook has one; at `on_val_end`, if the validation is between batches.
             training: whether a training is running.
             more: further fields of the event.
         """
@@ -116,11 +116,14 @@ class Timeline:
             self.place.follow(hook, epoch)
             if hook in _EVALUATIONS and not training:
                 more = {**more, "step": self.place.evaluate(hook), "epoch": -1}
-            known = on_host(self.numbers(metrics)) if hook == "on_fit_epoch_end" else metrics
-            complete = self._stats.add(hook, known, self.place.batches)
+            amid = hook == "on_val_end" and batch is not None
+            rated = amid or hook == "on_fit_epoch_end"
+            known = on_host(self.numbers(metrics)) if rated else metrics
+            complete = self._stats.add(hook, known, self.place.batches, rated)
             if hook == "on_fit_epoch_end":
                 more = {**more, "best": self._stats.best()}
-            self._append(hook, complete, self.place.step, -1 if batch is None else batch, more)
+            step = self.place.current if amid else self.place.step
+            self._append(hook, complete, step, -1 if batch is None else batch, more)
 
     def add_log(self, metrics: Mapping[str, Any], training: bool, more: Mapping[str, Any]) -> None:
         """Write what was logged directly, at the current step.

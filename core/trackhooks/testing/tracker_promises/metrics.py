@@ -6,12 +6,14 @@ import itertools
 import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from ...delivery.catch_up import deliver
 from ...delivery.cursor import Spec
+from ...errors import TrackhooksWarning
+from ...session.run import Run
 from ..sample_runs import ALIKE_NAMES, ODD_NAMES, among, everything, log_everything, losses, repeated, train
 from ..trial import Series, Trial
 from .suite import TrackerSuite, needs
@@ -34,6 +36,22 @@ def points_of(metrics: Series[float], name: str) -> set[tuple[int, float]]:
     return {(step, value) for step, value in metrics.get(name, ())}
 
 
+def validate(run: Run, value: float) -> None:
+    """Validate, with this loss."""
+    for _ in run.validate(range(2)):
+        run.log(loss=value)
+
+
+def train_in_two_parts(run: Run) -> None:
+    """Train two epochs of two parts, with a validation after each part, and another one at the end."""
+    for epoch in run.epochs(2):
+        for part in range(2):
+            for _ in run.train(range(2)):
+                run.log(loss=0.5)
+            validate(run, (2 * epoch + part) / 8)
+        validate(run, -epoch / 4)
+
+
 class MetricPromises(TrackerSuite):
     def test_metrics_of_batches_are_over_steps_and_those_of_epochs_over_epochs(self, trial: Trial) -> None:
         with trial.record() as run:
@@ -51,6 +69,37 @@ class MetricPromises(TrackerSuite):
         curves = [list(points) for points in trial.read_as_called(run.path).metrics.values()]
         assert losses(2)["train_batch/loss"] in curves
         assert losses(2)["train/loss"] in curves
+
+    def test_validations_between_the_batches_are_over_steps_and_the_epoch_keeps_the_last(
+        self, trial: Trial
+    ) -> None:
+        with trial.record() as run:
+            for epoch in run.epochs(2):
+                for batch in run.train(range(4)):
+                    run.log(loss=0.5)
+                    if batch % 2:
+                        validate(run, (4 * epoch + batch) / 8)
+        trial.deliver(run.path)
+        curves = [list(points) for points in trial.read_as_called(run.path).metrics.values()]
+        assert [(step, step / 8) for step in (1, 3, 5, 7)] in curves
+        assert [(0, 3 / 8), (1, 7 / 8)] in curves
+
+    def test_of_several_validations_after_the_batches_the_epoch_keeps_the_last_and_none_is_lost(
+        self, trial: Trial
+    ) -> None:
+        with pytest.warns(TrackhooksWarning, match="two validations of the same step"), trial.record() as run:
+            train_in_two_parts(run)
+        trial.deliver(run.path)
+        curves = [list(points) for points in trial.read_as_called(run.path).metrics.values()]
+        assert [(0, 0.0), (1, -0.25)] in curves
+        assert [(1, 0.0), (3, 1 / 8), (5, 2 / 8), (7, 3 / 8)] in curves
+
+    def test_a_validation_of_an_epoch_that_did_not_end_is_delivered(self, trial: Trial) -> None:
+        with suppress(KeyError), trial.record() as run:
+            for _ in run.epochs(2):
+                validate(run, 0.25)
+                raise KeyError
+        assert trial.delivered(run.path).metrics.get("val/loss") == [(0, 0.25)]
 
     def test_what_is_logged_without_a_loop_has_steps_of_its_own_or_those_that_are_given(
         self, trial: Trial

@@ -219,9 +219,10 @@ class WandB(Tracker):
         best = {called(name): value for name, value in metrics.items() if name.startswith("best/")}
         if best:
             self._run.summary.update(best)
-        for name, value in metrics.items():
-            if called(name) not in best:
-                self._row[self._column(called(name), axis)] = value
+        drawn = {called(name): value for name, value in metrics.items() if called(name) not in best}
+        if drawn:
+            self._row |= {"epoch": event.epoch} if axis == "epoch" else {"step": max(event.step, 0)}
+            self._row |= {self._column(name, axis): value for name, value in drawn.items()}
 
     def log_facts(self, facts: Mapping[str, Scalar], event: Event) -> None:
         """Update the summary."""
