@@ -19,7 +19,8 @@ from ..hooks.dispatch import flag
 from ..hooks.lookups import Lookups
 from ..hooks.metric_names import prefixed
 from ..hooks.vocabulary import BY_NAME
-from ..loop.torch_model import media, settings, sizes
+from ..loop.torch_model import media, sizes
+from ..loop.torch_optimizer import settings
 from ..recording.status import status_of
 from ..values.defaults import at_default
 from ..values.media import file

@@ -21,7 +21,8 @@ class LoopState:
         self.loop = "this loop"
         """What error messages call the loop."""
         self.model: Any = None
-        self.optimizer: Any = None
+        self.optimizers: Mapping[str, Any] = {}
+        """What trains it, by name; the name of the only one may be empty."""
         self.params: dict[str, Any] = {}
         """The `params` of Keras callbacks: `verbose`, `epochs`, `steps`."""
         self.args: dict[str, Any] = {}
@@ -91,9 +92,9 @@ class LoopState:
         """Set what is trained."""
         self.model = model
 
-    def set_optimizer(self, optimizer: Any) -> None:
-        """Set what trains it."""
-        self.optimizer = optimizer
+    def set_optimizers(self, optimizers: Mapping[str, Any]) -> None:
+        """Set what trains it, by name."""
+        self.optimizers = optimizers
 
     def set_data(self, batches: Any) -> None:
         """Set the training data."""
@@ -137,7 +138,8 @@ class LoopState:
 
     def forget(self) -> None:
         """Drop the model and everything that belongs to it."""
-        self.model = self.optimizer = self.data = self.val_data = self.inputs = self.results = None
+        self.model = self.data = self.val_data = self.inputs = self.results = None
+        self.optimizers = {}
 
     def end_batch(self, metrics: Mapping[str, Any], batch: int) -> None:
         """Update the state from `on_train_batch_end`: the hot path."""

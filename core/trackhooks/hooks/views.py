@@ -72,22 +72,42 @@ class Arguments:
 
 
 def _optimizer(state: LoopState) -> Any:
-    if state.optimizer is not None:
-        return state.optimizer
+    """Return the optimizer, or a dict of several by name."""
+    return one_or_named(state.optimizers) if state.optimizers else _optimizer_of_model(state)
+
+
+def one_or_named(found: Mapping[str, Any]) -> Any:
+    """Return the only one, or several by name. One without a name, which came first, then gets its index."""
+    return (
+        next(iter(found.values())) if len(found) == 1 else {name or "0": one for name, one in found.items()}
+    )
+
+
+def _optimizer_of_model(state: LoopState) -> Any:
     return state.lookups.find("the model's optimizer", None, getattr, state.model, "optimizer", None)
 
 
 def _learning_rates(state: LoopState) -> dict[str, float]:
-    found = learning_rates(_optimizer(state), state.lookups)
+    optimizers = state.optimizers or {"": _optimizer_of_model(state)}
+    found = {
+        rate: value
+        for name, optimizer in optimizers.items()
+        for rate, value in learning_rates(optimizer, state.lookups, name).items()
+    }
     return found or {name: value for name, value in state.metrics.items() if name.startswith("lr/")}
 
 
-def learning_rates(optimizer: Any, lookups: Lookups) -> dict[str, float]:
-    """Return the learning rates of a torch optimizer, as `lr/0`, … by parameter group."""
-    name = type(optimizer).__name__
-    groups = lookups.find(f"the groups of {name}", [], _groups, optimizer)
-    rates = [lookups.find(f"the learning rate of {name}", None, _rate, group) for group in groups]
-    return {f"lr/{i}": rate for i, rate in enumerate(rates) if rate is not None}
+def learning_rates(optimizer: Any, lookups: Lookups, name: str = "") -> dict[str, float]:
+    """Return the learning rates of a torch optimizer by parameter group, as `lr/0`, … or `lr/<name>/0`, …"""
+    kind = type(optimizer).__name__
+    groups = lookups.find(f"the groups of {kind}", [], _groups, optimizer)
+    rates = [lookups.find(f"the learning rate of {kind}", None, _rate, group) for group in groups]
+    return {under("lr", name, str(i)): rate for i, rate in enumerate(rates) if rate is not None}
+
+
+def under(prefix: str, name: str, fact: str) -> str:
+    """Return the name of a fact about the model or optimizer of this name; the only one may have none."""
+    return f"{prefix}/{name}/{fact}" if name else f"{prefix}/{fact}"
 
 
 def _groups(optimizer: Any) -> list[Any]:

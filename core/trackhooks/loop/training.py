@@ -20,7 +20,7 @@ from .batches import Pass
 from .collector import Collector
 from .early_exit import left_by_exception
 from .means import Scope, TrainScope
-from .torch_model import Watched
+from .watching import Watching
 
 
 class Training:
@@ -40,7 +40,7 @@ class Training:
         self._callbacks = recorder.callbacks
         self._state = recorder.callbacks.state
         self._collector = collector
-        self._watched: Watched | None = None
+        self._watching = Watching(self._fire, recorder)
         self._pretrained = False
         self._bar: ProgressBar | None = None
         self._started = False
@@ -61,27 +61,16 @@ class Training:
 
     def watch(self, model: Any, optimizer: Any, gradient_norm: bool, histograms: int) -> None:
         """See `Run.watch`."""
-        watched = Watched(model, optimizer, self._fire, self._recorder, gradient_norm, histograms)
-        self._release()
-        self._watched = watched.listen()
-        self._callbacks.set_model(model)
-        self._state.set_optimizer(optimizer)
-        self._pretrained = False
-        self.pretrain()
+        summary = self._watching.add(model, optimizer, gradient_norm, histograms)
+        self._callbacks.set_model(self._watching.model)
+        self._state.set_optimizers(self._watching.optimizers)
+        self._pretrain(summary)
 
-    def pretrain(self) -> None:
+    def _pretrain(self, summary: Mapping[str, Any]) -> None:
         """Fire the two hooks before a training, once for each model."""
-        if self._pretrained:
-            return
         self._pretrained = True
         self._fire("on_pretrain_routine_start", params=flat_params(self._state.args, _reported_before))
-        summary = self._watched.summary(self._state.args) if self._watched is not None else {}
         self._fire("on_pretrain_routine_end", **summary)
-
-    def _release(self) -> None:
-        if self._watched is not None:
-            self._watched.release()
-            self._watched = None
 
     # Trainings
 
@@ -133,7 +122,8 @@ class Training:
 
     def _start(self, epochs: int | None, first: int, progress: bool) -> None:
         self.settle()
-        self.pretrain()
+        if not self._pretrained:
+            self._pretrain({})
         if progress:
             self._add_bar()
         self._callbacks.set_params(
@@ -167,7 +157,7 @@ class Training:
         self.epoch = self._train_part = None
         self._started = self.running = self._broken = False
         self._remove_bar()
-        self._release()
+        self._watching.release()
 
     def _add_bar(self) -> None:
         if not any(isinstance(callback, ProgressBar) for callback in self._callbacks):
@@ -223,8 +213,7 @@ class Training:
         part, running, self._in_train_part = self._train_part, self._in_train_part, False
         if part is None or not running:
             return
-        rates = self._watched.learning_rates() if self._watched is not None else {}
-        metrics = part.means.result() | rates
+        metrics = part.means.result() | self._watching.learning_rates()
         self._metrics.update(metrics)
         self._fire("on_train_epoch_end", metrics | part.speed(), epoch=self._state.epoch)
 

@@ -144,10 +144,15 @@ class Run(LogVerbs):
         of the optimizer as parameters. Adds the learning rates to each epoch. Never runs the model and never uses
         random numbers.
 
+        Several models and optimizers are passed as dicts by name or as lists, or in several calls. Their names, or
+        else their indices, are then part of what is recorded: `lr/generator/0`, `lr/1/0`, `model/generator/parameters`.
+
         Args:
-            model: a `torch.nn.Module`. Keras callbacks get it as their `model`; its `stop_training` ends the loop.
-            optimizer: a `torch.optim.Optimizer`. Its `step` fires `optimizer_step`, and its `zero_grad` fires
-                `on_before_zero_grad`.
+            model: a `torch.nn.Module`, or a list or dict of them. Keras callbacks get it as their `model`; its
+                `stop_training` ends the loop.
+            optimizer: a `torch.optim.Optimizer`, a wrapper of one, or any object with `param_groups`; or a list or dict
+                of them. If there are as many as models, they have the names of the models. Their `step` fires
+                `optimizer_step`, and their `zero_grad` fires `on_before_zero_grad`.
             gradient_norm: log the norm of all gradients at each step, as `gradients/norm`. It takes a pass over them.
             histograms: log histograms of weights and gradients every N steps; 0 for never.
 

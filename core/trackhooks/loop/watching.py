@@ -1,0 +1,162 @@
+"""`Watching`: the models and optimizers that a run watches, by name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from ..errors import InvalidValueError
+from ..errors.foreign import is_a, key_text
+from ..hooks.views import one_or_named
+from ..recording.recorder import Recorder
+from ..values import checks
+from ..values.defaults import told_apart
+from .torch_model import WatchedModel, is_module
+from .torch_optimizer import WatchedOptimizer, is_optimizer, unwrapped_optimizer
+
+Watched = TypeVar("Watched", WatchedModel, WatchedOptimizer)
+
+
+class Watching:
+    """Everything that a run watches, until it is released.
+
+    Args:
+        fire: fires a hook of the loop.
+        recorder: the run.
+    """
+
+    def __init__(self, fire: Callable[..., None], recorder: Recorder) -> None:
+        self._fire = fire
+        self._recorder = recorder
+        self._models: dict[str, WatchedModel] = {}
+        self._optimizers: dict[str, WatchedOptimizer] = {}
+
+    def add(self, model: Any, optimizer: Any, gradient_norm: bool, histograms: int) -> dict[str, Any]:
+        """Watch one or several models and optimizers as well. Those of the same name are not watched any more.
+
+        Returns:
+            What is recorded about them: `params`, `defaults`, `facts` and `media`.
+
+        Raises:
+            InvalidValueError: an argument has another type.
+        """
+        every = checks.index("run.watch(…): histograms", histograms)
+        with_norm = checks.switch("run.watch(…): gradient_norm", gradient_norm)
+        _check_each("model", model, is_module, "a torch.nn.Module")
+        _check_each("optimizer", optimizer, is_optimizer, "a torch.optim.Optimizer, or have param_groups")
+        models = self._named_models(model)
+        optimizers = self._named_optimizers(optimizer, list(models))
+        for name, one in models.items():
+            _put(self._models, WatchedModel(name, one, self._fire, self._recorder, with_norm, every))
+        for name, one in optimizers.items():
+            self._put_optimizer(name, one, [name] if name in models else list(models))
+        return self._summary(models, optimizers)
+
+    def _put_optimizer(self, name: str, optimizer: Any, models: Sequence[str]) -> None:
+        inner, lookups = unwrapped_optimizer(optimizer), self._recorder.callbacks.state.lookups
+        earlier = [model for one in self._optimizers.values() if one.inner is inner for model in one.models]
+        of = list(dict.fromkeys([*earlier, *models]))
+        _put(self._optimizers, WatchedOptimizer(name, optimizer, of, self._stepped, self._fire, lookups))
+
+    def _stepped(self, models: Sequence[str]) -> None:
+        for name in models:
+            if name in self._models:
+                self._models[name].stepped()
+
+    # Names
+
+    def _named_models(self, given: Any) -> dict[str, Any]:
+        """Return models by name: a given one, the one that it has already, or an index."""
+        if is_a(given, Mapping):
+            return {key_text(name): model for name, model in given.items()}
+        named: dict[str, Any] = {}
+        for model in _listed(given):
+            known = _name_of(self._models, model)
+            named[self._new_name(given, named) if known is None else known] = model
+        return named
+
+    def _named_optimizers(self, given: Any, models: Sequence[str]) -> dict[str, Any]:
+        """Return optimizers by name: as of models, or the names of the models if there is one for each."""
+        if is_a(given, Mapping):
+            return {key_text(name): optimizer for name, optimizer in given.items()}
+        named: dict[str, Any] = {}
+        found = _listed(given)
+        for position, optimizer in enumerate(found):
+            known = _name_of(self._optimizers, unwrapped_optimizer(optimizer))
+            if known is None:
+                known = models[position] if len(found) == len(models) else self._new_name(given, named)
+            named[known] = optimizer
+        return named
+
+    def _new_name(self, given: Any, named: Collection[str]) -> str:
+        """Return the index of what has no name. The first model, and its optimizer, have none if they come alone."""
+        taken = {*self._models, *self._optimizers, *named}
+        if not taken and not isinstance(given, (list, tuple)):
+            return ""
+        first = len(self._models) + len(named)
+        return next(str(index) for index in itertools.count(first) if str(index) not in taken)
+
+    # What is watched
+
+    def _summary(self, models: Collection[str], optimizers: Collection[str]) -> dict[str, Any]:
+        """Return models as strings and graphs, their sizes as facts, and the settings of the optimizers."""
+        watched = [self._optimizers[name] for name in optimizers]
+        settings = {name: value for one in watched for name, value in one.settings().items()}
+        defaults = [name for one in watched for name in one.defaults()]
+        apart = told_apart(settings, self._recorder.callbacks.state.args, defaults)
+        sizes = {fact: value for name in models for fact, value in self._models[name].sizes().items()}
+        media = [item for name in models for item in self._models[name].media()]
+        return {**apart, "facts": {**apart["facts"], **sizes}, "media": media}
+
+    @property
+    def model(self) -> Any:
+        """The model, or several by name."""
+        return one_or_named({name: one.inner for name, one in self._models.items()})
+
+    @property
+    def optimizers(self) -> dict[str, Any]:
+        """The optimizers as the user has them, by name; the name of the only one may be empty."""
+        return {name: one.given for name, one in self._optimizers.items()}
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return the learning rates of all optimizers."""
+        found = [one.learning_rates() for one in self._optimizers.values()]
+        return {name: rate for rates in found for name, rate in rates.items()}
+
+    def release(self) -> None:
+        """Remove all hooks, and let go of everything."""
+        watched: list[WatchedModel | WatchedOptimizer] = [*self._models.values(), *self._optimizers.values()]
+        for one in watched:
+            one.release()
+        self._models, self._optimizers = {}, {}
+
+
+def _put(watched: dict[str, Watched], new: Watched) -> None:
+    """Watch something, instead of what has its name or is the same object."""
+    for name, old in list(watched.items()):
+        if name == new.name or old.inner is new.inner:
+            watched.pop(name).release()
+    watched[new.name] = new
+    new.listen()
+
+
+def _name_of(watched: Mapping[str, WatchedModel | WatchedOptimizer], inner: Any) -> str | None:
+    return next((name for name, one in watched.items() if one.inner is inner), None)
+
+
+def _listed(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _check_each(what: str, given: Any, accepts: Callable[[Any], bool], kind: str) -> None:
+    values = list(given.values()) if is_a(given, Mapping) else _listed(given)
+    for value in values:
+        if not accepts(value):
+            raise InvalidValueError(f"run.watch(…): {what} must be {kind}, got {type(value).__name__}.")
+    if what == "model" and not values:
+        raise InvalidValueError(
+            f"run.watch(…): model must be {kind}, or a list or dict of them, got {given!r}."
+        )
