@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -60,8 +61,8 @@ class Every(Callback):
 
 
 def _noting(name: str) -> Any:
-    def method(self: Every, *arguments: Any) -> None:
-        *index, logs = arguments
+    def method(self: Every, *arguments: Any, **named: Any) -> None:
+        *index, logs = [*arguments, *named.values()]
         self.calls.append((name, *index, dict(logs)))
 
     return method
@@ -194,9 +195,10 @@ def test_history_and_progress_bar_are_added_unless_they_are_there() -> None:
 
 
 def test_callbacks_may_come_from_a_generator_one_alone_or_not_at_all() -> None:
-    first, second = Callback(), Callback()
+    first, second, third = Callback(), Callback(), Callback()
     assert list(CallbackList(callback for callback in (first, second))) == [first, second]
     assert list(CallbackList(first)) == [first]
+    assert list(CallbackList({"b": first, "a": [second, {"c": third}]})) == [second, third, first]
     assert list(CallbackList()) == list(CallbackList(None)) == list(CallbackList([None, []])) == []
     assert CallbackList()
 
@@ -228,6 +230,126 @@ def test_all_callbacks_get_the_same_dict_of_logs_and_what_they_write_is_recorded
     )
     assert seen[1] == {"loss": 2.0, "f1": 0.5, "lr/0": 0.1}
     assert heard.last == {"train/loss": 2.0, "train/f1": 0.5, "lr/0": 0.1}
+
+
+class Keeps(Callback):
+    """Keeps the logs of each batch and epoch."""
+
+    def __init__(self) -> None:
+        self.logs: list[Any] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.logs.append(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.logs.append(logs)
+
+
+VALUES: dict[str, Any] = {
+    "z": 1, "flag": True, "text": "0.5", "word": "a word", "none": None, "numpy": np.float32(0.5),
+    "one": np.array([[2]]), "tensor": torch.tensor([3.0], requires_grad=True),
+    "half": torch.tensor(0.5, dtype=torch.bfloat16),
+    "nested": {"y": np.int64(4), "deeper": {"x": torch.tensor(5)}}, "a": 0.25,
+}  # fmt: skip
+CONVERTED = {
+    "a": 0.25, "flag": 1.0, "half": 0.5, "x": 5.0, "y": 4.0, "none": None, "numpy": 0.5, "one": 2.0, "tensor": 3.0,
+    "text": 0.5, "word": "a word", "z": 1.0,
+}  # fmt: skip
+
+
+def test_objects_get_logs_as_keras_converts_them(callbacks: CallbackList) -> None:
+    callbacks.append(keeps := Keeps())
+    callbacks.on_train_batch_end(0, VALUES)
+    callbacks.on_epoch_end(0, MappingProxyType(VALUES))  # type: ignore[arg-type]
+    metrics = {f"train/{name}": value for name, value in VALUES.items()}
+    callbacks.run_callbacks("on_fit_epoch_end", metrics=metrics, epoch=1)
+    theirs = keras.callbacks.CallbackList([other := Keeps()])
+    theirs.on_epoch_end(0, VALUES)
+    assert keeps.logs == [CONVERTED] * 3
+    assert other.logs == [CONVERTED]
+    assert [list(logs) for logs in keeps.logs[:2]] == [list(CONVERTED)] * 2 == [list(other.logs[0])] * 2
+    assert {type(value) for value in keeps.logs[0].values()} == {float, str, type(None)}
+
+
+def test_what_is_no_number_keeps_no_graph_of_its_gradients(callbacks: CallbackList) -> None:
+    callbacks.append(keeps := Keeps())
+    several = torch.ones(3, requires_grad=True) * 2
+    callbacks.on_epoch_end(0, {"several": several})
+    assert isinstance(keeps.logs[0]["several"], np.ndarray)
+
+
+def test_the_logs_of_the_loop_stay_as_they_are_but_for_what_callbacks_change(
+    callbacks: CallbackList, heard: Heard
+) -> None:
+    class Adds(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["added"] = 1.0
+            del logs["unwanted"]
+
+    callbacks.append(Adds())
+    loss = torch.tensor(2.0, requires_grad=True)
+    given: dict[str, Any] = {"loss": loss, "unwanted": 3}
+    callbacks.on_epoch_end(0, given)
+    assert given == {"loss": loss, "added": 1.0}
+    assert given["loss"] is loss
+    assert heard.last == {"train/loss": loss, "train/added": 1.0}
+
+
+class OnDevice:
+    """A number that must not be read yet, as one on an accelerator."""
+
+    def __float__(self) -> float:
+        raise AssertionError("it is read")
+
+    detach = item = __array__ = __float__
+
+
+def test_no_value_is_read_if_no_object_listens(callbacks: CallbackList, heard: Heard) -> None:
+    class AtTheEnd(Callback):
+        def on_train_end(self, logs: Any = None) -> None:
+            pass
+
+    callbacks.append(AtTheEnd())
+    callbacks.append(CallbackList([AtTheEnd()]))
+    callbacks.add_callback("on_train_batch_end", lambda trainer: None)
+    value = OnDevice()
+    callbacks.on_train_batch_end(0, {"loss": value})
+    callbacks.run_callbacks("on_train_batch_end", metrics={"train_batch/loss": value}, batch=1)
+    assert [event[1] for event in heard.events] == [{"train_batch/loss": value}] * 2
+
+
+class Exact(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+    """Notes how each method is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, ...]] = []
+
+
+def _exactly(name: str) -> Any:
+    return lambda self, *arguments, **named: self.calls.append((name, arguments, named))
+
+
+for _name in vocabulary.FROM_KERAS:
+    setattr(Exact, _name, _exactly(_name))
+
+
+def test_batches_pass_their_logs_by_keyword_and_epochs_by_position_as_keras_does(
+    callbacks: CallbackList,
+) -> None:
+    callbacks.append(ours := Exact())
+    keras_list = keras.callbacks.CallbackList([theirs := Exact()])
+    for mode in ("train", "test", "predict"):
+        for fired in (callbacks, keras_list):
+            getattr(fired, f"on_{mode}_begin")()
+            getattr(fired, f"on_{mode}_batch_begin")(3)
+            getattr(fired, f"on_{mode}_batch_end")(3, {"loss": 1.0})
+            getattr(fired, f"on_{mode}_end")({"loss": 1.0})
+    for fired in (callbacks, keras_list):
+        fired.on_epoch_begin(3)
+        fired.on_epoch_end(3, {"loss": 1.0})
+    assert len(ours.calls) == 14
+    assert ours.calls == theirs.calls
 
 
 def test_a_callback_that_shares_a_dict_between_calls_changes_no_earlier_record(
@@ -609,6 +731,91 @@ def test_a_list_in_a_list_is_called_like_any_object(callbacks: CallbackList) -> 
     assert list(CallbackList([inner])) == [inner]
     with pytest.raises(InvalidValueError, match="cannot be called by it"):
         inner.append(inner)
+
+
+def test_functions_in_a_list_in_a_list_hear_every_hook_with_the_live_object(callbacks: CallbackList) -> None:
+    seen: list[Any] = []
+    innermost, inner, source = CallbackList(), CallbackList(), SimpleNamespace(epoch=2)
+    inner.append(innermost)
+    callbacks.append(inner)
+    for hook in vocabulary.HOOKS:  # after it was appended
+        innermost.add_callback(hook.name, seen.append)
+    for hook in vocabulary.HOOKS:
+        callbacks.run_callbacks(hook.name, source)
+    assert seen == [source] * 25
+    assert all(callbacks.hears(hook.name) for hook in vocabulary.HOOKS)
+    innermost.reset_callbacks()
+    assert not any(callbacks.hears(hook.name) for hook in vocabulary.HOOKS)
+
+
+def test_objects_in_a_list_in_a_list_share_the_logs(callbacks: CallbackList, heard: Heard) -> None:
+    class Adds(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs[f"added_{len(logs)}"] = 1.0
+
+    inner = CallbackList([Adds()])
+    inner.recorder = recorded = Heard()
+    for callback in (Adds(), inner, Adds(), keeps := Keeps()):
+        callbacks.append(callback)
+    callbacks.on_epoch_end(0, given := {"loss": 0.5})
+    assert keeps.logs == [given] == [{"loss": 0.5, "added_1": 1.0, "added_2": 1.0, "added_3": 1.0}]
+    assert recorded.last == {"train/loss": 0.5, "train/added_1": 1.0, "train/added_2": 1.0}
+    assert set(heard.last) == {"train/loss", "train/added_1", "train/added_2", "train/added_3"}
+
+
+def test_lists_that_would_call_each_other_are_refused(callbacks: CallbackList) -> None:
+    inner = CallbackList([CallbackList()])
+    callbacks.append(inner)
+    with pytest.raises(InvalidValueError, match="cannot be called by it"):
+        next(iter(inner)).append(callbacks)
+
+
+@pytest.mark.parametrize("fires", ["on_test_end", "run_callbacks"])
+def test_a_callback_that_fires_its_own_event_is_not_called_for_it_and_others_are(
+    callbacks: CallbackList, heard: Heard, fires: str
+) -> None:
+    calls: list[str] = []
+
+    def fire() -> None:
+        if fires == "on_test_end":
+            callbacks.on_test_end({"loss": 2.0})
+        else:
+            callbacks.run_callbacks("on_val_end", metrics={"test/loss": 2.0})
+
+    class Evaluates(Callback):
+        def on_test_end(self, logs: Any = None) -> None:
+            calls.append("object")
+            fire()
+
+    def function(validator: Any) -> None:
+        calls.append("function")
+        fire()
+
+    callbacks.append(Evaluates())
+    callbacks.add_callback("on_val_end", function)
+    callbacks.on_test_end({"loss": 1.0})
+    assert calls == ["object", "function", "function", "object"]
+    calls.clear()
+    callbacks.on_test_end({"loss": 1.0})  # the next event is heard as before
+    assert calls == ["object", "function", "function", "object"]
+    assert heard.last == {"test/loss": 1.0}
+
+
+def test_a_callback_that_raised_hears_the_next_event(callbacks: CallbackList) -> None:
+    class Fails(Callback):
+        def on_test_end(self, logs: Any = None) -> None:
+            raise KeyError(1)
+
+    def fails(validator: Any) -> None:
+        raise KeyError(2)
+
+    callbacks.append(failing := Fails())
+    for number in (1, 1, 2, 2):
+        if number == 2 and failing in list(callbacks):
+            callbacks.remove(failing)
+            callbacks.add_callback("on_val_end", fails)
+        with pytest.raises(KeyError, match=str(number)):
+            callbacks.on_test_end()
 
 
 def test_a_base_class_that_does_nothing_is_not_called_at_every_batch(callbacks: CallbackList) -> None:

@@ -205,11 +205,26 @@ def test_keras_early_stopping_that_is_to_restore_weights_says_why_it_cannot(run:
 @pytest.mark.parametrize(
     ("make", "missing"),
     [
-        (lambda path: keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=1), "optimizer"),
-        (lambda path: keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), "optimizer"),
-        (lambda path: keras.callbacks.ModelCheckpoint(path / "a.keras", save_freq="epoch"), "save"),
+        (
+            lambda path: keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=1),
+            "optimizer: .* scheduler",
+        ),
+        (lambda path: keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), "optimizer: .* scheduler"),
+        (
+            lambda path: keras.callbacks.ModelCheckpoint(path / "a.keras", save_freq="epoch"),
+            r"save: .* run\.log_model",
+        ),
+        (
+            lambda path: keras.callbacks.ModelCheckpoint(path / "a.weights.h5", save_weights_only=True),
+            r"save_weights: .* run\.log_model",
+        ),
+        (
+            lambda path: keras.callbacks.EarlyStopping(monitor="loss", restore_best_weights=True),
+            r"get_weights: .* restore_best_weights=False",
+        ),
+        (lambda path: keras.callbacks.BackupAndRestore(path), r"built: .*run\(resume=…\)"),
     ],
-    ids=["ReduceLROnPlateau", "LearningRateScheduler", "ModelCheckpoint"],
+    ids=["ReduceLR", "Scheduler", "Checkpoint", "Weights", "EarlyStopping", "Backup"],
 )
 def test_a_keras_callback_that_needs_a_keras_model_says_so(
     run: Run, tmp_path: Path, make: Any, missing: str

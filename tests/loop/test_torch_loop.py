@@ -121,7 +121,7 @@ def test_keras_callbacks_get_the_hooks_of_the_same_loop(run: Run) -> None:
         pass
 
     for name in vocabulary.FROM_KERAS:
-        setattr(Everything, name, lambda self, *arguments, name=name: heard.append(name))
+        setattr(Everything, name, lambda self, *arguments, name=name, **logs: heard.append(name))
     run.callbacks.append(Everything())
     for _ in run.epochs(1):
         for _ in run.train(range(2)):

@@ -274,7 +274,7 @@ class RunHooks(Protocol):
 
     @property
     def keras(self) -> KerasEvents:
-        """The hooks in Keras' words, with Keras' own dict of logs, for frameworks that speak them natively."""
+        """The hooks in Keras' words, with a dict of logs that callbacks may change, for frameworks that speak them."""
 
     # What else is recorded
 
@@ -309,7 +309,7 @@ class RunHooks(Protocol):
 
 
 class KerasEvents(Protocol):
-    """Keras' events. Objects get the very dict of logs that is passed, and may change it."""
+    """Keras' events. Objects get the logs as Keras converts them; what they change is changed in the passed dict."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...  # noqa: D102
     def on_train_end(self, logs: Logs | None = None) -> None: ...  # noqa: D102

@@ -3,7 +3,8 @@
 An object with methods (`append`) speaks Keras; a function that is registered by the name of a hook (`add_callback`)
 speaks Ultralytics. Both listen to every loop: an event that is fired in one vocabulary reaches the callbacks of the
 other. Callbacks are called in the order of their registration, in place, and what they raise is raised. The list is
-fixed when an event starts: callbacks that are added or removed by a callback count from the next event on.
+fixed when an event starts: callbacks that are added or removed by a callback count from the next event on. A callback
+that fires its own event again, as by an `evaluate` in `on_test_end`, is not called for it.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class CallbackList(KerasEvents):
     `reset_callbacks`.
 
     Args:
-        callbacks: Objects that speak Keras. Nested lists are flattened. A `CallbackList` among them is an object like
-            the others: its callbacks get every event that Keras has a name for.
+        callbacks: Objects that speak Keras, also in nested lists and dicts. A `CallbackList` among them is kept: all
+            its callbacks hear the hooks of this list.
         add_history: Add a `History`, unless there is one. It becomes `model.history`.
         add_progbar: Add a `ProgressBar`, unless there is one.
         model: The model that the callbacks get as their `model`.
@@ -79,7 +80,7 @@ class CallbackList(KerasEvents):
         Raises:
             InvalidValueError: It is a class, a function or a tracker, or has no method with a name of Keras.
         """
-        if callback is self or getattr(callback, "feeds", None) is self:
+        if _calls_list(callback, self) or getattr(callback, "feeds", None) is self:
             raise InvalidValueError(
                 f"{callback!r} calls this list, and so cannot be called by it. A loop calls it:"
                 " fit(…, callbacks=[run.keras])"
@@ -185,14 +186,25 @@ class CallbackList(KerasEvents):
 
     def _calls_of(self, hook: str) -> Iterator[Call]:
         for name, listener in self._entries:
-            method = listener if name == hook else _method(listener, hook) if name is None else None
-            if method is not None:
-                yield Call(name is not None, method)
+            if name == hook:
+                yield Call("function", listener, listener)
+            elif name is None and isinstance(listener, CallbackList):
+                yield Call("list", listener.relay, listener)
+            elif name is None and (method := _method(listener, hook)) is not None:
+                yield Call("object", method, listener)
+
+
+def _calls_list(callback: Any, wanted: CallbackList) -> bool:
+    return callback is wanted or (
+        isinstance(callback, CallbackList) and any(_calls_list(inner, wanted) for inner in callback)
+    )
 
 
 def _flatten(callbacks: Any) -> Iterator[Any]:
     if callbacks is None:
         return
+    if isinstance(callbacks, Mapping):
+        callbacks = [callbacks[name] for name in sorted(callbacks, key=str)]
     if isinstance(callbacks, Iterable) and not isinstance(callbacks, str) and not _speaks_keras(callbacks):
         for callback in callbacks:
             yield from _flatten(callback)

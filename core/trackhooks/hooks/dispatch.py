@@ -11,8 +11,9 @@ Three shortcuts repeat this path without its loop, for the hooks of every batch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidValueError, UnknownNameError, unknown
 from ..errors.foreign import Failure, attempt, is_a, items, key_text, plain_text, shown
@@ -20,6 +21,7 @@ from .callback import Logs
 from .indices import LARGEST, index
 from .loop_state import LoopState
 from .metric_names import from_keras, to_keras
+from .shared_logs import SharedLogs
 from .views import VIEWS, has, model_for_keras
 from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
 
@@ -43,10 +45,13 @@ class Recorder(Protocol):
 
 
 class Call(NamedTuple):
-    """One callback of one hook: a function, or a method of an object."""
+    """One callback of one hook."""
 
-    is_function: bool
-    call: Callable[..., None]
+    kind: Literal["function", "object", "list"]
+    call: Callable[..., Any]
+    """The function, the method of the object, or the `relay` of the list."""
+    listener: Any
+    """What was registered."""
 
 
 _KERAS_ARGS = {hook.name: hook.keras_args for hook in HOOKS}
@@ -72,10 +77,13 @@ class Dispatcher:
         self._calls: dict[str, tuple[Call, ...]] = dict.fromkeys(BY_NAME, ())
         self._views = {kind: view(self.state) for kind, view in VIEWS.items()}
         self._validated: set[str] = set()
+        self._running: set[tuple[str, int, int]] = set()
+        """The callbacks that are being called: the hook, the listener, the thread."""
 
     def hears(self, hook: str) -> bool:
         """Return whether a callback listens to this hook. Methods that a base class leaves empty do not count."""
-        return bool(self._calls[hook])
+        calls = self._calls[hook]
+        return bool(calls) and any(call.kind != "list" or call.listener.hears(hook) for call in calls)
 
     # Firing in canonical words
 
@@ -157,7 +165,8 @@ class Dispatcher:
 
         Args:
             hook: Its canonical name.
-            logs: In Keras' words. The objects get this very dict, so that each sees what the earlier ones wrote.
+            logs: In Keras' words. The objects get them as Keras converts them; what they change is changed in this
+                dict.
             epoch: From 0, if the hook has one.
             besides: Metrics that the objects do not get, by the names under which they are recorded.
         """
@@ -173,6 +182,8 @@ class Dispatcher:
         batch: int | None,
         besides: Mapping[str, Any] | None = None,
     ) -> None:
+        if self._calls[hook] and not is_a(logs, MutableMapping):
+            logs = dict(logs)
         metrics = self._recorded(hook, logs, besides)
         if batch is None:
             self.update_state(hook, metrics, epoch, None)
@@ -185,7 +196,7 @@ class Dispatcher:
                     function(view)
         finally:
             if self.recorder is not None:
-                self.recorder.on_hook(hook, self._recorded(hook, logs, besides), epoch, batch)
+                self.recorder.on_hook(hook, metrics, epoch, batch)
 
     def _fire_batch(self, hook: str, batch: int, logs: Logs | None) -> None:
         """Fire a hook of every batch: `fire`, but cheaper without callbacks."""
@@ -223,47 +234,96 @@ class Dispatcher:
             event: One of the 25 hooks.
             source: The trainer, validator, predictor or exporter; None in a loop that has none.
             metrics: By the names under which they are recorded.
-            logs: The same in Keras' words, if the loop has them: the objects get this very dict. By default the logs
-                are made from the metrics, and what the objects change in them is changed in the metrics.
+            logs: The same in Keras' words, if the loop has them. The objects get them as Keras converts them, and what
+                they change is changed in the metrics and in these logs.
             objects: Whether to call the objects, rather than the functions only.
         """
-        self._adopt_stop(source)
-        index, made = self._keras_index(event), None
+        shared = SharedLogs(event, metrics, logs)
         try:
-            for is_function, call in self._calls[event]:
-                if is_function:
-                    yield call
-                elif objects:
-                    if self.model is None:
-                        self.set_model(None)
-                    if logs is None:
-                        logs = to_keras(event, metrics)
-                        made = dict(logs)
-                    call(*index, logs)
+            yield from self._each(event, source, shared, objects)
         finally:
-            if made is not None and logs is not None:
-                self._apply_changes(event, metrics, made, logs)
+            self._take_changes(event, shared)
         self._cross_stop(source)
 
-    def _keras_index(self, event: str) -> tuple[int, ...]:
-        """Return what a Keras method gets in front of the logs: the epoch, the batch, or nothing."""
-        arguments = _KERAS_ARGS[event]
-        if not arguments or arguments[0] == "logs":
-            return ()
-        return (self.state.epoch if arguments[0] == "epoch" else self.state.batch,)
+    def _each(self, event: str, source: Any, shared: SharedLogs, objects: bool) -> Iterator[Function]:
+        """Walk through the calls of an event. A callback that fires its own event again is not called for that."""
+        self._adopt_stop(source)
+        for call in self._calls[event]:
+            running = (event, id(call.listener), threading.get_ident())
+            if running in self._running:
+                continue
+            self._running.add(running)
+            try:
+                if call.kind == "function":
+                    yield call.call
+                elif call.kind == "list":
+                    yield from self._relayed(call.call, event, source, shared, objects)
+                elif objects:
+                    self._call_object(call.call, event, shared)
+            finally:
+                self._running.discard(running)
 
-    def _apply_changes(self, hook: str, metrics: dict[str, Any], before: Logs, logs: Logs) -> None:
+    def _call_object(self, call: Callable[..., None], event: str, shared: SharedLogs) -> None:
+        """Call an object as Keras does: the logs of a batch are passed by keyword."""
+        self._ensure_model()
+        axis = _KERAS_ARGS[event][0]
+        if axis == "batch":
+            call(self.state.batch, logs=shared.get())
+        elif axis == "epoch":
+            call(self.state.epoch, shared.get())
+        else:
+            call(shared.get())
+
+    def _ensure_model(self) -> None:
+        if self.model is None:
+            self.set_model(None)
+
+    def _relayed(
+        self,
+        relay: Callable[..., Iterator[Function]],
+        event: str,
+        source: Any,
+        shared: SharedLogs,
+        objects: bool,
+    ) -> Iterator[Function]:
+        """Call what listens in a list inside this one, with the objects and the logs of this one."""
+        self._ensure_model()
+        self._take_changes(event, shared)
+        axis = _KERAS_ARGS[event][:1]
+        epoch = self.state.epoch if axis == ("epoch",) else None
+        batch = self.state.batch if axis == ("batch",) else None
+        yield from relay(event, source, shared, objects, epoch, batch)
+
+    def relay(
+        self,
+        event: str,
+        source: Any,
+        shared: SharedLogs,
+        objects: bool,
+        epoch: int | None,
+        batch: int | None,
+    ) -> Iterator[Function]:
+        """Hear an event of the list that this one is in, and yield each function in its turn."""
+        self.update_state(event, shared.metrics, epoch, batch)
+        try:
+            yield from self._each(event, source, shared, objects)
+        finally:
+            if self.recorder is not None:
+                self._take_changes(event, shared)
+                self.recorder.on_hook(event, dict(shared.metrics), epoch, batch)
+        self._cross_stop(source)
+
+    def _take_changes(self, hook: str, shared: SharedLogs) -> None:
         """Change in the metrics what the objects changed in the logs."""
-        changed = {
-            name: value for name, value in logs.items() if name not in before or before[name] is not value
-        }
-        if not changed and len(before) == len(logs):
+        removed, written = shared.changes()
+        if not removed and not written:
             return
+        metrics = shared.metrics
         recorded = {keras: name for name in metrics for keras in to_keras(hook, {name: None})}
-        for name in before.keys() - logs.keys():
-            del metrics[recorded[name]]
-        new = {name: changed.pop(name) for name in list(changed) if name not in recorded}
-        metrics.update({recorded[name]: value for name, value in changed.items()})
+        for name in removed:
+            metrics.pop(recorded.get(name, name), None)
+        new = {name: written.pop(name) for name in list(written) if name not in recorded}
+        metrics.update({recorded[name]: value for name, value in written.items()})
         metrics.update(self._recorded(hook, new))
 
     def update_state(

@@ -209,9 +209,8 @@ class ModelView:
         if state.model is not None and name not in _KERAS_OWN and hasattr(state.model, name):
             return getattr(state.model, name)
         raise ForeignModelError(
-            f"{state.loop} has no Keras model, so there is no model.{name}: a Keras callback that needs the weights or"
-            " the optimizer of a Keras model cannot work here. Callbacks that only read the logs and set"
-            " model.stop_training can."
+            f"{state.loop} has no Keras model, so there is no model.{name}: a Keras callback that needs it cannot work"
+            f" here. {_REMEDIES.get(name, _OTHER_REMEDY)}"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -228,6 +227,25 @@ _KERAS_OWN = frozenset(
     {"compile", "get_weights", "load_weights", "optimizer", "save", "save_weights", "set_weights", "to_json"}
 )
 """Attributes that mean something else in other models: the `save` of a YOLO model is a list."""
+
+
+_SAVE = "Save the model in the loop instead, and record the file: run.log_model(path, aliases=['best'])."
+_WEIGHTS = (
+    "Keep the best weights in the loop instead: save them, and run.log_model(path, aliases=['best']). EarlyStopping"
+    " works with restore_best_weights=False."
+)
+_REMEDIES = {
+    "optimizer": "Change the learning rate in the loop instead, with a scheduler of the library that trains the model.",
+    "save": _SAVE,
+    "save_weights": _SAVE,
+    "get_weights": _WEIGHTS,
+    "set_weights": _WEIGHTS,
+    "load_weights": _WEIGHTS,
+    "built": "Save the model in the loop instead, and continue an interrupted run with trackhooks.run(resume=…).",
+}
+_OTHER_REMEDY = (
+    "Write one that reads the logs and sets model.stop_training, or use this one in the fit of a Keras model."
+)
 
 
 class ForeignModelError(TrackhooksError, AttributeError):

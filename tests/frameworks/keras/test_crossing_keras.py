@@ -195,6 +195,42 @@ def test_a_function_may_evaluate_and_predict_with_the_model_that_trains(run: tra
     assert len(events(run, "on_predict_end")) == 1
 
 
+EVENTS: dict[str, Callable[[Any], Any]] = {
+    "on_test_begin": lambda model: model.evaluate(X, Y, verbose=0),
+    "on_test_batch_end": lambda model: model.evaluate(X, Y, verbose=0),
+    "on_test_end": lambda model: model.evaluate(X, Y, verbose=0),
+    "on_predict_end": lambda model: model.predict(X, verbose=0),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_callback_may_start_the_mode_that_it_hears(run: trackhooks.Run, event: str) -> None:
+    model, calls = sequential(), []
+
+    def method(*_: Any, **__: Any) -> None:
+        calls.append(event)
+        EVENTS[event](model)
+
+    run.callbacks.append(type("Starts", (trackhooks.Callback,), {event: method})())
+    model.fit(X, Y, validation_data=(X, Y), batch_size=len(X), verbose=0, callbacks=[run.keras])
+    model.predict(X, verbose=0)
+    assert len(calls) == 1
+    evaluated = [event.epoch for event in events(run, "on_val_end")]
+    assert sorted(evaluated) == ([0] if event == "on_predict_end" else [-1, 0])
+    assert len(events(run, "on_predict_end")) == (2 if event == "on_predict_end" else 1)
+
+
+def test_callbacks_may_be_a_dict_as_keras_takes_them(tmp_path: Path) -> None:
+    trackhooks.enable(dir=tmp_path / "runs", delivery="off")
+    log = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    sequential().fit(
+        X, Y, verbose=0, callbacks={"log": log, "more": {"stop": keras.callbacks.TerminateOnNaN()}}
+    )
+    trackhooks.disable()
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,")
+    assert [info.status for info in infos(tmp_path / "runs")] == ["finished"]
+
+
 def test_a_function_can_distinguish_a_validation_from_an_evaluation(run: trackhooks.Run) -> None:
     training: list[bool] = []
     run.add_callback("on_val_end", lambda validator: training.append(validator.training))

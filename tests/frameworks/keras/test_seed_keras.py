@@ -140,6 +140,26 @@ def test_the_custom_loop_runs_with_the_models_own_train_step(tmp_path: Path) -> 
     assert events(run, "on_fit_epoch_end")[0].metrics == {"train/loss": 0.5}
 
 
+def test_the_callbacks_of_keras_hear_a_custom_loop_whose_logs_are_tensors(tmp_path: Path) -> None:
+    model, dataset = model_of_the_document(), [(torch.ones(1, 1), torch.ones(1, 1))] * 2
+    log, history = keras.callbacks.CSVLogger(str(tmp_path / "log.csv")), keras.callbacks.History()
+    callbacks = trackhooks.CallbackList(
+        [log, keras.callbacks.TerminateOnNaN(), history], model=model, epochs=2
+    )
+    callbacks.on_train_begin()
+    for epoch in range(2):
+        callbacks.on_epoch_begin(epoch)
+        for i, data in enumerate(dataset):
+            callbacks.on_train_batch_begin(i)
+            batch_logs = {**model.train_step(data), "square": torch.ones(1, requires_grad=True) ** 2}
+            callbacks.on_train_batch_end(i, batch_logs)
+        callbacks.on_epoch_end(epoch, batch_logs)
+    callbacks.on_train_end(batch_logs)
+    assert history.history["square"] == [1.0, 1.0]
+    assert {type(value) for values in history.history.values() for value in values} == {float}
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,loss,square,")
+
+
 def test_the_custom_loop_runs_without_keras(program: Callable[..., str], tmp_path: Path) -> None:
     said = program(
         """

@@ -231,3 +231,15 @@ def test_functions_of_the_run_stop_a_training_too(shapes: Shapes, run: trackhook
     run.add_callback("on_fit_epoch_end", lambda trainer: setattr(trainer, "stop", True))
     train(run, shapes, epochs=3)
     assert epochs(run) == [0]
+
+
+def test_a_function_in_a_list_of_the_run_gets_the_live_object_of_every_mode(
+    shapes: Shapes, run: trackhooks.Run
+) -> None:
+    inner = trackhooks.CallbackList()
+    seen: dict[str, list[Any]] = {"on_train_epoch_end": [], "on_val_end": [], "on_model_save": []}
+    for hook, sources in seen.items():
+        inner.add_callback(hook, sources.append)
+    trainer = train(run, shapes, inner).trainer
+    assert seen["on_train_epoch_end"][0] is seen["on_model_save"][0] is trainer
+    assert seen["on_val_end"][0] is trainer.validator

@@ -215,9 +215,11 @@ class KerasLoop:
 
 
 def flatten(callbacks: Any) -> list[Any]:
-    """Flatten nested lists of callbacks. A single callback becomes a list of one; None becomes an empty list."""
+    """Flatten nested lists and dicts of callbacks, as Keras does. A single one becomes a list; None, an empty one."""
     if callbacks is None:
         return []
+    if isinstance(callbacks, Mapping):
+        return flatten([callbacks[name] for name in sorted(callbacks, key=str)])
     if isinstance(callbacks, (list, tuple)):
         return [found for callback in callbacks for found in flatten(callback)]
     return [callbacks]
