@@ -66,6 +66,8 @@ class Tracker:
     """Whether it accepts metrics of earlier batches after later ones, so that what `every` left out can be added."""
     system: ClassVar[bool] = True
     """Whether it accepts the system metrics, `system/…`, over their own steps."""
+    writes_files: ClassVar[bool] = False
+    """Whether it only writes files of this machine. The end of a program at a prompt waits for such trackers only."""
     extra_hooks: ClassVar[frozenset[str]] = frozenset()
     """The hooks that it overrides and that are recorded only on request. Set when the class is defined."""
 

@@ -119,7 +119,7 @@ def test_a_delivery_process_that_always_dies_is_reported_with_what_to_do(
     done = call(tmp_path, before, after_run="assert run.wait() is False" if waits else "pass")
     run = tmp_path / "runs" / "r"
     assert done.returncode == 0, done.stderr
-    assert "run r is not fully delivered to lines:Lines" in done.stderr
+    assert "not everything of r is in lines:Lines yet" in done.stderr
     assert f"trackhooks sync {run}" in done.stderr
     assert "in the background" not in done.stderr
     assert read_info(run).status == "finished"
@@ -176,8 +176,7 @@ def test_events_that_a_thread_of_the_program_could_not_deliver_are_reported(tmp_
     before = """
     import os
     os.environ["TRACKHOOKS_DELIVERY"] = "inline"
-    from trackhooks.session import process_end
-    process_end._EXIT_WAIT_S = 3.0
+    os.environ["TRACKHOOKS_WAIT"] = "3"
     import lines
     def flush(self):
         raise ConnectionError("down")
@@ -185,6 +184,4 @@ def test_events_that_a_thread_of_the_program_could_not_deliver_are_reported(tmp_
     """
     done = call(tmp_path, before)
     assert done.returncode == 0, done.stderr
-    assert (
-        "run r is not fully delivered to lines:Lines (ConnectionError: down). Deliver it with" in done.stderr
-    )
+    assert "not everything of r is in lines:Lines yet (lines:Lines: ConnectionError: down). To" in done.stderr

@@ -454,7 +454,7 @@ def test_an_outage_at_the_end_does_not_hold_the_program_up_and_says_what_is_left
         text=True,
         timeout=DEADLINE_S,
     )
-    assert "run r is not fully delivered to lines:Lines yet (ConnectionError" in done.stderr
+    assert "not everything of r is in lines:Lines yet (lines:Lines: ConnectionError" in done.stderr
     assert f"trackhooks sync {tmp_path / 'runs' / 'r'}" in done.stderr
     down.unlink()
     until(lambda: ended(tmp_path / "runs" / "r", "lines"))  # the delivery process outlives the training

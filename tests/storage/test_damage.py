@@ -254,10 +254,9 @@ EXHAUSTED = """
     import numpy, matplotlib.figure, PIL.Image
     import trackhooks
     from trackhooks.errors import TrackhooksError
-    from trackhooks.session import process_end
 
     if len(sys.argv) == 3:  # nothing frees the descriptors, so the delivery at the exit waits in vain
-        process_end._EXIT_WAIT_S = 3.0
+        os.environ['TRACKHOOKS_WAIT'] = '3'
 
     def leave(count):
         while True:

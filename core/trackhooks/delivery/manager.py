@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,10 @@ from ..tracker import Tracker
 from .cursor import FOLDER, Cursor, Spec, cursors, has_more, has_reached, is_delivered_to, journal_size
 from .follower import Follower
 from .process import DeliveryProcess, why_impossible
-from .waiting import Standing, Unfinished, wait_with_bar
+from .registry import find
+from .waiting import Standing, Unfinished, wait_to_end
 
 _POLL_S = 0.05
-_QUIET_S = 1.0
-"""The progress bar appears after this long."""
 _STARTS = 5
 """How often a delivery process is started if the earlier ones died."""
 _TOO_OFTEN = f"the delivery process ended {_STARTS} times and is not started again"
@@ -232,15 +231,22 @@ class DeliveryManager:
 
     # The end of this process
 
-    def finish(self, timeout: float) -> bool:
-        """Wait until the ended runs are delivered. Returns whether all of them are."""
+    def finish(self, timeout: float, only_for_files: bool = False) -> bool:
+        """Wait until the ended runs are delivered. Returns whether all of them are.
+
+        Args:
+            timeout: the longest time to wait, in seconds.
+            only_for_files: whether to wait only for trackers that write files here.
+        """
         if self._process is not None:
             self._process.close()
-        until = time.monotonic() + timeout
-        has_ended = self._join(min(_QUIET_S, timeout)) or wait_with_bar(
-            until, self._standings, self._join, lambda: self._join_threads(0)
-        )
+        has_ended = wait_to_end(timeout, only_for_files, lambda: list(self._standings()), self._join)
         return has_ended and not self.unfinished()
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether threads of this process deliver, which end with it."""
+        return bool(self._here)
 
     def _join(self, timeout: float) -> bool:
         """Wait until nothing is delivered any more. Returns False on timeout."""
@@ -281,11 +287,18 @@ class DeliveryManager:
 
     def _standings(self) -> Iterator[Standing]:
         """How far each tracker is with each run; runs whose folder was removed are left out."""
-        in_process = ((run, [spec.name for spec in specs]) for run, specs in self._followed.values())
-        for run, names in (*in_process, *self._here.values()):
-            size = journal_size(run.path)
-            if size:
-                yield from (Standing(run, name, size, cursors(run.path, name)) for name in names)
+        for run, specs in self._followed.values():
+            yield from self._standings_of(run, {spec.name: find(spec.name).writes_files for spec in specs})
+        for run, names in self._here.values():
+            yield from self._standings_of(run, dict.fromkeys(names, False), not self._join_threads(0))
+
+    def _standings_of(
+        self, run: RunInfo, trackers: Mapping[str, bool], in_thread: bool = False
+    ) -> Iterator[Standing]:
+        size = journal_size(run.path)
+        if size:
+            for name, writes_files in trackers.items():
+                yield Standing(run, name, size, cursors(run.path, name), writes_files, in_thread)
 
 
 def _has_all(run: RunInfo, name: str, size: int) -> bool:

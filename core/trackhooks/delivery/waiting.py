@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
-from ..errors import Notices
+from ..errors import Notices, say
 from ..event import RunInfo
 from .cursor import Cursor, is_delivered
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _UPDATE_S = 0.1
+_QUIET_S = 1.0
+"""A program that does not end within this time says why."""
 _HOPELESS = 3
 """A tracker that has failed this many times in a row is not waited for."""
 
@@ -39,6 +41,10 @@ class Standing(NamedTuple):
     """Bytes of the journal."""
     cursors: list[Cursor]
     """One for each destination of the tracker."""
+    writes_files: bool = False
+    """Whether the tracker only writes files here."""
+    in_thread: bool = False
+    """Whether a thread of this process is still delivering."""
 
     @property
     def delivered(self) -> int:
@@ -61,51 +67,99 @@ class Standing(NamedTuple):
         return next((cursor.error for cursor in self.cursors if cursor.error), "")
 
 
-def wait_with_bar(
-    until: float,
-    standings: Callable[[], Iterable[Standing]],
+def wait_to_end(
+    timeout: float,
+    only_for_files: bool,
+    standings: Callable[[], list[Standing]],
     join: Callable[[float], bool],
-    threads_have_ended: Callable[[], bool],
 ) -> bool:
-    """Wait until delivery ends, and show a progress bar in the meantime.
+    """Wait until delivery ends, and show that: with a bar on a terminal, otherwise with one line after a second.
 
     Waiting stops early when every tracker that is left only fails.
 
     Args:
-        until: when to stop waiting, on the monotonic clock.
+        timeout: the longest time to wait, in seconds.
+        only_for_files: whether waiting stops as soon as the trackers that write files here have everything.
         standings: how far each tracker is with each run.
         join: waits for some seconds; returns whether delivery has ended.
-        threads_have_ended: whether nothing is delivered by threads of this process any more.
 
     Returns:
         False if delivery has not ended.
     """
+    since = time.monotonic()
     try:
-        bar = _new_bar()
+        shown = _Bar() if Notices(sys.stderr).isatty() else _Line(timeout)
     except (ImportError, OSError):  # no file can be opened any more
-        return join(max(until - time.monotonic(), 0))
-    with bar:
-        task = bar.add_task("", total=1)
-        while time.monotonic() < until:
-            is_hopeless = _show(bar, task, list(standings()))
-            if join(_UPDATE_S):
+        return join(timeout)
+    with shown:
+        while True:
+            left = max(since + timeout - time.monotonic(), 0)
+            if join(min(_UPDATE_S, left)):
                 return True
-            if is_hopeless and threads_have_ended():
+            found = standings()
+            missing = [standing for standing in found if not standing.is_delivered]
+            if not left or _is_enough(missing, only_for_files) or all(map(_is_lost, missing)):
                 return False
-    return False
+            shown.update(time.monotonic() - since, found, missing)
 
 
-def _show(bar: Progress, task: TaskID, standings: list[Standing]) -> bool:
-    """Draw the bar. Returns whether waiting for the trackers that are left is hopeless."""
-    missing = [standing for standing in standings if not standing.is_delivered]
-    bar.update(
-        task,
-        total=max(sum(standing.size for standing in standings), 1),
-        completed=sum(standing.delivered for standing in standings),
-        description=", ".join(sorted({standing.tracker for standing in missing})),
-        refresh=True,
-    )
-    return all(standing.is_hopeless for standing in missing)
+def _is_enough(missing: Iterable[Standing], only_for_files: bool) -> bool:
+    return only_for_files and not any(standing.writes_files for standing in missing)
+
+
+def _is_lost(standing: Standing) -> bool:
+    return standing.is_hopeless and not standing.in_thread
+
+
+class _Line:
+    """Says once that the program waits, if that takes longer than a moment."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._said = False
+
+    def update(self, seconds: float, found: Sequence[Standing], missing: Sequence[Standing]) -> None:
+        if seconds >= _QUIET_S and not self._said:
+            self._said = True
+            trackers = listed([standing.tracker for standing in missing])
+            say(f"waiting up to {self._timeout:g} s for {trackers or 'delivery'}; Ctrl-C is safe")
+
+    def __enter__(self) -> None:
+        """Nothing to begin."""
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to end."""
+
+
+class _Bar:
+    """A progress bar, which disappears when it is done."""
+
+    def __init__(self) -> None:
+        self._bar = _new_bar()
+        self._task: TaskID = self._bar.add_task("", total=1)
+
+    def update(self, seconds: float, found: Sequence[Standing], missing: Sequence[Standing]) -> None:
+        self._bar.update(
+            self._task,
+            total=max(sum(standing.size for standing in found), 1),
+            completed=sum(standing.delivered for standing in found),
+            description=listed([standing.tracker for standing in missing]),
+            refresh=True,
+        )
+
+    def __enter__(self) -> None:
+        self._bar.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Join the different names: `a`, `a and b`, `a, b and 3 more`."""
+    found = list(dict.fromkeys(names))
+    shown = found[:most]
+    last = [f"{len(found) - most} more"] if len(found) > most else [shown.pop()] if len(shown) > 1 else []
+    return " and ".join([", ".join(shown), *last])
 
 
 def _new_bar() -> Progress:

@@ -24,7 +24,7 @@ from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
 from ..values.params import flat_params
 from .notebook_cells import cells
-from .process_end import delivery_manager
+from .process_end import delivery_manager, wait_at_end
 from .settings import Settings, machine_failures_as_errors, optional_text
 
 _CHECK_S = 1.0
@@ -73,6 +73,7 @@ def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> R
 def _begin(opened: Recorder, chosen: Settings, resumes: bool) -> None:
     _announce(opened)
     specs, objects = _joining(chosen, opened.name)
+    wait_at_end(chosen.wait)
     delivery_manager().follow(opened.info, specs, [*chosen.objects, *objects], chosen.delivery)
     if resumes:
         opened.record_status("running")

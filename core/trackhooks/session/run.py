@@ -291,6 +291,7 @@ def run(
     system: str | None = "10s",
     strict: bool = False,
     rank: int | None = None,
+    wait: float | None = None,
     resume: str | os.PathLike[str] | None = None,
     **options: Mapping[str, Any],
 ) -> Run:
@@ -317,6 +318,10 @@ def run(
         strict: raise errors instead of warnings, such as for a value that is not a number or a tracker that fails.
         rank: the rank of this process: only rank 0 records. By default that of `TRACKHOOKS_RANK`, otherwise the rank in
             a distributed job, which the launcher sets (`RANK`, `LOCAL_RANK`, …).
+        wait: how long the end of the program waits until everything is delivered, in seconds; 0 for not at all. By
+            default that of `TRACKHOOKS_WAIT`. Otherwise a program that was started at a prompt waits for CSV and
+            TensorBoard only, at most 2 s, because the delivery process outlives it; so does a notebook's kernel. Any
+            other program waits up to 60 s.
         resume: the folder of a run to continue.
         **options: the options of a tracker, by its name: `csv={…}` enables the tracker and sets its options.
 

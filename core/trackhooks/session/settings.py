@@ -20,6 +20,7 @@ from ..storage.run_folder import home
 from ..tracker import Tracker
 from ..values import checks
 from ..values.params import checked_fields
+from .exit_wait import checked_wait
 
 _MODES = ("process", "inline", "off")
 _MOST_OPTIONS = 1000
@@ -41,6 +42,7 @@ class Options(msgspec.Struct, kw_only=True):
     system: str | None = "10s"
     strict: bool = False
     rank: int | None = None
+    wait: float | None = None
     resume: str | os.PathLike[str] | None = None
 
 
@@ -97,6 +99,7 @@ def settings(*trackers: str | Tracker, **options: Any) -> Settings:
         system=given.system,
         strict=checks.switch("strict", given.strict),
         rank=_rank(given.rank),
+        wait=checked_wait(given.wait),
         resume=None if given.resume is None else checks.path("resume", given.resume),
         measured_every=None if given.system is None else seconds("system", given.system),
         specs=specs,

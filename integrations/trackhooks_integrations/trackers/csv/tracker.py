@@ -85,6 +85,8 @@ class CSV(Tracker):
         OSError: from the verbs, if a file cannot be written or was changed by another program.
     """
 
+    writes_files = True
+
     def __init__(self, dir: str | os.PathLike[str] | None = None) -> None:  # noqa: A002 - the option's name
         self._dir = folder_option("csv", "dir", dir)
         self._folder = ""

@@ -78,6 +78,7 @@ class TensorBoard(Tracker):
         OSError: from the verbs, if a file cannot be written or was changed by another program.
     """
 
+    writes_files = True
     requires = {"tensorboard": "trackhooks[tensorboard]"}  # noqa: RUF012 - a ClassVar of the base
 
     def __init__(self, log_dir: str | os.PathLike[str] | None = None) -> None:
