@@ -876,11 +876,19 @@ def test_the_environment_names_the_server_and_its_password_is_not_shown(
         ({"tracking_uri": 5}, "tracking_uri must be a non-empty string, got 5"),
         ({"run_id": ""}, "run_id must be a non-empty string, got ''"),
         ({"register": "a/b"}, "register must not contain .*, got 'a/b'"),
+        ({"metric_names": "ultralitics"}, "Did you mean 'ultralytics'"),
     ],
 )
 def test_an_invalid_option_is_rejected_at_once(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(InvalidValueError, match=message):
+    with pytest.raises((InvalidValueError, UnknownNameError), match=message):
         load("mlflow", **options)
+
+
+def test_metrics_may_have_the_names_of_ultralytics_own_logger(tmp_path: Path, store: str) -> None:
+    feed = feeding(store, run_info(tmp_path / "r"), metric_names="ultralytics")
+    names = ["metrics/mAP50(B)", "lr/0", "val/loss", "system/cpu_percent"]
+    feed.give(at_epoch("on_fit_epoch_end", 0, 0, dict.fromkeys(names, 0.5))).finish()
+    assert set(stored(feed).data.metrics) == {"metrics/mAP50B", "lr/pg0", "val/loss", "system/cpu_percent"}
 
 
 def test_an_option_that_does_not_exist_is_rejected_with_the_nearest_name() -> None:

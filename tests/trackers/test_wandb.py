@@ -23,7 +23,7 @@ from folders import SUPPORT
 
 from trackhooks.delivery.registry import load
 from trackhooks.errors import InvalidValueError, UnknownNameError
-from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Table, Text
+from trackhooks.event import Event, File, Graph, Histogram, Node, RunInfo, Scalar, Table, Text
 from trackhooks_integrations.trackers.wandb.opening import Opening
 from trackhooks_integrations.trackers.wandb.tracker import WandB
 from trackhooks_integrations.trackers.wandb.transaction_log import TransactionLog
@@ -526,6 +526,18 @@ def test_an_export_is_logged_even_if_its_checkpoint_no_longer_exists(feed: Feedi
     export = kept(feed.run, 1, "a.onnx", b"exported", kind="export", parent=event.files[0].path)
     feed.give(event, Event("on_export_end", 1, CREATED, 9, files=[export])).finish()
     assert [artifact["type"] for artifact in records(feed.run, "artifact")] == ["export"]
+
+
+def test_the_curve_of_each_class_is_a_table_and_a_plot(feed: Feeding) -> None:
+    rows: list[list[Scalar]] = [["mean", 0.0, 1.0], ["mean", 1.0, 0.5], ["disc", 0.0, 1.0]]
+    curve = Table("curves/Precision-Recall(B)", ["class", "recall", "precision"], rows)
+    feed.give(at_epoch("on_val_end", 0, 0, {"val/loss": 1.0}, media=[curve])).finish()
+    (row,) = records(feed.run, "history")
+    item, folder = row["item"], files(feed.run)[0].parent / "files"
+    for place in ("curves/Precision-Recall(B).path", "curves/Precision-Recall(B)/plot_table.path"):
+        assert json.loads((folder / item[place]).read_text())["data"] == rows
+    config = json.dumps(records(feed.run, "config"))
+    assert "wandb/area-under-curve/v0" in config
 
 
 def test_pictures_tables_histograms_texts_and_the_graph_are_media_of_the_row(feed: Feeding) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trackhooks.event import Event, File
@@ -20,6 +20,8 @@ that were sent first."""
 _SYSTEM = "system/"
 _OF_BATCHES = "train_batch/"
 
+Rename = Callable[[str], str]
+
 
 class Metrics:
     """The metrics of one run. They are sent a thousand at a time, and the rest by `send`.
@@ -28,10 +30,12 @@ class Metrics:
         client: the `MlflowClient`.
         run: the id of the run in MLflow.
         state: the return value of `state`, to continue from it.
+        rename: gives the metrics the names of another logger.
     """
 
-    def __init__(self, client: Any, run: str, state: State) -> None:
+    def __init__(self, client: Any, run: str, state: State, rename: Rename = str) -> None:
         self._client = client
+        self._rename = rename
         self._run = run
         self._names = Names(state.get("metrics", ()))
         self._last: dict[str, dict[Axis, list[Any]]] = state.get("last", {})
@@ -94,7 +98,8 @@ class Metrics:
 
     def _column(self, name: str, axis: Axis) -> str:
         first = next(iter(self._last[name]))
-        return self._names[name if axis == first else f"{name} {axis}"]
+        called = self._rename(name)
+        return self._names[called if axis == first else f"{called} {axis}"]
 
     def send(self) -> None:
         """Send all pending rows."""

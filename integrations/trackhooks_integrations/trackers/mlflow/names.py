@@ -49,6 +49,12 @@ def legal(name: str) -> str:
     return _RULE.apply(name)
 
 
+def of_ultralytics(name: str) -> str:
+    """Return the name that Ultralytics' own MLflow logger gives a metric: `metrics/mAP50B`, `lr/pg0`."""
+    plain = name.replace("(", "").replace(")", "")
+    return re.sub(r"^lr/(\d+)$", r"lr/pg\1", plain)
+
+
 def experiment_name(name: str) -> str:
     """Return the name of an experiment, shortened if necessary; all characters are allowed."""
     return _EXPERIMENT.apply(name)

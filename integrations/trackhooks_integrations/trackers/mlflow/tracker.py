@@ -56,7 +56,7 @@ from typing import Any
 
 import msgspec
 
-from trackhooks.errors import InvalidValueError
+from trackhooks.errors import InvalidValueError, unknown
 from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from trackhooks.tracker import Axis, State, Tracker, axis_of
 
@@ -65,7 +65,7 @@ from ..._shared.files import text_options
 from ..._shared.short_names import checksum
 from .metrics import Metrics
 from .models import Models, uploading
-from .names import LONGEST, Names, legal, legal_file, storable
+from .names import LONGEST, Names, legal, legal_file, of_ultralytics, storable
 from .reasons import reason
 from .store import Store
 
@@ -74,6 +74,7 @@ _MOST_PAIRS = 25
 """The most parameters or tags in one request: with the longest values, escaped, more would exceed its limit of 1 MB."""
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", 400, 413)
 """Codes of MLflow and of HTTP. A server in front of MLflow answers 413 if a file is too large."""
+_METRIC_NAMES = {"ultralytics": of_ultralytics}
 _STATUSES = {"finished": "FINISHED", "failed": "FAILED"}
 
 
@@ -85,6 +86,8 @@ class MLflow(Tracker):
             `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory. The artifacts of a database are stored in a
             folder `mlartifacts`: next to a SQLite file, or else in the working directory.
         run_id: the MLflow run to log to, such as an active one. It keeps its name and status, and is left open.
+        metric_names: `"ultralytics"` gives metrics the names of Ultralytics' own MLflow logger (`metrics/mAP50B`,
+            `lr/pg0`), for dashboards that were made with it. The other names stay as they are.
         register: the name of a registered model. When the run finishes, its checkpoints with aliases become versions
             of this model.
 
@@ -97,9 +100,15 @@ class MLflow(Tracker):
     every = "1s"
 
     def __init__(
-        self, tracking_uri: str | None = None, run_id: str | None = None, register: str | None = None
+        self,
+        tracking_uri: str | None = None,
+        run_id: str | None = None,
+        register: str | None = None,
+        metric_names: str | None = None,
     ) -> None:
         text_options("mlflow", tracking_uri=tracking_uri, run_id=run_id, register=register)
+        if metric_names not in (None, *_METRIC_NAMES):
+            raise unknown("metric_names", metric_names, _METRIC_NAMES, "tracker 'mlflow': ")
         if register is not None and re.search(r"[/:'\"]", register):
             raise InvalidValueError(
                 f"tracker 'mlflow': register must not contain any of / : ' \", got {register!r}."
@@ -107,6 +116,7 @@ class MLflow(Tracker):
         self._store = Store(tracking_uri)
         self._joined = run_id
         self._register = register
+        self._rename = _METRIC_NAMES[metric_names] if metric_names else str
         self._id = self._experiment = ""
 
     @classmethod
@@ -145,7 +155,7 @@ class MLflow(Tracker):
         found = self._store.open(run, self._joined or state.get("id"))
         self._client = self._store.client
         self._id, self._experiment = found.info.run_id, found.info.experiment_id
-        self._metrics = Metrics(self._client, self._id, state)
+        self._metrics = Metrics(self._client, self._id, state, self._rename)
         self._params: dict[str, str] = dict(found.data.params)
         self._has_colour = "mlflow.runColor" in found.data.tags
         self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))

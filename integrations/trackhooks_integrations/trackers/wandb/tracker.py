@@ -252,12 +252,18 @@ class WandB(Tracker):
         )
 
     def log_table(self, table: Table, event: Event) -> None:
-        """Add a table to the row."""
+        """Add a table to the row; one with a curve of each class is also a plot in W&B's dashboard."""
         import wandb
 
-        self._row[self._column(as_path(table.name), "table")] = wandb.Table(
-            columns=table.columns, data=table.rows, allow_mixed_types=True
-        )
+        made = wandb.Table(columns=table.columns, data=table.rows, allow_mixed_types=True)
+        column = self._column(as_path(table.name), "table")
+        self._row[column] = made
+        if _is_curve(table):
+            kind, x, y = table.columns
+            titles = {"title": table.name, "x-axis-title": x, "y-axis-title": y}
+            self._row[f"{column}/plot"] = wandb.plot_table(
+                "wandb/area-under-curve/v0", made, {"x": x, "y": y, "class": kind}, titles
+            )
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
         """Add a histogram to the row. If it has more bins than W&B accepts, neighbouring bins are merged."""
@@ -294,6 +300,11 @@ class WandB(Tracker):
         self._opening.close(self.run, self._run, _EXIT_CODES.get(status, 255))
         if self._written is not None:
             self._written.wait_for_exit()
+
+
+def _is_curve(table: Table) -> bool:
+    """Return whether a table has the points of curves: the class, x and y."""
+    return table.columns[:1] == ["class"] and len(table.columns) == 3 and "curves/" in table.name
 
 
 def _as_list(value: Any) -> list[Any]:
