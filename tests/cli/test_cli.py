@@ -236,6 +236,10 @@ def test_compare_filters_sorts_groups_and_takes_a_baseline() -> None:
     assert "No runs that match 'lr > 5' found in runs." in call("runs", "--where", "lr > 5").stderr
 
 
+def test_compare_without_runs_says_where_it_looked() -> None:
+    assert error("compare") == "Error: No runs found in runs."
+
+
 def test_compare_shows_all_parameters_on_request() -> None:
     train("a")
     train("b")

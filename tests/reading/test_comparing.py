@@ -203,6 +203,37 @@ def test_a_package_that_one_run_has_not_imported_is_not_a_difference_but_another
     assert compared("a", "b").to_dict()["environment"] == {"package/torch": ["2.1", "2.2"]}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "differ"),
+    [
+        ("--lr 0.1", "--lr 0.2", False),
+        ("--lr=1e-1 --fast", "--lr=0.20 --fast", False),
+        ("--lr 0.1 --data small", "--lr 0.2 --data large", True),
+        ("--lr 0.1 --fast", "--lr 0.2", True),
+    ],
+)
+def test_the_arguments_of_the_program_are_a_difference_unless_parameters_have_them(
+    first: str, second: str, differ: bool
+) -> None:
+    for name, lr, arguments in (("a", 0.1, first), ("b", 0.2, second)):
+        path = log(name, {"lr": lr}, loss=1.0)
+        info = read_info(path)
+        info.environment = {"arguments": arguments, "command": f"train.py {arguments}"}
+        write_info(path, info)
+    found = compared("a", "b").to_dict()["environment"]
+    assert found == ({"arguments": [first, second]} if differ else {})
+
+
+def test_a_single_run_shows_what_the_user_set() -> None:
+    train("sgd", torch.optim.SGD, {"lr": 0.1, "width": 8}, lr=0.1)
+    assert compared("sgd").params == ["lr", "width", "optimizer/name"]
+
+
+def test_a_loss_comes_before_those_that_it_is_the_sum_of() -> None:
+    log("a", **{"val/box_loss": 1.0, "val/loss": 2.0, "val/accuracy": 0.5})
+    assert compared("a").metrics == ["val/loss", "val/accuracy", "val/box_loss"]
+
+
 def git(here: Path, *words: str) -> None:
     person = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run(["git", *person, *words], cwd=here, check=True)

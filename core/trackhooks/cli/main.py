@@ -190,6 +190,8 @@ def compare(runs: Sequence[str], form: str | None, baseline: str | None, **optio
     request with --metrics: speed/…, system/…, best/…, train_batch/x if there is train/x, and lr/… if the learning rate
     is a parameter.
     """
+    if not runs and not runs_in():
+        raise click.ClickException(f"No runs found in {run_folder.home()}.")
     paths = find(runs or [run_folder.home()], newest_first=True)
     with _reading(paths) as progress:
         summaries = [summarize(path, progress) for path in paths]

@@ -247,7 +247,7 @@ def _shown(runs: Sequence[RunSummary], options: Options) -> Shown:
     names = shown_metrics(runs) if options.metrics is None else matching_metrics(runs, options.metrics)
     if options.all_params:
         return Shown(all_params_of(runs), names, differing_environment(runs), [])
-    params = given_params(runs) if len(runs) == 1 else differing_params(runs)
+    params = given_params(runs[0]) if len(runs) == 1 else differing_params(runs)
     return Shown(params, names, differing_environment(runs), differing_facts(runs))
 
 

@@ -232,6 +232,6 @@ def _hidden_params(of: Compared, shown: Sequence[str]) -> str:
     counts = {
         "differing parameter": len(of.params) - len(shown),
         "equal parameter": equal,
-        "generated or repeated value": len(hidden) - equal,
+        "default, generated or repeated value": len(hidden) - equal,
     }
     return ", ".join(formats.counted(count, noun) for noun, count in counts.items() if count)

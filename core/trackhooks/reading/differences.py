@@ -70,10 +70,10 @@ def _is_not_varied(name: str, runs: Sequence[RunSummary]) -> bool:
     return name in _FACTS or left_at_default or _is_place(name, runs)
 
 
-def given_params(runs: Sequence[RunSummary]) -> list[str]:
-    """Return all parameters except for those that are facts or repeat another one."""
-    names = [name for name in all_params(runs) if name not in _FACTS]
-    return _without_repetitions(names, names, runs)
+def given_params(run: RunSummary) -> list[str]:
+    """Return the parameters that the user set: neither defaults, nor facts, nor repetitions of another one."""
+    names = [name for name in run.params if name not in _FACTS and name not in run.defaults]
+    return _without_repetitions(names, names, [run])
 
 
 def differing_facts(runs: Sequence[RunSummary]) -> list[str]:
@@ -102,7 +102,24 @@ def _is_no_difference(name: str, runs: Sequence[RunSummary]) -> bool:
     """Return whether an entry repeats others, or is the version of a package that some runs have not imported."""
     if name.startswith("package/"):
         return len({run.info.environment[name] for run in runs if name in run.info.environment}) == 1
+    if name == "arguments":
+        return len(set(map(_unexplained_arguments, runs))) == 1
     return name == "command" and all("arguments" in run.info.environment for run in runs)
+
+
+def _unexplained_arguments(run: RunSummary) -> tuple[str, ...]:
+    """Return the arguments of the program without those that a parameter has as its value, as in `--lr=0.1`."""
+    words = str(run.info.environment.get("arguments")).split()
+    explained = set(map(_plain_number, map(str, (*run.params.values(), *run.facts.values()))))
+    return tuple(word for word in words if _plain_number(word.rpartition("=")[2]) not in explained)
+
+
+def _plain_number(text: str) -> str:
+    """Return the same text for the same number: `0.001` for `1e-3`."""
+    try:
+        return str(float(text))
+    except ValueError:
+        return text
 
 
 def _are_same(values: Sequence[_Values], name: str) -> bool:

@@ -49,6 +49,7 @@ def _paths(run: RunLike, home: Path) -> list[Path]:
 
 
 def _ordered(paths: list[Path], newest_first: bool) -> list[Path]:
+    """Return the runs of a directory in the order of `runs`, if that is wanted."""
     return sorted(paths, key=_created, reverse=True) if newest_first and len(paths) > 1 else paths
 
 

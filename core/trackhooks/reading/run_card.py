@@ -76,7 +76,7 @@ def _metric(name: str, metric: Metric) -> list[str]:
 
 
 def _params(run: RunSummary) -> str:
-    names = [name for name in given_params([run]) if name not in run.defaults]
+    names = given_params(run)
     rows = [[formats.plain(name), _value(run, name)] for name in names[:_MOST_PARAMS]]
     return _table(["parameter", "value"], rows, len(names) - len(rows)) if rows else ""
 

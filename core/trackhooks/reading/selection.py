@@ -34,10 +34,10 @@ def shown_metrics(runs: Sequence[RunSummary]) -> list[str]:
     return sorted(shown, key=importance)
 
 
-def importance(name: str) -> int:
-    """Return the rank of a metric: 0 for the most important ones."""
+def importance(name: str) -> tuple[int, bool]:
+    """Return the sort key of a metric: the most important ones first, and a loss before those that it is the sum of."""
     found = (rank for rank, prefixes in enumerate(_IMPORTANT) if name.startswith(prefixes))
-    return next(found, _OTHERS)
+    return next(found, _OTHERS), name.endswith("_loss")
 
 
 def matching_metrics(runs: Sequence[RunSummary], patterns: str) -> list[str]:
