@@ -9,6 +9,7 @@ all other strings, keys with a known shape, passwords in URLs, and values assign
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TypeVar
 
 REDACTED = "<redacted>"
@@ -47,7 +48,7 @@ _SHAPES = {
         "github_pat_": r"\bgithub_pat_[A-Za-z0-9_]{20,}",
         "glpat-": r"\bglpat-[A-Za-z0-9_-]{16,}",  # GitLab
         "hf_": r"\bhf_[A-Za-z0-9]{20,}",  # Hugging Face
-        "sk-": r"\bsk-(?=[\w-]{0,200}\d)(?=[\w-]{0,200}(?:[A-Z]|[0-9a-f]{32}))[\w-]{16,}",  # OpenAI, Anthropic
+        "sk-": r"\bsk-[\w-]{16,}",  # OpenAI, Anthropic
         "k_live_": r"\b[sr]k_live_[A-Za-z0-9]{16,}",  # Stripe
         "xox": r"\bxox[abeprs]-[A-Za-z0-9-]{10,}",  # Slack
         "hooks.slack.com/": r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}",
@@ -60,7 +61,8 @@ _SHAPES = {
         "npm_": r"\bnpm_[A-Za-z0-9]{30,}",
         "pypi-": r"\bpypi-[A-Za-z0-9_-]{40,}",
         "Key=": _AZURE,
-        "eyJ": r"\beyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}",  # a JSON web token
+        # A JSON web token; the optional part prevents that the same characters are searched again and again.
+        "eyJ": r"\beyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,})?",
         "eyJhcGlfYWRkcmVzcyI6": r"\beyJhcGlfYWRkcmVzcyI6[A-Za-z0-9+/=]{20,}",  # Neptune
         "earer ": _BEARER,  # an HTTP header
         "EARER ": _BEARER,
@@ -69,16 +71,23 @@ _SHAPES = {
         "@": r"(?<=://)[A-Za-z0-9_-]{32,}(?=@)",  # a token as the user of a URL
     }.items()
 }
+# A string of such a shape is a secret only if it contains each of these, too.
+_CONTENTS = {
+    "sk-": (re.compile(r"\d"), re.compile(r"[A-Z]|[0-9a-f]{32}")),
+    "eyJ": (re.compile(r"\."),),
+}
 # The password ends at the last @ before the path, or, if it contains a slash, at the next @. A port is not a password,
-# and neither is the path after `git@host:`. All lengths are bounded, so that no string takes long.
+# and neither is the path after `git@host:`.
 _URL_PASSWORD = re.compile(
     r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://
-            (?: [^/?\#\s:"\[\]]{0,200}:(?=[^/?\#\s"]{1,1000}@) | [^/?\#\s:"\[\]@]{0,200}:(?!\d+[/?\#]) ))
-        (?P<password>[^/?\#\s"]{1,1000}(?=@) | [^\s"@]{1,1000}(?=@))""",
+            (?: [^/?\#\s:"\[\]]{0,200}:(?=[^/?\#\s"]+@) | [^/?\#\s:"\[\]@]{0,200}:(?!\d+[/?\#]) ))
+        (?P<password>[^/?\#\s"]+(?=@) | [^\s"@]+(?=@))""",
     re.VERBOSE,
 )
+# Passwords are searched only here: beyond the last @, each URL would be searched for one up to the end of the word.
+_UP_TO_AT = re.compile(r"""(?<![^\s"])[^\s"]+@""")
 _ASSIGNED = re.compile(
-    r"""(?P<name>\b[A-Za-z_][\w.-]{0,80})
+    r"""(?P<name>(?<![\w.-])[\w.-]+)
         (?: (?P<between>\\?["']?\s{0,8}[=:]\s{0,8}[bru]?)(?P<quote>\\?["'])(?:(?!(?P=quote))(?:\\.|[^\\]))+(?P=quote)
           | =(?!(?:None|True|False)\b)[^\s"'&,;(){}\[\]<>]+ )""",
     re.VERBOSE,
@@ -97,7 +106,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def _end_secret(words: list[str]) -> bool:
-    before, last = ["", "", *words][-2:]
+    before, last = ["", "", *words[-2:]][-2:]
     if last in ("key", "keys"):
         return before in _SECRET_KEYS
     return last.endswith(_SECRET_ENDINGS) or (last in _SECRET_WORDS and before not in _TOKEN_KINDS)
@@ -106,13 +115,21 @@ def _end_secret(words: list[str]) -> bool:
 def redact_text(text: str) -> str:
     """Redact keys with a known shape, passwords in URLs, and values assigned to the names of secrets."""
     if "://" in text and "@" in text:
-        text = _URL_PASSWORD.sub(rf"\g<user>{REDACTED}", text)
+        text = _UP_TO_AT.sub(_without_passwords, text)
     if "=" in text or ":" in text:
         text = _ASSIGNED.sub(_without_value, text)
     for hint, shape in _SHAPES.items():
         if hint in text:
-            text = shape.sub(REDACTED, text)
+            text = shape.sub(partial(_without_key, _CONTENTS.get(hint, ())), text)
     return text
+
+
+def _without_passwords(urls: re.Match[str]) -> str:
+    return _URL_PASSWORD.sub(rf"\g<user>{REDACTED}", urls[0])
+
+
+def _without_key(contents: tuple[re.Pattern[str], ...], found: re.Match[str]) -> str:
+    return REDACTED if all(each.search(found[0]) for each in contents) else found[0]
 
 
 def _without_value(assigned: re.Match[str]) -> str:
@@ -140,8 +157,9 @@ def redact_command(words: list[str]) -> list[str]:
 
 
 def _redact_word(word: str) -> str:
-    for equals in re.finditer(r"(?<=[\w-])=(?=.)", word, re.DOTALL):
-        before = word[: equals.start()]
-        if re.fullmatch(r"[\w=+./-]+", before) and is_secret_name(before):
-            return f"{before}={REDACTED}"
+    end = 0
+    for name in re.split(r"[^\w=+./-]", word, maxsplit=1)[0].split("=")[:-1]:
+        end += len(name) + 1
+        if end < len(word) and is_secret_name(name):
+            return f"{word[:end]}{REDACTED}"
     return redact_text(word)
