@@ -114,6 +114,8 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     host: str = ""
     boot: str = ""
     """The boot of the host, so that processes of an earlier boot are known to be gone."""
+    machine: str = ""
+    """The machine and its PID namespace: containers may share a host name, but not their pids."""
     trackers: list[str] = []
     keep: str = "best,last"
     """Which checkpoints are kept in the folder: `"best,last"`, `"all"`, `"none"` or `"every:N"`."""
@@ -122,6 +124,8 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     system: float | None = None
     """The interval of the system metrics in seconds; None if there are none."""
     environment: dict[str, Scalar] = {}
+    records: int = 0
+    """The number of records when the status was set, including lost ones. The last of them is that of the status."""
     version: str = ""
     """The version of trackhooks that created the run."""
 
@@ -159,6 +163,8 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     """The reason of a status `failed`, `pruned` or `killed`."""
     overflow: str = ""
     """The file that has the whole event, if it is too large for a record. Readers resolve it: then it is empty."""
+    overflow_crc32: int | None = None
+    """The CRC-32 of that file."""
     defaults: list[str] = []
     """The names of the parameters that have the default value of the framework."""
     facts: dict[str, Scalar] = {}

@@ -32,6 +32,7 @@ from trackhooks.storage.checkpoints import DeliveredFiles
 from trackhooks.storage.journal import Reader
 from trackhooks.storage.run_folder import read_info
 
+HOUR = 3600
 DEADLINE_S = 120
 """How long anything may take before a test gives up; no test measures time by it."""
 
@@ -103,6 +104,42 @@ def kill_after(process: subprocess.Popen[bytes], tmp_path: Path, hooks: int) -> 
 def ended(run: Path, *trackers: str) -> bool:
     found = {cursor.tracker: cursor.status for cursor in cursors(run)}
     return all(found.get(tracker) for tracker in trackers)
+
+
+IN_A_TERMINAL = """
+import fcntl, pty, termios
+terminal, inside = pty.openpty()
+os.setsid()
+fcntl.ioctl(inside, termios.TIOCSCTTY, 0)
+"""
+KILL_THE_SESSION = """
+for process in psutil.process_iter():
+    if process.pid != os.getpid() and os.getsid(process.pid) == os.getsid(0): process.kill()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups and sessions are of POSIX")
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        ("os.setpgid(0, 0)", "os.killpg(0, signal.SIGTERM)"),
+        ("os.setpgid(0, 0)", "os.killpg(0, signal.SIGKILL)"),
+        (IN_A_TERMINAL, "os._exit(0)"),
+        ("os.setsid()", KILL_THE_SESSION),
+    ],
+    ids=["terminated group", "killed group", "closed terminal", "killed session"],
+)
+def test_what_ends_the_group_or_session_of_a_training_does_not_end_its_delivery(
+    tmp_path: Path, before: str, end: str
+) -> None:
+    run = 'run = trackhooks.run("lines:Lines", name="r"); run.log(x=1)'
+    source = "\n".join(["import os, psutil, signal, trackhooks", before, run, end])
+    with running(tmp_path, source) as process:
+        process.wait(DEADLINE_S)
+    path = tmp_path / "runs" / "r"
+    until(lambda: ended(path, "lines"))
+    assert lines.steps(path) == [0]
 
 
 @pytest.mark.parametrize("hooks", [1, 137, 800])
@@ -306,6 +343,24 @@ def test_a_tracker_takes_the_metrics_of_batches_as_often_as_asked(
     assert lines.steps(run.path) == expected
     epochs = [line["epoch"] for line in lines.read(run.path) if line.get("axis") == "epoch"]
     assert set(epochs) == {0, 1}
+
+
+@pytest.mark.parametrize("set_by", [-HOUR, -0.75, HOUR])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_setting_the_clock_does_not_hold_batches_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_pieces: bool, set_by: float
+) -> None:
+    now = [time.time()]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    with trackhooks.run("lines:Lines", dir=tmp_path, delivery="off", every="1s") as run:
+        for _ in run.epochs(1):
+            for batch in run.train(range(20)):
+                if in_pieces:
+                    deliver(run.path)
+                now[0] += 0.5 if batch != 9 else set_by
+                run.log(loss=batch)
+    deliver(run.path)
+    assert lines.steps(run.path) == [0, 2, 4, 6, 8, 9, 11, 13, 15, 17, 19]
 
 
 def test_the_last_batch_that_was_held_back_is_not_forgotten_when_the_delivery_dies(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from trackhooks import InvalidValueError, JournalError, Run, TrackhooksError, Tr
 from trackhooks.event import Event, Histogram, Table, Text
 from trackhooks.recording import environment
 from trackhooks.session.run import recorder_of
-from trackhooks.storage import processes, run_folder
+from trackhooks.storage import journal, processes, run_folder
+from trackhooks.storage.lost_runs import end_if_dead
 from trackhooks.values import media
 from trackhooks.values.numbers import Snapshot
 
@@ -941,12 +942,30 @@ def test_a_picture_for_which_there_is_no_room_is_left_out_with_a_warning(small_d
     assert all((run.path / file.kept).stat().st_size for event in events(run) for file in event.files)
 
 
-def test_a_run_whose_status_finds_no_room_says_so(small_disk: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"), [("finished", ""), ("failed", "ValueError: x"), ("failed", "x" * 100_000)]
+)
+def test_a_run_that_ends_on_a_full_disk_keeps_its_status_and_says_how_much_it_has_lost(
+    small_disk: Path, capsys: pytest.CaptureFixture[str], status: str, reason: str
+) -> None:
     run = trackhooks.run(dir=small_disk, delivery="off")
-    fill(small_disk)
-    with pytest.warns(TrackhooksWarning, match=r"run\.json could not be written: No space left"):
-        run.close()
-    assert run.status == "finished"
+    filler = fill(small_disk)
+    with pytest.warns(TrackhooksWarning, match="its journal could not be written: No space left"):
+        for step in range(1000):
+            run.log(x=step)
+        run.close(status, reason)
+    (lost,) = map(int, re.findall(r"lost (\d+) records", capsys.readouterr().err))
+    assert lost + len(journal.read(run.path)) == 1000
+    for _ in range(2):
+        (found,) = trackhooks.runs(small_disk)
+        assert (found.status, found.info.reason or "") == (status, reason if len(reason) < 1000 else "")
+        assert found.journal.damage == [f"missing: {lost} records"]
+        assert end_if_dead(run.path).status == status
+        filler.unlink(missing_ok=True)
+    assert [event.status for event in events(run) if event.status] == [status]
+    with trackhooks.run(resume=run.path, delivery="off") as again:
+        again.log(x=1000)
+    assert trackhooks.runs(small_disk)[0].journal.damage == [f"missing: {lost} records"]
 
 
 def test_after_close_nothing_is_recorded_and_closing_again_does_nothing(tmp_path: Path) -> None:

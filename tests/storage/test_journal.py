@@ -24,7 +24,10 @@ from hypothesis import strategies as st
 import trackhooks
 from trackhooks.errors import JournalError
 from trackhooks.event import Event, File, Graph, Histogram, Node, Table, Text
+from trackhooks.session.run import recorder_of
 from trackhooks.storage import journal
+from trackhooks.storage.lost_runs import end_if_dead
+from trackhooks.storage.run_folder import read_info, write_info
 
 HEADER = 16  # bytes
 
@@ -70,7 +73,7 @@ def test_appended_records_are_read_back_unchanged(tmp_path: Path) -> None:
     for one in events:
         writer.append(one)
     writer.close()
-    assert repr(journal.read(tmp_path)) == repr(events)  # not by ==, because NaN is not equal to NaN
+    assert repr(list(journal.read(tmp_path))) == repr(events)  # not by ==, because NaN is not equal to NaN
 
 
 def test_the_path_of_the_journal_works_like_the_folder(tmp_path: Path) -> None:
@@ -931,6 +934,39 @@ def test_a_record_above_16_mb_is_read_back_completely(tmp_path: Path) -> None:
     assert rest.overflow == "files/records/0.msgpack"
 
 
+def flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [flip_a_bit, lambda data: data[:-1], lambda _: b""], ids=["a bit", "cut off", "empty"]
+)
+def test_damage_to_the_file_of_a_large_record_is_reported_and_its_values_are_not_used(
+    run: trackhooks.Run, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    run.log_text("large", "x" * (journal.MAX_RECORD + 1))
+    (file,) = (run.path / "files" / "records").iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    (found,) = journal.read(run.path)
+    assert (found.hook, found.index, found.media) == ("log", 0, [])
+    assert f"{file} is missing or damaged" in caplog.text
+    (summary,) = trackhooks.runs(run.path.parent)
+    assert summary.journal.damage == ["missing: 1 record"]
+
+
+def test_the_file_of_a_large_record_of_an_earlier_version_which_has_no_checksum_is_read(
+    tmp_path: Path,
+) -> None:
+    large, path = event(0, params={"a": 1}), tmp_path / "files" / "records" / "0.msgpack"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(msgspec.msgpack.encode(large))
+    writer = journal.Writer(tmp_path)
+    writer.append(event(0, overflow="files/records/0.msgpack"))
+    writer.close()
+    assert journal.read(tmp_path) == [large]
+
+
 def test_a_record_just_below_16_mb_is_stored_in_the_journal(tmp_path: Path) -> None:
     large = event(0, media=[Text("large", "x" * (journal.MAX_RECORD - 200))])
     writer = journal.Writer(tmp_path)
@@ -944,8 +980,9 @@ def test_a_record_just_below_16_mb_is_stored_in_the_journal(tmp_path: Path) -> N
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux'"
 )
+@pytest.mark.parametrize("events", ["journal.Reader(sys.argv[1])", "journal.read(sys.argv[1])"])
 def test_reading_a_large_journal_takes_no_more_memory_than_a_small_one(
-    tmp_path: Path, program: Program
+    tmp_path: Path, program: Program, events: str
 ) -> None:
     writer = journal.Writer(tmp_path)
     for index in range(30_000):
@@ -953,20 +990,55 @@ def test_reading_a_large_journal_takes_no_more_memory_than_a_small_one(
     writer.close()
     assert (tmp_path / "journal").stat().st_size > 60_000_000
     program(
-        """
+        f"""
         import pathlib, sys
         from trackhooks import journal
         def peak():
             status = pathlib.Path("/proc/self/status").read_text()
             return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-        with journal.Reader(sys.argv[1]) as reader:
-            for event in reader:
-                if event.index == 1000:
-                    before = peak()
+        for event in {events}:
+            if event.index == 1000:
+                before = peak()
         assert peak() - before < 8_000_000, peak() - before
         """,
         tmp_path,
     )
+
+
+def test_the_events_of_a_run_are_a_sequence_that_follows_the_journal(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    events = journal.read(tmp_path)
+    assert events == list(events) == list(reversed(list(reversed(events))))
+    assert (len(events), events[0], events[-1], events[1:]) == (3, event(0), event(2), [event(1), event(2)])
+    with pytest.raises(IndexError):
+        events[3]
+    write(tmp_path, range(3, 4))
+    assert [each.index for each in events] == [0, 1, 2, 3]
+
+
+def bytes_read() -> int:
+    """How many bytes this process has read from files so far."""
+    return int(Path("/proc/self/io").read_text().partition("rchar: ")[2].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="bytes are counted by /proc, which is Linux'")
+def test_a_journal_is_read_once_to_resume_it_and_at_the_first_look_at_a_killed_run(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        for step in range(20_000):
+            run.log(x=step)
+    size = (run.path / "journal").stat().st_size
+    assert size > 1_000_000
+    before = bytes_read()
+    again = trackhooks.run(resume=run.path, delivery="off")
+    assert bytes_read() - before < 1.2 * size
+    recorder_of(again).release_journal()
+    info = read_info(run.path)
+    info.pid_created -= 1000  # its process has died
+    write_info(run.path, info)
+    for most in (1.2 * size, 0.2 * size):
+        before = bytes_read()
+        assert end_if_dead(run.path).status == "killed"
+        assert bytes_read() - before < most
 
 
 def test_a_reader_follows_a_file_that_another_process_writes(tmp_path: Path, program: Program) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import lines
 import psutil
 import pytest
+from folders import SUPPORT, importing
 
 import trackhooks
 from trackhooks.delivery.catch_up import deliver
@@ -94,35 +95,116 @@ def ended_pid() -> int:
     return process.pid
 
 
-HERE, BOOT = processes.host(), processes.boot_id()
+HERE, BOOT, MACHINE = processes.host(), processes.boot_id(), processes.machine()
 NOW = time.time()
+HOUR = 3600
 
 
 @pytest.mark.parametrize(
-    ("host", "boot", "written", "status"),
+    ("host", "boot", "machine", "written", "status"),
     [
-        (HERE, BOOT, NOW, "killed"),
-        (HERE, "an earlier one", NOW, "killed"),
-        ("elsewhere", BOOT, NOW, ""),
-        ("elsewhere", BOOT, NOW - 2 * 3600, "lost"),
+        (HERE, BOOT, MACHINE, NOW, "killed"),
+        (HERE, BOOT, "", NOW, "killed"),
+        (HERE, "an earlier one", MACHINE, NOW, "killed"),
+        (HERE, BOOT, "a container", NOW, ""),
+        (HERE, BOOT, "a container", NOW - 2 * HOUR, "lost"),
+        (HERE, "another one", "of the same name", NOW, ""),
+        ("elsewhere", BOOT, MACHINE, NOW, ""),
+        ("elsewhere", BOOT, MACHINE, NOW - 2 * HOUR, "lost"),
+        ("elsewhere", BOOT, MACHINE, NOW + HOUR / 2, ""),
+        ("elsewhere", BOOT, MACHINE, NOW + 1000 * HOUR, "lost"),
     ],
-    ids=["here", "here before a restart", "elsewhere, fresh", "elsewhere, silent"],
-)
+    ids=[
+        "here", "of an earlier version", "here before a restart", "container, fresh", "container, silent",
+        "namesake, fresh", "elsewhere, fresh", "elsewhere, silent", "elsewhere, a clock that is fast",
+        "elsewhere, a clock that was set back since",
+    ],
+)  # fmt: skip
 def test_the_status_of_a_run_whose_process_cannot_be_found(
-    host: str, boot: str, written: float, status: str
+    host: str, boot: str, machine: str, written: float, status: str
 ) -> None:
-    run = RunInfo("id", "name", created=NOW - 3 * 3600, pid=ended_pid(), host=host, boot=boot)
+    run = RunInfo(
+        "id", "name", created=NOW - 3 * HOUR, pid=ended_pid(), host=host, boot=boot, machine=machine
+    )
     assert status_of_silent(run, lambda: written) == status
+
+
+def test_a_run_whose_journal_is_open_somewhere_is_not_lost_however_silent_it_is(run: trackhooks.Run) -> None:
+    elsewhere = RunInfo("id", "name", path=str(run.path), host="elsewhere")
+    assert status_of_silent(elsewhere, lambda: NOW - 100 * HOUR) == ""
+    run.close()
+    assert status_of_silent(elsewhere, lambda: NOW - 100 * HOUR) == "lost"
+
+
+def unshared(tmp_path: Path, kind: str, source: str) -> subprocess.Popen[str]:
+    """Start a program in new namespaces, as containers are."""
+    command = ["unshare", *kind.split(), sys.executable, "-c", source]
+    if subprocess.run([*command[:-2], "-c", ""], check=False, capture_output=True).returncode:
+        pytest.skip("no namespace can be made here: that takes Linux and root")
+    return subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=importing(SUPPORT),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_in_a_container_with_the_same_host_name_is_running_for_both_until_it_ends(
+    tmp_path: Path, run: trackhooks.Run
+) -> None:
+    source = f"""
+import trackhooks
+with trackhooks.run(name="inside", delivery="off", dir="runs"):
+    print(*(each.status for each in trackhooks.runs({str(run.path.parent)!r})), flush=True)
+    input()
+"""
+    process = unshared(tmp_path, "--pid --fork --mount-proc", source)
+    assert process.stdout is not None
+    assert process.stdout.readline().split() == ["running"] * 2
+    inside = tmp_path / "runs" / "inside"
+    assert end_if_dead(inside).status == "running"
+    assert {each.name: each.status for each in trackhooks.runs(tmp_path / "runs")}["inside"] == "running"
+    process.communicate("\n")
+    assert end_if_dead(inside).status == "finished"
+
+
+def test_setting_the_clock_does_not_make_a_process_look_dead(tmp_path: Path) -> None:
+    source = """
+import re, subprocess, time
+from pathlib import Path
+import psutil, trackhooks
+def deliveries():
+    return [child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+with trackhooks.run("lines:Lines", name="r") as run:
+    run.log(x=0)
+    assert run.wait(60)
+    before = psutil.boot_time(), deliveries()
+    stat = Path("/proc/stat").read_text()  # the kernel computes the time of the boot from the present time
+    Path("stat").write_text(re.sub(r"btime .*", f"btime {int(before[0]) - 3600}", stat))
+    subprocess.run(["mount", "--bind", "stat", "/proc/stat"], check=True)
+    assert psutil.boot_time() == before[0] - 3600
+    time.sleep(1)  # several times as long as between two looks of the delivery process
+    print([each.status for each in trackhooks.runs()], trackhooks.storage.lost_runs.end_if_dead(run.path).status)
+    run.log(x=1)
+    assert run.wait(60)
+    print(len(deliveries()), deliveries() == before[1])
+"""
+    said, _ = unshared(tmp_path, "--mount", source).communicate(timeout=120)
+    assert said.splitlines() == ["['running'] running", "1 True"]
+    assert lines.steps(tmp_path / "runs" / "r") == [0, 1]
 
 
 def test_a_run_whose_process_lives_is_left_running() -> None:
     me = psutil.Process()
-    run = RunInfo("id", "name", pid=me.pid, pid_created=me.create_time(), host=HERE, boot=BOOT)
-    assert status_of_silent(run, lambda: 0.0) == ""
+    for created in (processes.created(me.pid), me.create_time()):  # earlier versions recorded the latter
+        run = RunInfo("id", "name", pid=me.pid, pid_created=created, host=HERE, boot=BOOT)
+        assert status_of_silent(run, lambda: 0.0) == ""
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_run() -> None:
-    created = psutil.Process().create_time() - 1000
+    created = processes.created(os.getpid()) - 1000
     run = RunInfo("id", "name", pid=os.getpid(), pid_created=created, host=HERE, boot=BOOT)
     assert status_of_silent(run, lambda: NOW) == "killed"
 

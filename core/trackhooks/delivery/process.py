@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import select
 import signal
 import subprocess
@@ -27,12 +28,13 @@ import psutil
 from ..errors import TrackhooksError, log
 from ..event import RunInfo
 from ..storage.lost_runs import has_ended, whole_info
-from ..storage.processes import is_alive
+from ..storage.processes import created, is_alive
 from .cursor import FOLDER, Spec
 from .feed import Feed
 from .follower import Follower
 
 _NICE = 10
+_PRIORITY_TRIES = 5
 _WATCH_S = 0.2
 _CHUNK = 1 << 16
 
@@ -91,8 +93,7 @@ class DeliveryProcess:
     """
 
     def __init__(self, output: Path, is_fresh: bool = False) -> None:
-        me = psutil.Process()
-        hello = _Order(me.pid, me.create_time())
+        hello = _Order(os.getpid(), created(os.getpid()))
         output.parent.mkdir(parents=True, exist_ok=True)
         with _opened(output) as log_file:
             self._process = subprocess.Popen(
@@ -101,6 +102,7 @@ class DeliveryProcess:
                 stdout=log_file,
                 stderr=log_file,
                 close_fds=True,
+                start_new_session=True,  # signals to the training's process group or terminal do not reach it
             )
         self.pid = self._process.pid
         self._send(hello)
@@ -291,19 +293,30 @@ def _follow_or_end(order: _Order, follower: Follower) -> None:
 
 
 def _become_background() -> None:
-    """Ignore Ctrl-C in the terminal, and yield the processor to the training.
-
-    The process stays in the training's session: the scheduler weighs different sessions equally, whatever their nice
-    values.
-    """
+    """Ignore Ctrl-C and the end of a terminal, and yield the processor to the training."""
     _log_to_the_runs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with contextlib.suppress(OSError):
-        os.setpgid(0, 0)
-    with contextlib.suppress(OSError):
         os.nice(_NICE)
+    _set_session_priority(_NICE)
+
+
+def _set_session_priority(nice: int) -> None:
+    """Set the nice value of this session: Linux weighs sessions equally, whatever the nice values of their processes.
+
+    The kernel accepts one such change in 100 ms from users without privileges, of all processes together.
+    """
+    for _ in range(_PRIORITY_TRIES):
+        try:
+            Path("/proc/self/autogroup").write_text(str(nice))
+        except BlockingIOError:
+            time.sleep(random.uniform(0.1, 0.3))
+        except OSError:  # another platform, or sessions are not weighed
+            return
+        else:
+            return
 
 
 def _log_to_the_runs() -> None:
@@ -329,7 +342,8 @@ class _RunLog(logging.Handler):
 
 
 def _become_foreground() -> None:
-    """Restore normal priority after the training. This requires a privilege; without it, delivery is only slower."""
+    """Restore normal priority after the training. Without a privilege, only the priority of the session changes."""
+    _set_session_priority(0)
     with contextlib.suppress(OSError, psutil.Error, AttributeError):
         for thread in psutil.Process().threads():
             os.setpriority(os.PRIO_PROCESS, thread.id, 0)

@@ -42,16 +42,14 @@ class Meter:
 
     Args:
         pid: the pid of the process.
-        created: its creation time in seconds since 1970, which distinguishes it from a later process with this pid.
+        created: its creation time, which distinguishes it from a later process with this pid: see `processes.created`.
 
     Raises:
         psutil.Error: the process does not exist.
     """
 
     def __init__(self, pid: int, created: float) -> None:
-        if not is_alive(pid, created):
-            raise psutil.NoSuchProcess(pid)
-        self._root = psutil.Process(pid)
+        self._pid, self._created = pid, created
         self._time, self._counters = time.monotonic(), self._count(self._processes())
 
     def measure(self) -> dict[str, float]:
@@ -64,10 +62,13 @@ class Meter:
         return _levels(processes) | self._rates(processes) | _gpus()
 
     def _processes(self) -> list[psutil.Process]:
-        if self._root.status() == psutil.STATUS_ZOMBIE:
-            raise psutil.ZombieProcess(self._root.pid)
-        found = [self._root, *self._root.children(recursive=True)]
-        if self._root.pid == os.getpid():
+        if not is_alive(self._pid, self._created):
+            raise psutil.NoSuchProcess(self._pid)
+        root = psutil.Process(
+            self._pid
+        )  # a new one: its children are those created later, by the present clock
+        found = [root, *root.children(recursive=True)]
+        if self._pid == os.getpid():
             return found
         me = psutil.Process()
         own = {me, *me.children(recursive=True)}

@@ -61,7 +61,7 @@ class Throttle:
             return True
         if self._steps:
             return event.step % self._steps == 0
-        if event.time - self.last < self._seconds:
+        if 0 <= event.time - self.last < self._seconds:  # it is negative if the clock was set back
             return False
         self.last = event.time
         return True

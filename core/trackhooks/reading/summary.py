@@ -293,6 +293,8 @@ class Collector:
         """Return the summary, given the contents of `run.json`."""
         if info.status not in FINAL:
             self._correct(info)
+        # The last record of a status may still be missing: it is in `run.json`.
+        self.journal.missing += max(info.records - self._index - 2, 0)
         return RunSummary(
             info=info,
             params=self._params,

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import InvalidValueError, warn
+from ..errors import InvalidValueError, say, warn
 from ..event import Event
 from ..hooks.vocabulary import LOG
 from ..storage.journal import Writer, unreadable
@@ -38,8 +38,10 @@ class EventWriter:
 
     def __init__(self, writer: Writer, run: str, strict: bool = False) -> None:
         self.journal = writer
-        self.lost = 0
-        """The number of events that could not be written."""
+        self.records = 0
+        """The number of events up to the last one with a status, including lost ones."""
+        self._lost = 0
+        """The number of events that could not be written since the last report."""
         self._run = run
         self._strict = strict
         self._held: list[Event] = []
@@ -85,7 +87,7 @@ class EventWriter:
         try:
             return self.journal.write(event)
         except (OSError, InvalidValueError) as error:
-            self._lose(error)
+            self._lose(event, error)
             return True
 
     def _complete(self, event: Event, more: Mapping[str, Any]) -> None:
@@ -97,6 +99,8 @@ class EventWriter:
             if why:
                 setattr(event, field, before)
                 self._leave_out_field(event.hook, field, why)
+        if event.status:
+            self.records = event.index + 1
 
     def _leave_out_field(self, hook: str, field: str, why: str) -> None:
         message = f"{field} of {hook} is left out: {why}."
@@ -138,13 +142,13 @@ class EventWriter:
             try:
                 self.journal.write(event)
             except (OSError, InvalidValueError) as error:
-                self._lose(error)
+                self._lose(event, error)
 
     # The disk
 
-    def _lose(self, error: OSError | InvalidValueError) -> None:
-        self.lost += 1
+    def _lose(self, event: Event, error: OSError | InvalidValueError) -> None:
         if isinstance(error, OSError):
+            self._lost += not event.status  # a status is also in `run.json`, and written later
             self._warn(error)
         elif self._strict:
             raise error
@@ -159,11 +163,14 @@ class EventWriter:
             self._warn(error)
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal, and report how many events could not be written."""
         try:
             self.journal.close()
         except OSError as error:
             self._warn(error)
+        lost, self._lost = self._lost, 0
+        if lost:
+            say(f"run {self._run} has lost {lost} records, which could not be written")
 
     def _warn(self, error: OSError) -> None:
         if not self._failed:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 
 from ..errors import TrackhooksError
 from ..event import RunInfo
@@ -25,18 +25,18 @@ def new_info(**more: Any) -> RunInfo:
         TrackhooksError: this process cannot be described, because no file can be opened.
     """
     try:
-        process = psutil.Process()
-        pid_created = process.create_time()
+        pid_created = processes.created(os.getpid())
         captured = environment.capture()
     except OSError as error:
         raise TrackhooksError(f"no run can be recorded: {error}.") from error
     return RunInfo(
         id=uuid.uuid4().hex[:12],
         created=time.time(),
-        pid=process.pid,
+        pid=os.getpid(),
         pid_created=pid_created,
         host=str(captured["host"]),
         boot=processes.boot_id(),
+        machine=processes.machine(),
         environment=captured,
         version=environment.own_version(),
         **{field: _storable(value) for field, value in more.items()},
@@ -80,7 +80,7 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
     """
     old = whole_info(path)
     journal.Reader(path).close()
-    kept = {"id": old.id, "name": old.name, "path": old.path, "created": old.created, "parent": old.parent}
+    kept = {field: getattr(old, field) for field in ("id", "name", "path", "created", "parent", "records")}
     info = msgspec.structs.replace(
         info, **kept, project=info.project or old.project, notes=info.notes or old.notes, group=info.group or old.group,
         tags=list(dict.fromkeys([*old.tags, *info.tags])),

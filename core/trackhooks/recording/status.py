@@ -100,6 +100,7 @@ class RunStatus:
         """Adopt the status that another process wrote to `run.json`."""
         known = whole_info(self._info.path)
         self._info.status, self._info.reason, self._info.ended = known.status, known.reason, known.ended
+        self._info.records = known.records
 
     def at_exit(self, error: BaseException | None, training: bool) -> tuple[str, str]:
         """Return the status that the run gets if it is still open when the process ends.

@@ -148,6 +148,7 @@ class Timeline:
         self._events.write(hook, metrics, step, self.place.epoch, batch, more)
         if "status" in more:
             self.flush()
+            self._info.records = self._events.records
             self.status.set(more["status"], more.get("reason", ""))
 
     def numbers(self, metrics: Mapping[str, Any]) -> Mapping[str, Number]:
@@ -204,7 +205,7 @@ class Timeline:
                 models += sum(file.kind == "model" for file in event.files)
                 self.place.replay(event)
                 self._stats.replay(event)
-        self._events.continue_from(index + 1)
+        self._events.continue_from(max(index + 1, self._info.records))  # lost records leave a gap
         self._file_numbers = itertools.count(index + 1)
         self._copies = TrainingCopies(self._info, models)
 

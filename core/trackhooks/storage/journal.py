@@ -5,7 +5,7 @@ Format
     are written as zeros and ignored by readers. Then the records, each with a marker (4 bytes), the length of the
     payload (u32), the CRC-32 of length and payload (u32), and the payload, an `Event` in MessagePack. All numbers are
     little-endian. A payload larger than 16 MB is stored as a file of the run, and its record has the place of the
-    event and the name of the file (`overflow`).
+    event, and the name and the CRC-32 of the file (`overflow`, `overflow_crc32`).
 
 Promises
     A record is written with one `os.write`: when `append` returns, the record survives the death of the process, and
@@ -33,16 +33,18 @@ import struct
 import threading
 import weakref
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 import msgspec
 
 from ..errors import JournalError, log
 from ..event import Event
+from . import large_records
 from .forks import after_fork_in_child
 from .records import LeaveOut, decode_later, encode_anything
 from .records import unreadable as unreadable
@@ -65,6 +67,8 @@ _OUR_HEADER = _HEADER.pack(_MAGIC, VERSION)
 _FRAME = struct.Struct("<4sII")
 _MARKER = b"\xf7TH\x1a"  # no UTF-8 text contains it
 _CHUNK = 1 << 20
+_TAIL = 1 << 16
+"""How many bytes at the end are searched first."""
 _STDERR = 2
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
@@ -162,11 +166,9 @@ class Writer:
 
     def _recover(self) -> None:
         """Find the last complete record, and cut off what a killed writer left after it."""
-        with Reader(self._path) as reader:
-            for self.last in reader:
-                pass
-            whole = os.fstat(self._fd).st_size >= _HEADER.size
-            os.ftruncate(self._fd, reader.offset if whole else 0)
+        self.last, end = find_last(self._path)
+        whole = os.fstat(self._fd).st_size >= _HEADER.size
+        os.ftruncate(self._fd, end if whole else 0)
         if not whole:
             _write_all(self._fd, _OUR_HEADER)
 
@@ -201,7 +203,7 @@ class Writer:
         if self._fd < 0:
             return False
         if len(payload) > MAX_RECORD:
-            payload = _encode(self._overflow(event, payload))
+            payload = _encode(large_records.store(self._folder, event, payload))
         record = _frame(payload)
         written = os.write(self._fd, record)
         if written != len(record):
@@ -224,22 +226,6 @@ class Writer:
         torn = os.read(self._fd, len(record) + 1)
         if record.startswith(torn):
             os.ftruncate(self._fd, start)
-
-    def _overflow(self, event: Event, payload: bytes) -> Event:
-        """Store the record as a file, and return what the journal gets: its place, and the name of the file."""
-        name = f"files/records/{event.index}.msgpack"
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with path.open("wb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-        place = ("hook", "index", "time", "step", "epoch", "batch", "status")
-        return Event(**{field: getattr(event, field) for field in place}, overflow=name)
 
     def sync(self) -> None:
         """Make every appended record survive a crash of the machine. Other threads may append meanwhile.
@@ -392,12 +378,16 @@ class Reader:
         self.left_out[part] += 1
 
     def _whole(self, event: Event) -> Event:
+        """Return the event that a record refers to, or the record itself if the file of the event is damaged."""
         if not event.overflow:
             return event
-        try:
-            return _decoded((self.path.parent / event.overflow).read_bytes(), self._leave_out) or event
-        except OSError:
-            return event
+        found = _decoded(large_records.load(self.path.parent, event), self._leave_out)
+        if found is None:
+            log.warning(
+                "%s is missing or damaged: only the hook, time and position of record %d are known.",
+                self.path.parent / event.overflow, event.index, extra={"run": str(self.path.parent)},
+            )  # fmt: skip
+        return found or event
 
 
 def _parse(buffer: bytes, position: int, leave_out: LeaveOut) -> tuple[Event | None, int]:
@@ -452,8 +442,63 @@ def _check_header(path: Path, header: bytes) -> None:
         )
 
 
-def read(run: str | os.PathLike[str]) -> list[Event]:
-    """Return every event of a run, in order.
+def find_last(
+    run: str | os.PathLike[str], wanted: Callable[[Event], bool] = lambda _: True
+) -> tuple[Event | None, int]:
+    """Find the last such event, first near the end, because a journal may be long.
+
+    Returns the event, None if there is none, and the offset after the last complete record.
+
+    Raises:
+        JournalError: as `Reader`.
+    """
+    path = path_of(run)
+    size = path.stat().st_size if path.exists() else 0
+    for start in (max(size - _TAIL, 0), 0):
+        with Reader(path, start) as reader:
+            found = deque(filter(wanted, reader), maxlen=1)
+            if found or not start:
+                return (found[0] if found else None), reader.offset
+    raise AssertionError  # the second search is of the whole journal
+
+
+class Events:
+    """The events of a run, in order. They are read from the journal when they are used, and not kept in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        Reader(path).close()  # reports a journal that cannot be read
+
+    def __iter__(self) -> Iterator[Event]:
+        with Reader(self._path) as reader:
+            yield from reader
+
+    def __reversed__(self) -> Iterator[Event]:
+        return reversed(list(self))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def __getitem__(self, position: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> list[Event]: ...
+
+    def __getitem__(self, position: int | slice) -> Event | list[Event]:
+        if isinstance(position, int) and position >= 0:
+            return list(islice(self, position + 1))[position]
+        return list(self)[position]
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (Events, list, tuple)) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"<events in {str(self._path)!r}>"
+
+
+def read(run: str | os.PathLike[str]) -> Events:
+    """Return every event of a run, in order. Iterating reads one record after the other, so that long runs fit.
 
     Args:
         run: The folder of a run, or its journal.
@@ -461,5 +506,4 @@ def read(run: str | os.PathLike[str]) -> list[Event]:
     Raises:
         JournalError: The journal does not exist, cannot be read, or has a version that is not known.
     """
-    with Reader(run) as reader:
-        return list(reader)
+    return Events(path_of(run))

@@ -25,11 +25,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether another process or object holds the lock. Does not create the file."""
+    """Whether another process or object holds a lock on the file. False if the file cannot be opened."""
     if not path.exists():
         return False
     lock = FileLock(path)
-    free = lock.acquire()
+    try:
+        free = lock.acquire()
+    except OSError:
+        return False
     lock.release()
     return not free
 

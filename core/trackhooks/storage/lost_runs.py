@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,14 +14,12 @@ from ..errors import DamagedFileError, JournalError, TrackhooksError, log
 from ..event import FINAL, Event, RunInfo
 from ..hooks.vocabulary import LOG
 from . import processes, run_folder
-from .journal import Reader, Writer, path_of
-from .locks import locked
+from .journal import Reader, Writer, find_last, path_of
+from .locks import is_held, locked
 from .processes import is_alive
 
 _STALE_S = 3600.0
-"""A run on another machine is lost after writing nothing for this long."""
-_END = 1 << 16
-"""How many bytes at the end of a journal are searched first."""
+"""A run on another machine or in another container is lost after writing nothing for this long."""
 
 
 def whole_info(path: str | Path) -> RunInfo:
@@ -76,7 +73,7 @@ def info_of_journal(path: Path) -> RunInfo:
             ended = event if event.status else ended
     info = info or _guessed_info(path, created)
     if ended is not None:
-        info.status, info.reason = ended.status, ended.reason or None
+        info.status, info.reason, info.records = ended.status, ended.reason or None, ended.index + 1
         info.ended = ended.time if ended.status in FINAL else None
     info.path = str(path)
     return info
@@ -127,7 +124,7 @@ def end_if_dead(path: str | Path) -> RunInfo:
             status = status_of_silent(run, lambda: _last_written(run))
             if status:
                 _settle(run, status)
-        elif _journaled_status(run) != run.status:
+        elif not _has_status(run, _last_status(run)):
             _settle(run, run.status)
     except (JournalError, OSError) as error:
         log.info("%s", error, extra={"run": run.path})
@@ -141,35 +138,26 @@ def status_of_silent(run: RunInfo, last_written: Callable[[], float]) -> str:
         run: the content of its `run.json`.
         last_written: returns the time of the last record; called if the process cannot be found from this machine.
     """
-    here = run.host == processes.host()
-    if here and run.boot == processes.boot_id():
-        return "" if is_alive(run.pid, run.pid_created) else "killed"
-    if here:
-        return "killed"  # the machine has rebooted since
-    silent = time.time() - max(run.created, last_written())
-    return "lost" if silent > _STALE_S else ""
+    if run.host == processes.host() and run.machine in ("", processes.machine()):
+        same_boot = run.boot == processes.boot_id()
+        return "" if same_boot and is_alive(run.pid, run.pid_created) else "killed"
+    # The clocks of two machines differ, and one of them may have been set: the time can be in the future, too.
+    silent = abs(time.time() - max(run.created, last_written()))
+    return "lost" if silent > _STALE_S and not is_held(path_of(run.path)) else ""
 
 
 def _last_written(run: RunInfo) -> float:
-    last = _last(run, lambda event: True)
+    last, _ = find_last(run.path)
     return 0.0 if last is None else last.time
 
 
-def _journaled_status(run: RunInfo) -> str:
-    """Return the last status in the journal; empty if there is none."""
-    last = _last(run, lambda event: event.status != "")
-    return "" if last is None else last.status
+def _last_status(run: RunInfo) -> Event | None:
+    """Find the last event with a status in the journal."""
+    return find_last(run.path, lambda event: event.status != "")[0]
 
 
-def _last(run: RunInfo, wanted: Callable[[Event], bool]) -> Event | None:
-    """Find the last such event. The search starts near the end of the journal, because that may be long."""
-    size, end = path_of(run.path).stat().st_size, _END
-    while True:
-        with Reader(run.path, max(size - end, 0)) as reader:
-            found = deque(filter(wanted, reader), maxlen=1)
-        if found or end >= size:
-            return found.pop() if found else None
-        end *= 16
+def _has_status(run: RunInfo, known: Event | None) -> bool:
+    return known is not None and known.status == run.status
 
 
 def _settle(run: RunInfo, status: str) -> None:
@@ -180,11 +168,12 @@ def _settle(run: RunInfo, status: str) -> None:
         OSError: the disk is full.
     """
     with closing(Writer(run.path)) as writer:
-        last = writer.last
+        last, known = writer.last, _last_status(run)
         if run.status not in FINAL:
-            _take_status(run, status, last)
-        if _journaled_status(run) != run.status:
+            _take_status(run, status, known, last)
+        if not _has_status(run, known):
             index, step, epoch = (last.index + 1, last.step, last.epoch) if last else (0, -1, -1)
+            index = max(index, run.records - 1)  # a gap shows how many records were lost before the status
             reason = run.reason or ""
             writer.append(
                 Event(LOG, index, run.ended or time.time(), step, epoch, status=run.status, reason=reason)
@@ -192,11 +181,10 @@ def _settle(run: RunInfo, status: str) -> None:
         run_folder.write_info(Path(run.path), run)
 
 
-def _take_status(run: RunInfo, status: str, last: Event | None) -> None:
+def _take_status(run: RunInfo, status: str, known: Event | None, last: Event | None) -> None:
     """Take the status that the journal has, or else the given one."""
-    ended = _last(run, lambda event: event.status != "")
-    if ended is not None and ended.status in FINAL:
-        run.status, run.reason, run.ended = ended.status, ended.reason or None, ended.time
+    if known is not None and known.status in FINAL:
+        run.status, run.reason, run.ended = known.status, known.reason or None, known.time
         return
     run.status, run.reason = status, REASONS[status]
     run.ended = last.time if last is not None else time.time()

@@ -21,6 +21,9 @@ INFO = "run.json"
 DELIVERY = "delivery"
 """The folder of a run that contains the cursors of its trackers and the log of its delivery."""
 
+_SPARE = 4096
+"""How much longer than its content `run.json` is: room for the reason of a status, if the disk is full at the end."""
+
 _ADJECTIVES = (
     "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "deft", "eager", "early",
     "fair", "fleet", "fresh", "gentle", "glad", "golden", "grand", "green", "happy", "honest", "keen", "kind", "light",
@@ -87,9 +90,39 @@ def as_file_name(name: str) -> str:
 
 
 def write_info(folder: Path, info: RunInfo) -> None:
-    """Replace `run.json` atomically: a reader sees the old or the new file."""
-    stored = msgspec.structs.replace(info, path="")
-    write_atomically(folder / INFO, msgspec.json.format(msgspec.json.encode(stored), indent=2))
+    """Replace `run.json` atomically: a reader sees the old or the new file.
+
+    The file contains spaces. If the disk is full, it is overwritten, and the final status takes their place.
+
+    Raises:
+        OSError: It could not be written. The old file is unchanged.
+    """
+    path, data = folder / INFO, _as_json(info)
+    try:
+        write_atomically(path, _of_size(data, len(data) + _SPARE))
+    except OSError:
+        without_reason = _as_json(msgspec.structs.replace(info, reason=None))
+        if not (_overwrite(path, data) or _overwrite(path, without_reason)):
+            raise
+
+
+def _as_json(info: RunInfo) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(info, path="")), indent=2)
+
+
+def _of_size(data: bytes, size: int) -> bytes:
+    """Fill a JSON object with spaces in front of its last brace, so that a file that was cut off is not valid."""
+    return data[:-1].ljust(size - 1) + data[-1:]
+
+
+def _overwrite(path: Path, data: bytes) -> bool:
+    """Write into an existing file, which takes no new room on the disk. Returns False if that is not possible."""
+    try:
+        size = path.stat().st_size
+        with path.open("r+b", buffering=0) as file:
+            return len(data) <= size and file.write(_of_size(data, size)) == size
+    except OSError:
+        return False
 
 
 def write_atomically(path: Path, data: bytes) -> None:
