@@ -243,6 +243,7 @@ class Collector:
         self._metrics: dict[str, Metric] = {}
         self._files: dict[str, File] = {}
         self._step = self._epoch = self._index = -1
+        self._without_file = 0
         self._last_status: Event | None = None
         self._time = 0.0
 
@@ -262,9 +263,11 @@ class Collector:
     def take(self, event: Event) -> None:
         """Add an event."""
         # This is called for every record: there may be millions, most of them of training batches.
-        if event.index != self._index + 1 or event.overflow:
-            self._miss(event)
-        self._index, self._time = event.index, event.time
+        if event.index > self._index:  # a record that a signal handler wrote can come before an earlier one
+            self._index = event.index
+        if event.overflow:  # its separate file is missing or damaged
+            self._without_file += 1
+        self._time = event.time
         if event.step > self._step:
             self._step = event.step
         for name, value in event.metrics.items():
@@ -285,16 +288,14 @@ class Collector:
         if event.status:
             self._last_status = event
 
-    def _miss(self, event: Event) -> None:
-        """Count the records missing before this one, and this one if its separate file is missing (`overflow`)."""
-        self.journal.missing += max(event.index - self._index - 1, 0) + bool(event.overflow)
-
     def summary(self, info: RunInfo) -> RunSummary:
         """Return the summary, given the contents of `run.json`."""
         if info.status not in FINAL:
             self._correct(info)
-        # The last record of a status may still be missing: it is in `run.json`.
-        self.journal.missing += max(info.records - self._index - 2, 0)
+        if not self.journal.error:
+            # The last record that `run.json` counts is that of the status, which it has itself.
+            expected = max(self._index + 1, info.records - 1)
+            self.journal.missing = self._without_file + max(expected - self.journal.records, 0)
         return RunSummary(
             info=info,
             params=self._params,
