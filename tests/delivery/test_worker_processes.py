@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -65,12 +66,13 @@ ENDS = {
 }
 
 
-def run_program(tmp_path: Path, body: str, *arguments: str) -> None:
+def run_program(tmp_path: Path, body: str, *arguments: str, code: int = 0) -> None:
     path = tmp_path / "program.py"
     body = textwrap.indent(textwrap.dedent(body).replace("RUNS", str(RUNS)), "    ")
     path.write_text(f"{WORK}\nif __name__ == '__main__':\n{body}")
     command = [sys.executable, str(path), *arguments]
-    subprocess.run(command, cwd=tmp_path, env=importing(SUPPORT), check=True, timeout=DEADLINE_S)
+    done = subprocess.run(command, cwd=tmp_path, env=importing(SUPPORT), check=False, timeout=DEADLINE_S)
+    assert done.returncode == code
 
 
 def undelivered(tmp_path: Path, count: int) -> list[str]:
@@ -101,6 +103,20 @@ def test_what_a_process_ordered_just_before_it_died_is_delivered(tmp_path: Path)
     many = 100
     run_program(tmp_path, f"[work(number) for number in range({many})]\nos._exit(0)")
     assert undelivered(tmp_path, many) == []
+
+
+def test_a_worker_of_ray_whose_children_are_killed_is_delivered(tmp_path: Path) -> None:
+    """As Ray 2.60 ends a worker: it kills its children and its process group."""
+    body = """
+        import psutil, signal
+        os.setpgid(0, 0)
+        os.environ["RAY_RAYLET_PID"] = str(os.getppid())
+        work(0)
+        [child.kill() for child in psutil.Process().children()]
+        os.killpg(0, signal.SIGKILL)
+    """
+    run_program(tmp_path, body, code=-signal.SIGKILL)
+    assert undelivered(tmp_path, 1) == []
 
 
 def test_a_process_that_holds_the_orders_open_does_not_keep_the_runs_from_being_ended(tmp_path: Path) -> None:

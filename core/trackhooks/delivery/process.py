@@ -37,6 +37,12 @@ _NICE = 10
 _PRIORITY_TRIES = 5
 _WATCH_S = 0.2
 _CHUNK = 1 << 16
+_DETACH_S = 5.0
+_KILLS_CHILDREN = "RAY_RAYLET_PID"
+"""Set in the workers of Ray, which kills the process group and the children of a worker that has ended.
+
+A process of another session survives this if its parent is not the worker.
+"""
 
 # Python's own modules come first, then what the training can import, in its order: a user's `platform.py` must not
 # replace Python's.
@@ -49,6 +55,14 @@ site.main()
 sys.path[:] = dict.fromkeys([*path, *{path!r}, *sys.path])
 from trackhooks.delivery.process import main
 main({is_fresh})
+"""
+# The process continues in a child; itself, it only waits for the child, and then ends in the same way.
+_DETACH = """\
+import os
+child = os.fork()
+if child:
+    os.close(0)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
@@ -95,9 +109,11 @@ class DeliveryProcess:
     def __init__(self, output: Path, is_fresh: bool = False) -> None:
         hello = _Order(os.getpid(), created(os.getpid()))
         output.parent.mkdir(parents=True, exist_ok=True)
+        detaches = _KILLS_CHILDREN in os.environ and hasattr(os, "fork")
+        program = _BOOTSTRAP.format(path=_import_path(), is_fresh=is_fresh)
         with _opened(output) as log_file:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _BOOTSTRAP.format(path=_import_path(), is_fresh=is_fresh)],
+                [sys.executable, "-I", "-S", "-c", _DETACH + program if detaches else program],
                 stdin=subprocess.PIPE,
                 stdout=log_file,
                 stderr=log_file,
@@ -106,6 +122,13 @@ class DeliveryProcess:
             )
         self.pid = self._process.pid
         self._send(hello)
+        if detaches:
+            self._wait_until_detached()
+
+    def _wait_until_detached(self) -> None:
+        until = time.monotonic() + _DETACH_S
+        while self.running and not psutil.Process(self.pid).children() and time.monotonic() < until:
+            time.sleep(0.01)
 
     @property
     def running(self) -> bool:
