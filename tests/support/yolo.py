@@ -54,6 +54,11 @@ class Shapes:
         few = {name: ARGUMENTS[name] for name in ("imgsz", "device", "verbose")}
         return model.predict(**{**few, **self._places, "source": self.pictures, **arguments})
 
+    def overrides(self, **arguments: Any) -> dict[str, Any]:
+        """The arguments of a trainer, validator, predictor or exporter that is made without a model."""
+        model = str(self.model().cfg)
+        return {**ARGUMENTS, **self._places, "model": model, "data": self.data, "epochs": 1, **arguments}
+
     @property
     def _places(self) -> dict[str, Any]:
         return {"project": str(self.folder / "ultralytics")}

@@ -8,10 +8,10 @@ from typing import Any
 from ..errors import warn
 from .interface import RunHooks
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def tell(run: RunHooks, train: Any, callbacks: Sequence[Any]) -> None:
+def warn_of_wrappers(run: RunHooks, train: Any, callbacks: Sequence[Any]) -> None:
     """Warn, once for each tracker, if its backend's own integration logs the training as well.
 
     Args:
@@ -21,14 +21,16 @@ def tell(run: RunHooks, train: Any, callbacks: Sequence[Any]) -> None:
     """
     packages = {*_wrappers(train), *(_package(type(callback).__module__) for callback in callbacks)}
     for name in sorted(packages.intersection(run.trackers)):
-        tell_of(name, "with an integration of its own (a callback, an autolog)", "Switch one of the two off.")
+        warn_once(
+            name, "with an integration of its own (a callback, an autolog)", "Switch one of the two off."
+        )
 
 
-def tell_of(tracker: str, by: str, remedy: str) -> None:
+def warn_once(tracker: str, by: str, remedy: str) -> None:
     """Warn, once for each tracker, that its backend also gets this training in another way."""
-    if tracker not in _told:
-        _told.add(tracker)
-        warn(f"{tracker} logs this training by itself as well, {by}: it will stand there twice. {remedy}")
+    if tracker not in _warned:
+        _warned.add(tracker)
+        warn(f"{tracker} logs this training by itself as well, {by}: it is stored twice. {remedy}")
 
 
 def _wrappers(function: Any) -> Iterator[str]:

@@ -17,6 +17,7 @@ Besides this module an integration may import `trackhooks`, `trackhooks.event`, 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -177,6 +178,8 @@ class RunHooks(Protocol):
     def set_model(self, model: Any, params: Mapping[str, Any] | None = None) -> None:
         """Give the callbacks their `model` and `params`. Does nothing inside a training: they keep its model.
 
+        Evaluations, saves and exports of this model belong to the run from now on.
+
         Args:
             model: has `stop_training` or is a `torch.nn.Module`; None if there is none.
             params: Keras' parameters of a loop: `verbose`, `epochs`, `steps`.
@@ -271,6 +274,9 @@ class RunHooks(Protocol):
             besides: metrics that are recorded but not heard.
             **more: what else is recorded: `params`, `files`, `media`, `status`, `reason`.
         """
+
+    def without_callbacks(self) -> AbstractContextManager[None]:
+        """Within it, hooks that are fired are recorded, and no one is called: an earlier callback has raised."""
 
     @property
     def keras(self) -> KerasEvents:

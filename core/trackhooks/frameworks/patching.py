@@ -1,15 +1,35 @@
-"""`Patches`: replace methods of a framework's classes while they are in use, and restore them afterwards."""
+"""Replace methods of a framework's classes while they are in use (`Patches`), and wait for its modules."""
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import CellType
-from typing import Any
+from typing import Any, NamedTuple
 
 Around = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
 """Called in place of a method, with the method, its object, its positional and its keyword arguments."""
+
+
+class Instead(NamedTuple):
+    """A function that takes the place of a method as it is, with no frame between it and its caller.
+
+    It must do what the method does for objects that are not recorded.
+    """
+
+    function: Callable[..., Any]
+
+
+def when_imported(module: str, call: Callable[[], object]) -> None:
+    """Make a call as soon as a module has been imported, which may be now."""
+    if module in sys.modules:
+        call()
+        return
+    from wrapt import register_post_import_hook
+
+    register_post_import_hook(lambda _: call(), module)
 
 
 class Patches:
@@ -20,7 +40,7 @@ class Patches:
         self._patches: list[_Patch] = []
         self._mutex = threading.RLock()
 
-    def hold(self, holder: object, cls: type, methods: Mapping[str, Around]) -> None:
+    def hold(self, holder: object, cls: type, methods: Mapping[str, Around | Instead]) -> None:
         """Replace the methods, unless another holder has already done so.
 
         Args:
@@ -30,8 +50,8 @@ class Patches:
         """
         with self._mutex:
             if not self._holders:
-                found = {name: around for name, around in methods.items() if hasattr(cls, name)}
-                self._patches = [_Patch(cls, name, around) for name, around in found.items()]
+                found = {name: new for name, new in methods.items() if hasattr(cls, name)}
+                self._patches = [_Patch(cls, name, new) for name, new in found.items()]
             self._holders.add(holder)
 
     def release(self, holder: object) -> None:
@@ -47,10 +67,16 @@ class Patches:
 class _Patch:
     """One replaced method of one class."""
 
-    def __init__(self, cls: type, name: str, around: Around) -> None:
+    def __init__(self, cls: type, name: str, new: Around | Instead) -> None:
         place = _within_decorator(getattr(cls, name))
         self._place: _Cell | _Attribute = place or _Attribute(cls, name)
-        original = self._place.get()
+        self._original = self._place.get()
+        self._active = True
+        self._method = new.function if isinstance(new, Instead) else self._around(cls, new)
+        self._place.put(self._method)
+
+    def _around(self, cls: type, around: Around) -> Callable[..., Any]:
+        original = self._original
 
         @functools.wraps(original)
         def method(self_: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -58,9 +84,7 @@ class _Patch:
                 return around(original, self_, args, kwargs)
             return original(self_, *args, **kwargs)
 
-        self._active = True
-        self._original, self._method = original, method
-        self._place.put(method)
+        return method
 
     def remove(self) -> None:
         """Restore the original. A newer replacement of someone else stays, and what it calls here only passes on."""

@@ -49,6 +49,7 @@ class RecorderHooks:
         self.keras = callbacks
         self.takes = recording.takes
         self.hears = callbacks.hears
+        self.without_callbacks = callbacks.without_callbacks
         self._verbs = LogVerbs(recording)
         self.log_params: Callable[[Mapping[str, Any]], None] = self._verbs.log_params
         self.log_text = self._verbs.log_text
@@ -127,6 +128,8 @@ class RecorderHooks:
     def set_model(self, model: Any, params: Mapping[str, Any] | None = None) -> None:
         """Give the callbacks their model and params."""
         if not self._state.training:
+            if model is not None:
+                self.recording.adopt(model)
             self.callbacks.set_model(model)
             self.callbacks.set_params(params)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidValueError, UnknownNameError, unknown
@@ -79,6 +80,15 @@ class Dispatcher:
         self._validated: set[str] = set()
         self._running: set[tuple[str, int, int]] = set()
         """The callbacks that are being called: the hook, the listener, the thread."""
+
+    @contextmanager
+    def without_callbacks(self) -> Iterator[None]:
+        """Fire hooks without calling anyone: they are only recorded."""
+        calls, self._calls = self._calls, dict.fromkeys(BY_NAME, ())
+        try:
+            yield
+        finally:
+            self._calls = calls
 
     def hears(self, hook: str) -> bool:
         """Return whether a callback listens to this hook. Methods that a base class leaves empty do not count."""

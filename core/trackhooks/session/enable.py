@@ -13,6 +13,7 @@ from ..errors import InvalidValueError, warn
 from ..errors.foreign import Failure, attempt
 from ..frameworks import registry
 from ..frameworks.interface import Framework
+from ..frameworks.patching import when_imported
 from ..frameworks.registry import Plugin
 from ..tracker import Tracker
 from .auto_runs import AutoRuns
@@ -54,11 +55,9 @@ class Switch:
             )
 
     def _await(self, plugin: Plugin) -> None:
-        from wrapt import register_post_import_hook
-
         if plugin not in self._awaited:
             self._awaited.add(plugin)
-            register_post_import_hook(lambda _: self._install(plugin), plugin.module)
+            when_imported(plugin.module, lambda: self._install(plugin))
 
     def turn_off(self) -> None:
         """Restore every framework, and close the runs that are not training now."""

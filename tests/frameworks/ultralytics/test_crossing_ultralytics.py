@@ -161,7 +161,7 @@ def test_terminate_on_nan_stops_a_training(shapes: Shapes, run: trackhooks.Run) 
     class Broken(DetectionTrainer):  # type: ignore[misc]
         def label_loss_items(self, loss_items: Any = None, prefix: str = "train") -> Any:
             found = super().label_loss_items(loss_items, prefix)
-            return {name: float("nan") for name in found} if prefix == "batch" else found
+            return {name: float("nan") for name in found} if prefix == "train_batch" else found
 
     train(run, shapes, keras.callbacks.TerminateOnNaN(), epochs=3, trainer=Broken)
     assert epochs(run) == [0]

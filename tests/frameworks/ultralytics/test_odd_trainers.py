@@ -62,7 +62,7 @@ def at_hooks(name: str, value: Any) -> Any:
 
 class Unlabelled(DetectionTrainer):  # type: ignore[misc]
     def label_loss_items(self, loss_items: Any = None, prefix: str = "train") -> Any:
-        return fail() if prefix == "batch" else super().label_loss_items(loss_items, prefix)
+        return fail() if prefix == "train_batch" else super().label_loss_items(loss_items, prefix)
 
 
 NAMES = (

@@ -99,7 +99,7 @@ def test_batch_losses_are_those_of_the_batch_and_their_sum(shapes: Shapes, run: 
     model, seen = shapes.model(), []
 
     def note(trainer: Any) -> None:
-        seen.append(trainer.label_loss_items(trainer.loss_items, prefix="batch"))
+        seen.append(trainer.label_loss_items(trainer.loss_items, prefix="train_batch"))
 
     model.add_callback("on_train_batch_end", note)
     run.attach(model)
@@ -595,7 +595,7 @@ def test_an_object_that_raises_when_asked_for_its_class_is_refused(run: trackhoo
 def test_a_trainer_that_is_made_otherwise_warns_once_and_trains(shapes: Shapes, run: trackhooks.Run) -> None:
     class Other(trainer_class()):  # type: ignore[misc]
         def label_loss_items(self, loss_items: Any = None, prefix: str = "train") -> Any:
-            if prefix == "batch":
+            if prefix == "train_batch":
                 raise KeyError("no such prefix")
             return super().label_loss_items(loss_items, prefix)
 

@@ -1,37 +1,31 @@
-"""Recording of every mode of a YOLO model, and of every other subclass of Ultralytics' `Model`.
+"""Recording of every mode of Ultralytics: of models such as YOLO, and of trainers and others that are used directly.
 
-Most data come from Ultralytics' callbacks (see `loop`). The methods of the model are wrapped to get the rest: where an
-export was written to, and whether an export failed, a stream was closed early or a training did not start. The methods
-are wrapped while a model is attached or `enable` is on. Ultralytics itself is never imported.
+Most data come from Ultralytics' hooks (see `engine` and `loop`). The methods that run a mode are wrapped to get the
+rest: where an export was written to, and whether an export failed, a stream was closed early or a training did not
+start. All of it is in place while a model is attached or `enable` is on. Ultralytics itself is never imported.
 """
 
 from __future__ import annotations
 
-import contextvars
 import functools
-import inspect
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trackhooks.frameworks import resume_marker
-from trackhooks.frameworks.helpers import Lookups, WeakIdentityDict, attempt, is_a
-from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
-from trackhooks.frameworks.patching import Around, Patches
+from trackhooks.frameworks import interface, resume_marker
+from trackhooks.frameworks.helpers import Lookups, WeakIdentityDict
+from trackhooks.frameworks.interface import RunHooks, Runs
+from trackhooks.frameworks.patching import Around
 
+from .engine import MODEL, MODULE, SOURCES, TRAINER, ClassPatches, hook_methods, loop_of, note_start
 from .loop import UltralyticsLoop
+from .modes import MODES, Mode
 
-MODULE = "ultralytics.engine.model"
-"""The module that defines the class of the models."""
-
-# A process has one class of models, so this state is kept once per process.
-_patches = Patches()
+# A process has one set of classes, so this state is kept once per process.
 _runs: list[Runs] = []
 _attached: WeakIdentityDict[RunHooks] = WeakIdentityDict()
 _loops: WeakIdentityDict[UltralyticsLoop] = WeakIdentityDict()
-_benchmarking: contextvars.ContextVar[bool] = contextvars.ContextVar("benchmarking", default=False)
 
 
 class Ultralytics:
@@ -41,29 +35,26 @@ class Ultralytics:
     attaches = "a model of Ultralytics, such as YOLO('yolo11n.pt'), or a trainer of it"
 
     def install(self, runs: Runs, module: str) -> None:
-        """Record every model from now on, also those that already exist."""
+        """Record everything from now on, also with objects that already exist."""
         _runs.append(runs)
-        _replace_methods(runs)
+        _hold(runs)
 
     def uninstall(self, runs: Runs) -> None:
         """Undo `install`."""
         if runs in _runs:
             _runs.remove(runs)
-        _patches.release(runs)
+        _release(runs)
 
     def attach(self, run: RunHooks, model: Any) -> bool:
         """Record everything that a model, or a trainer created without a model, does from now on."""
-        framework = _framework()
-        if framework is not None and is_a(model, framework):
-            _attached[model] = run
-            _replace_methods(run)
-            _models_of(run)
-        elif (
-            attempt(lambda: isinstance(model.callbacks, Mapping) and hasattr(model, "run_callbacks")) is True
-        ):
-            UltralyticsLoop().hear_always(run, model.callbacks)
-        else:
+        is_source = any(target.made(model) for target in SOURCES)
+        if not is_source and not MODEL.made(model):
             return False
+        _attached[model] = run
+        _hold(run)
+        _models_of(run)
+        if is_source:
+            _loops.setdefault(model, UltralyticsLoop()).serve_always(run, model.callbacks)
         return True
 
     def callback(self, runs: Runs) -> None:
@@ -83,139 +74,93 @@ class Models:
             loop.record_late_pictures(self._run)
         for model in [model for model, run in _attached.items() if run is self._run]:
             del _attached[model]
-        _patches.release(self._run)
+        _release(self._run)
 
 
 def _models_of(run: RunHooks) -> Models:
     return run.own(Models, lambda: Models(run))
 
 
-def _framework() -> Any:
-    """Return the class of the models; None if the user has not imported it yet."""
-    return getattr(sys.modules.get(MODULE), "Model", None)
+# The calls that are recorded
 
 
-def _replace_methods(holder: object) -> None:
-    framework = _framework()
-    if framework is not None:
-        _patches.hold(holder, framework, {mode: _around(mode) for mode in _MODES})
-
-
-def _around(name: str) -> Around:
-    def called(original: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = functools.partial(original, model, *args, **kwargs)
-        mode = _mode_of(model, name, kwargs)
-        if mode is None:
+def _around(mode: Mode) -> Around:
+    def called(original: Any, source: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = functools.partial(original, source, *args, **kwargs)
+        if _is_part(source, (*args, *kwargs.values())):
             return call()
-        loop = _loops.setdefault(model, UltralyticsLoop())
-        with mode as run:
+        found = _mode_of(mode, source, args, kwargs)
+        if found is None:
+            return call()
+        loop = _loops.setdefault(source, UltralyticsLoop())
+        with found as run:
             _models_of(run)
-            with loop.hearing(run, model.callbacks):
-                return _MODES[name](loop, call)
+            with loop.recording(run, source.callbacks):
+                return mode.record(loop, call)
 
     return called
 
 
-def _mode_of(model: Any, name: str, arguments: Mapping[str, Any]) -> Mode | None:
-    if _benchmarking.get() and name != "export":
-        return None  # a benchmark records only its table and its exports
-    run = _attached.get(model)
+def _is_part(source: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether a loop records this call already, as that of a training does for its validator."""
+    trainers = filter(TRAINER.made, arguments)
+    around = next((loop for loop in map(loop_of, (source, *trainers)) if loop is not None), None)
+    if around is None or around is _loops.get(source):
+        return False
+    note_start(source, around)
+    return True
+
+
+_modes = ClassPatches(
+    {
+        target: {mode.method: _around(mode) for mode in MODES if mode.target is target}
+        for target in (MODEL, *SOURCES)
+    }
+)
+
+
+def _hold(holder: object) -> None:
+    _modes.hold(holder)
+    hook_methods.hold(holder)
+
+
+def _release(holder: object) -> None:
+    _modes.release(holder)
+    hook_methods.release(holder)
+
+
+# Which run they belong to
+
+
+def _mode_of(
+    mode: Mode, source: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> interface.Mode | None:
+    if mode.in_benchmark:
+        return None
+    run = _attached.get(source)
     if run is not None and not run.closed:
-        return run.mode(model, _KINDS.get(name, "other"))
+        return run.mode(source, mode.kind)
     if not _runs:
         return None
-    if name == "train":
-        return _runs[-1].training(model, resumes=_resumed(model, arguments))
-    return _runs[-1].use(model, _KINDS.get(name, "other"))
+    if mode.kind == "train":
+        return _runs[-1].training(source, resumes=_resumed(source, kwargs))
+    return _runs[-1].use(_used(source, (*args, *kwargs.values())), mode.kind)
 
 
-_KINDS: Mapping[str, Kind] = {"train": "train", "predict": "predict"}
-"""The kinds of the modes; all others are "other".
-
-Those are part of the training around them, and the metrics of an evaluation have separate names there.
-"""
+def _used(source: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return what is evaluated or exported: the trainer or module that was passed, or the object itself."""
+    return next((given for given in arguments if TRAINER.made(given) or MODULE.made(given)), source)
 
 
-def _resumed(model: Any, arguments: Mapping[str, Any]) -> bool | Path:
+def _resumed(source: Any, arguments: Mapping[str, Any]) -> bool | Path:
     """Return whether a training resumes: the folder of its run, if it is noted next to the checkpoint, else a bool."""
     what = "the checkpoint that the training resumes"
-    return Lookups().find(what, False, _noted_run, model, arguments.get("resume"))
+    return Lookups().find(what, False, _noted_run, source, arguments)
 
 
-def _noted_run(model: Any, resume: Any) -> bool | Path:
+def _noted_run(source: Any, arguments: Mapping[str, Any]) -> bool | Path:
+    resume = arguments.get("resume") if MODEL.made(source) else source.resume and source.args.resume
     if not resume:
         return False
-    checkpoint = resume if isinstance(resume, (str, os.PathLike)) else model.ckpt_path
+    checkpoint = resume if isinstance(resume, (str, os.PathLike)) else source.ckpt_path
     return (resume_marker.find(Path(checkpoint).parent.parent) if checkpoint else None) or True
-
-
-# The modes
-
-
-def _train(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
-    """Record a training. With several datasets, each one gets a separate run."""
-    with loop.training(apart=isinstance(call.keywords.get("data"), (list, tuple))):
-        return call()
-
-
-def _validate(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
-    return call()
-
-
-def _predict(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
-    try:
-        results = call()
-    except BaseException:
-        loop.record_left_prediction()
-        raise
-    if inspect.isgenerator(results):
-        return _stream(loop, loop.run, call.args[0], results)
-    return results
-
-
-def _stream(loop: UltralyticsLoop, run: RunHooks, model: Any, results: Any) -> Iterator[Any]:
-    """Yield the results. The user's code between two results is not part of the prediction."""
-    try:
-        while True:
-            with loop.hearing(run, model.callbacks):
-                result = next(results, _END)
-            if result is _END:
-                return
-            yield result
-    finally:
-        with loop.hearing(run, model.callbacks):
-            results.close()
-            loop.record_left_prediction()
-
-
-_END = object()
-
-
-def _export(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
-    try:
-        path = call()
-    except BaseException as error:
-        loop.record_failed_export(str(call.keywords.get("format", "torchscript")), error)
-        raise
-    loop.record_export(path)
-    return path
-
-
-def _benchmark(loop: UltralyticsLoop, call: functools.partial[Any]) -> Any:
-    token = _benchmarking.set(True)
-    try:
-        table = call()
-    finally:
-        _benchmarking.reset(token)
-    loop.record_table("benchmark", table)
-    return table
-
-
-_MODES: dict[str, Callable[[UltralyticsLoop, functools.partial[Any]], Any]] = {
-    "train": _train,
-    "val": _validate,
-    "predict": _predict,
-    "export": _export,
-    "benchmark": _benchmark,
-}
-"""The wrapped methods. `track`, `embed` and calling the model use `predict`."""

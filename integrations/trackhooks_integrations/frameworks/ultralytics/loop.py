@@ -1,19 +1,10 @@
-"""Forwarding of Ultralytics' hooks to the callbacks of a run and to its record.
-
-Ultralytics keeps a list of functions for each hook. It iterates over the list and calls each function with the current
-trainer, validator, predictor or exporter. Each list is replaced by one that looks up the run's functions anew
-at each iteration:
-
-- Functions are called from Ultralytics' own frame. Functions that read its local variables need this.
-- Functions added during a training are called, although a trainer copies its callbacks at the start.
-- A copy of the list holds no lock and no file.
-"""
+"""Forwarding of Ultralytics' hooks to the callbacks of a run and to its record."""
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,61 +14,16 @@ from trackhooks.frameworks import double_logging, launched, resume_marker
 from trackhooks.frameworks.helpers import BY_NAME, Lookups, status_of
 from trackhooks.frameworks.interface import Function, Mode, RunHooks
 
-from .parts import Export, Pictures, Prediction, Told, Training, Validation, unwrapped
-
-Callbacks = MutableMapping[str, list[Function]]
-"""The `callbacks` of a model, trainer, validator, predictor or exporter."""
+from .engine import Callbacks, Functions, carry, carrying, note_start
+from .parts import Export, HookData, Pictures, Prediction, Training, Validation, unwrapped
 
 _OWN_LOGGERS = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wb"}
 """Ultralytics' settings that enable its own loggers, which are also the names of our trackers → their modules."""
 _NOT_STARTED = "the training did not start"
-_UNHEARD = (
+_NO_CALLBACKS = (
     "Ultralytics before 8.4.140 trains on several GPUs in processes that have no callbacks but its own."
     " To record it: pip install -U ultralytics"
 )
-
-
-class Listeners(list[Function]):
-    """List of functions for one hook: its own functions, followed by those of the run of its loop."""
-
-    def __init__(self, loop: UltralyticsLoop, hook: str, functions: Iterable[Function] = ()) -> None:
-        super().__init__(functions)
-        self.loop = loop
-        self.hook = hook
-
-    def __iter__(self) -> Iterator[Function]:
-        yield from super().__iter__()
-        sources: list[Any] = []
-        yield sources.append  # Ultralytics calls it with the trainer, validator, predictor or exporter
-        for source in sources:
-            yield from self.loop.hear(self.hook, source)
-
-    def __eq__(self, other: object) -> bool:
-        """Compare by identity, so that it never equals a plain list.
-
-        With several datasets, Ultralytics uses the callbacks only if they differ from its defaults.
-        """
-        return self is other
-
-    __hash__ = None  # like any list
-
-    def plain(self) -> list[Function]:
-        """Return only the functions in this list, without those of the run."""
-        return list(super().__iter__())
-
-    def copy(self) -> Listeners:
-        """Return a list for the same loop and hook. A trainer copies the lists that it is created with."""
-        return Listeners(self.loop, self.hook, self.plain())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> list[Function]:
-        """Return a plain list: a copy of a model is a separate model, and is not recorded."""
-        return copy.deepcopy(self.plain(), memo)
-
-    def __reduce__(self) -> Any:
-        """Pickle the loop only for the processes that Ultralytics launches for a training."""
-        if self.loop.launches:
-            return Listeners, (self.loop, self.hook, self.plain())
-        return list, (self.plain(),)
 
 
 class UltralyticsLoop:
@@ -117,65 +63,72 @@ class UltralyticsLoop:
         assert run is not None
         return run
 
+    @property
+    def active(self) -> bool:
+        """Whether hooks are recorded now."""
+        return self._run is not None and not self._run.closed
+
     # Calls from Ultralytics
 
     @contextmanager
-    def hearing(self, run: RunHooks, callbacks: Callbacks) -> Iterator[None]:
-        """Record everything that is called through these callbacks, and restore them afterwards."""
+    def recording(self, run: RunHooks, callbacks: Callbacks) -> Iterator[None]:
+        """Record into this run all objects that have these callbacks, or get them meanwhile."""
         before = self._run, self._part, self._part_mode
         if run is not self._run:
-            self._run, self._part, self._part_mode = run, None, None
+            self.serve(run)
         self._last_run = weakref.ref(run)
-        originals = self._listen(run, callbacks)
         try:
-            yield
+            with carrying(self, callbacks):
+                yield
         finally:
-            heard = self.run
-            for hook, original in originals.items():
-                _give_back(callbacks, hook, original)
+            recorded = self.run
             self._run, self._part, self._part_mode = before
-            heard.note_files(self._pictures.late())
+            recorded.note_files(self._pictures.late())
 
     def serve(self, run: RunHooks) -> None:
         """Record into this run from now on."""
         self._run, self._part, self._part_mode = run, None, None
-
-    def hear_always(self, run: RunHooks, callbacks: Callbacks) -> None:
-        """Record everything that is called through these callbacks, permanently."""
-        self.serve(run)
-        self._listen(run, callbacks)
-
-    def _listen(self, run: RunHooks, callbacks: Callbacks) -> dict[str, list[Function]]:
-        """Replace the lists by this loop's lists, unless that is done already. Returns the lists that were replaced."""
         run.describe("an Ultralytics loop")
         self._lookups.strict = run.strict
-        originals = {}
-        for hook in BY_NAME:
-            found = callbacks.get(hook, [])
-            if not isinstance(found, Listeners) or found.loop is not self:
-                originals[hook] = found
-                callbacks[hook] = Listeners(self, hook, found)
-        return originals
 
-    def hear(self, hook: str, source: Any) -> Iterator[Function]:
-        """Record an event, and yield each function that Ultralytics has to call for it."""
-        if self._run is None:
-            return
-        told = self._told(hook, source)
+    def serve_always(self, run: RunHooks, callbacks: Callbacks) -> None:
+        """Record the object that has these callbacks until the run is closed, also if it has started already."""
+        self.serve(run)
+        carry(self, callbacks)
+
+    def functions(self, hook: str, source: Any, own: Iterable[Function]) -> Functions:
+        """Yield the functions that Ultralytics has to call at a hook: its own, then those of the run. Record the hook.
+
+        If one of its own raises, this is closed: the hook is then recorded, and the run's functions are not called.
+        """
+        if hook in _STARTS:
+            note_start(source, self)
+        try:
+            yield from own
+        except GeneratorExit:
+            with self.run.without_callbacks():
+                deque(self._functions_of_run(hook, source), maxlen=0)
+            raise
+        yield from self._functions_of_run(hook, source)
+
+    def _functions_of_run(self, hook: str, source: Any) -> Iterator[Function]:
+        data = self._read(hook, source)
         try:
             yield from self.run.calls(
-                hook, source, told.metrics, epoch=told.epoch, batch=told.batch, objects=told.to_objects,
-                records=told.to_record, besides=told.besides, **told.more,
+                hook, source, data.metrics, epoch=data.epoch, batch=data.batch, objects=data.to_objects,
+                records=data.to_record, besides=data.besides, **data.more,
             )  # fmt: skip
         finally:
             if hook == "teardown":
                 self._close_part()
 
-    def _told(self, hook: str, source: Any) -> Told:
+    def _read(self, hook: str, source: Any) -> HookData:
         if hook in _BEFORE:
             _BEFORE[hook](self, source)
-        tell = getattr(self._parts[BY_NAME[hook].source], hook, None)
-        return Told() if tell is None else self._lookups.find(f"what {hook} tells", Told(), tell, source)
+        read = getattr(self._parts[BY_NAME[hook].source], hook, None)
+        if read is None:
+            return HookData()
+        return self._lookups.find(f"the data of {hook}", HookData(), read, source)
 
     # Trainings
 
@@ -190,11 +143,16 @@ class UltralyticsLoop:
         try:
             yield
             if self.launches and not self._went_elsewhere:
-                warn(f"run {self.run.name!r}: nothing of this training was heard; {_UNHEARD}")
+                warn(f"run {self.run.name!r}: nothing of this training was heard; {_NO_CALLBACKS}")
         finally:
             self._close_part(_NOT_STARTED)
             self._new_training()
             self.launches = self._apart = False
+
+    def announce(self, trainer: Any) -> None:
+        """Start the training of a trainer that fired its first hook before it was recorded."""
+        self._open_training(trainer)
+        self.run.fire("on_pretrain_routine_start", trainer)
 
     def _open_training(self, trainer: Any) -> None:
         self._close_part(_NOT_STARTED)
@@ -206,7 +164,7 @@ class UltralyticsLoop:
             self._part_mode = self.run.part(name)
             self._part = self._part_mode.begin()
         what = f"the callbacks of {type(trainer).__name__}"
-        self._lookups.find(what, None, tell_of_own_loggers, trainer, self.run.trackers)
+        self._lookups.find(what, None, warn_of_own_loggers, trainer, self.run.trackers)
 
     def _start_training(self, trainer: Any) -> None:
         """Set the model and its params. A resumed training continues after the batches of its checkpoint."""
@@ -240,17 +198,17 @@ class UltralyticsLoop:
             self._export.running = False
             self.run.record("on_export_end", {}, files=self._export.file(path))
 
-    def record_failed_export(self, format: str, error: BaseException) -> None:  # noqa: A002
+    def record_failed_export(self, form: str, error: BaseException) -> None:
         """Record why an export failed. The status of the run does not change: it is that of the training."""
         self._export.running = False
         _, reason = status_of(error)
-        self.run.log_text("export", f"The export to {format} failed: {reason}")
+        self.run.log_text("export", f"The export to {form} failed: {reason}")
 
     def record_left_prediction(self) -> None:
         """Record the predictions of a stream that was closed before its end. No hook fires in this case."""
         if self._prediction.running:
-            told = self._prediction.end()
-            self.run.record("on_predict_end", told.metrics, **told.more)
+            data = self._prediction.end()
+            self.run.record("on_predict_end", data.metrics, **data.more)
 
     def record_table(self, name: str, table: Any) -> None:
         """Record a table."""
@@ -268,21 +226,20 @@ class UltralyticsLoop:
         import cloudpickle  # installed, because Ultralytics pickles with it
 
         self._went_elsewhere = True
-        return _go_on, (launched.pack(self.run, cloudpickle.dumps),)
+        return _continued, (launched.pack(self.run, cloudpickle.dumps),)
 
 
 _BEFORE = {
     "on_pretrain_routine_start": UltralyticsLoop._open_training,
     "on_train_start": UltralyticsLoop._start_training,
 }
-
-
-def _give_back(callbacks: Callbacks, hook: str, original: list[Function]) -> None:
-    """Restore a list, including functions added meanwhile. If the user has replaced the list, keep the user's list."""
-    found = callbacks.get(hook)
-    if isinstance(found, Listeners):
-        original[:] = found.plain()
-        callbacks[hook] = original
+_STARTS = (
+    "on_pretrain_routine_start",
+    "on_train_start",
+    "on_val_start",
+    "on_predict_start",
+    "on_export_start",
+)
 
 
 def _batches(trainer: Any) -> int:
@@ -305,20 +262,20 @@ def _verbose(trainer: Any) -> int:
     return int(bool(trainer.args.verbose))
 
 
-def tell_of_own_loggers(trainer: Any, trackers: Sequence[str]) -> None:
+def warn_of_own_loggers(trainer: Any, trackers: Sequence[str]) -> None:
     """Warn if Ultralytics itself logs to one of these trackers."""
     modules = {
         getattr(function, "__module__", None)
         for functions in trainer.callbacks.values()
-        for function in list.__iter__(functions)
+        for function in functions
     }
     for setting, module in _OWN_LOGGERS.items():
         if setting in trackers and f"ultralytics.utils.callbacks.{module}" in modules:
             remedy = f"To switch that off: ultralytics.settings.update({{{setting!r}: False}})"
-            double_logging.tell_of(setting, "with Ultralytics' integration", remedy)
+            double_logging.warn_once(setting, "with Ultralytics' integration", remedy)
 
 
-def _go_on(packed: launched.Packed) -> UltralyticsLoop:
+def _continued(packed: launched.Packed) -> UltralyticsLoop:
     """Create the loop that records a training in a process launched for it."""
     loop = UltralyticsLoop()
     loop.serve(launched.unpack(packed))

@@ -1,7 +1,7 @@
 """Data read from Ultralytics' trainers, validators, predictors and exporters at their hooks, by their recorded names.
 
 Each part has a method for every hook at which its objects provide data. The method gets the current object and returns
-a `Told`. The data come from documented attributes of Ultralytics 8.3 (losses are tensors) and 8.4 (dictionaries).
+a `HookData`. The data come from documented attributes of Ultralytics 8.3 (losses are tensors) and 8.4 (dictionaries).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OUTPUT = frozenset({"project", "name", "exist_ok", "save_dir"})
 _STAGES = ("preprocess", "inference", "postprocess")
 
 
-class Told(msgspec.Struct):
+class HookData(msgspec.Struct):
     """Data of one hook, for the callbacks and for the record."""
 
     metrics: dict[str, Any] = {}
@@ -91,18 +91,20 @@ class Training(_Part):
         self._epoch_metrics: dict[str, float] = {}
         self._best: dict[str, float] = {}
         self._ended = False
+        self._around = id(None)
+        """The identity of the exception that is handled around the training: it does not end it."""
         self._announced = False
         self.validated = False
         """Whether this epoch has been validated. If not, the trainer still has the metrics of an earlier epoch."""
         self.final = False
         """Whether the best checkpoint is being evaluated, after the last epoch."""
 
-    def on_pretrain_routine_start(self, trainer: Any) -> Told:
+    def on_pretrain_routine_start(self, trainer: Any) -> HookData:
         """Return all arguments."""
         self._announced = True
-        return Told(more=self._arguments(trainer))
+        return HookData(more=self._arguments(trainer))
 
-    def on_pretrain_routine_end(self, trainer: Any) -> Told:
+    def on_pretrain_routine_end(self, trainer: Any) -> HookData:
         """Return the size and layers of the model, and the optimizer's settings, also if `optimizer=auto` chose it."""
         optimizer = self._of(trainer, "optimizer", None, getattr, "optimizer", None)
         # If the run was attached after the trainer was created, the arguments have not been recorded yet.
@@ -110,57 +112,58 @@ class Training(_Part):
         facts = more.pop("facts", {}) | settings(optimizer, self._lookups)
         model = self._of(trainer, "model", None, _model)
         if model is None:
-            return Told(more={**more, "facts": facts})
+            return HookData(more={**more, "facts": facts})
         facts |= sizes(model, self._lookups) | self._of(trainer, "GFLOPs", {}, _gflops, model)
-        return Told(more={**more, "facts": facts, "media": helpers.media(model, self._lookups)})
+        return HookData(more={**more, "facts": facts, "media": helpers.media(model, self._lookups)})
 
-    def on_train_start(self, trainer: Any) -> Told:
+    def on_train_start(self, trainer: Any) -> HookData:
         """Keep the trainer until the training ends."""
         self.trainer = trainer
-        return Told()
+        self._around = id(sys.exc_info()[1])
+        return HookData()
 
-    def on_train_epoch_start(self, trainer: Any) -> Told:
+    def on_train_epoch_start(self, trainer: Any) -> HookData:
         """Reset the state of the epoch. Ultralytics repeats an epoch after NaN or if memory ran out."""
-        self._batch = -1
+        self.trainer, self._batch = trainer, -1  # it may have been attached in its training
         self._epoch_metrics, self.validated = {}, False
-        return Told(epoch=self._epoch(trainer))
+        return HookData(epoch=self._epoch(trainer))
 
-    def on_train_batch_start(self, trainer: Any) -> Told:
+    def on_train_batch_start(self, trainer: Any) -> HookData:
         """Return the index of the batch."""
         self._batch += 1
-        return Told(batch=self._batch)
+        return HookData(batch=self._batch)
 
-    def on_train_batch_end(self, trainer: Any) -> Told:
+    def on_train_batch_end(self, trainer: Any) -> HookData:
         """Return the losses of this batch. The progress bar shows their running means instead."""
-        return Told(self._losses(trainer, "loss_items", "batch"), batch=self._batch)
+        return HookData(self._losses(trainer, "loss_items", "train_batch"), batch=self._batch)
 
-    def on_train_epoch_end(self, trainer: Any) -> Told:
+    def on_train_epoch_end(self, trainer: Any) -> HookData:
         """Return the mean losses of the epoch and the learning rates."""
         rates = self._of(trainer, "learning rates", {}, learning_rates)
         metrics = self._losses(trainer, "tloss", "train") | rates
         self._epoch_metrics = metrics
-        return Told(dict(metrics), epoch=self._epoch(trainer))
+        return HookData(dict(metrics), epoch=self._epoch(trainer))
 
     def _losses(self, trainer: Any, name: str, prefix: str) -> dict[str, float]:
         return self._of(trainer, f"{name} (losses)", {}, labelled, name, prefix, self._lookups)
 
-    def on_model_save(self, trainer: Any) -> Told:
+    def on_model_save(self, trainer: Any) -> HookData:
         """Return `last.pt`, `best.pt` if this epoch is the best so far, and the epoch's checkpoint if one is kept."""
         metrics = self._epoch_metrics | self._validation(trainer)
         files = [self._of(trainer, "last checkpoint", None, checkpoint, "last", metrics)]
         if self._of(trainer, "fitness", False, _is_best):
             files.append(self._of(trainer, "best checkpoint", None, checkpoint, "best", metrics))
         files.append(self._of(trainer, "checkpoint of the epoch", None, _periodic, metrics))
-        return Told(epoch=self._epoch(trainer), more={"files": there(files)})
+        return HookData(epoch=self._epoch(trainer), more={"files": there(files)})
 
-    def on_fit_epoch_end(self, trainer: Any) -> Told:
+    def on_fit_epoch_end(self, trainer: Any) -> HookData:
         """Return the epoch's metrics. The evaluation of the best checkpoint also fires this hook, but is skipped."""
         if self.final:
             self.final = False
-            return Told(to_objects=False, to_record=False)
+            return HookData(to_objects=False, to_record=False)
         self._epoch_metrics |= self._validation(trainer)
         files = self._new_pictures(trainer)
-        return Told(dict(self._epoch_metrics), epoch=self._epoch(trainer), more={"files": files})
+        return HookData(dict(self._epoch_metrics), epoch=self._epoch(trainer), more={"files": files})
 
     def _validation(self, trainer: Any) -> dict[str, float]:
         """Return the metrics of the epoch's validation, by Ultralytics' names, and the sum of its losses."""
@@ -179,7 +182,7 @@ class Training(_Part):
         """Keep the metrics of the final evaluation of the best checkpoint, by their recorded names."""
         self._best = dict(metrics)
 
-    def on_train_end(self, trainer: Any) -> Told:
+    def on_train_end(self, trainer: Any) -> HookData:
         """Return the final checkpoints, from which Ultralytics has removed the optimizer, and the plots."""
         self._ended = True
         of_best = self._best or self._epoch_metrics
@@ -187,16 +190,17 @@ class Training(_Part):
         best = self._of(trainer, "best checkpoint", None, checkpoint, "best", of_best)
         written = self._of(trainer, "files", [], _written)
         files = there([last, best, *written]) + self._new_pictures(trainer)
-        return Told(dict(self._epoch_metrics), besides=self._best, more={"files": files})
+        return HookData(dict(self._epoch_metrics), besides=self._best, more={"files": files})
 
-    def teardown(self, trainer: Any) -> Told:
+    def teardown(self, trainer: Any) -> HookData:
         """Return the status. Ultralytics 8.4 also fires this hook while an exception propagates."""
-        status, reason = ("finished", "") if self._ended else status_of(sys.exc_info()[1])
+        error = sys.exc_info()[1]
+        status, reason = status_of(None if id(error) == self._around else error)
         if not self._ended and status == "finished":
             status, reason = "failed", "the training was left before its end"
         self.trainer = None
         pictures = self._new_pictures(trainer)
-        return Told(more={"status": status, "reason": reason, "files": pictures})
+        return HookData(more={"status": status, "reason": reason, "files": pictures})
 
 
 class Validation(_Part):
@@ -216,22 +220,22 @@ class Validation(_Part):
             return "test/"
         return "" if self._of(validator, "state", True, _is_training) else "best/"
 
-    def on_val_start(self, validator: Any) -> Told:
+    def on_val_start(self, validator: Any) -> HookData:
         """Start a validation. Keras callbacks do not get the one after the last epoch: Keras has no such hook."""
         self._batch = -1
         self._training.final = self._prefix(validator) == "best/"
-        return Told(to_objects=not self._training.final)
+        return HookData(to_objects=not self._training.final)
 
-    def on_val_batch_start(self, validator: Any) -> Told:
+    def on_val_batch_start(self, validator: Any) -> HookData:
         """Return the index of the batch."""
         self._batch += 1
-        return Told(batch=self._batch, to_objects=not self._training.final)
+        return HookData(batch=self._batch, to_objects=not self._training.final)
 
-    def on_val_batch_end(self, validator: Any) -> Told:
+    def on_val_batch_end(self, validator: Any) -> HookData:
         """Return the index of the batch."""
-        return Told(batch=self._batch, to_objects=not self._training.final)
+        return HookData(batch=self._batch, to_objects=not self._training.final)
 
-    def on_val_end(self, validator: Any) -> Told:
+    def on_val_end(self, validator: Any) -> HookData:
         """Return the metrics and the time per image. In a training, metrics are rounded as the trainer rounds them."""
         prefix = self._prefix(validator)
         digits = 5 if prefix == "" else None
@@ -248,7 +252,7 @@ class Validation(_Part):
         if prefix:  # the curves of every epoch would be too many
             before = "" if prefix == "best/" else prefix
             more["media"] = self._of(validator, "curves", [], curves.tables, before)
-        return Told(named, to_objects=prefix != "best/", more=more)
+        return HookData(named, to_objects=prefix != "best/", more=more)
 
 
 class Prediction(_Part):
@@ -265,41 +269,41 @@ class Prediction(_Part):
         self._began = 0.0
         self._saved_in: Path | None = None
 
-    def on_predict_start(self, predictor: Any) -> Told:
+    def on_predict_start(self, predictor: Any) -> HookData:
         """Reset the counters and start the clock."""
         self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
         self._started, self._began = time.monotonic(), time.time()
         self._saved_in = self._of(predictor, "folder", None, _folder_if_saved)
-        return Told()
+        return HookData()
 
-    def on_predict_batch_start(self, predictor: Any) -> Told:
+    def on_predict_batch_start(self, predictor: Any) -> HookData:
         """Count the images of the batch. The first item of `predictor.batch` is the list of their paths."""
         self._batch += 1
         self._images += self._of(predictor, "batch", 0, _image_count)
-        return Told(batch=self._batch)
+        return HookData(batch=self._batch)
 
-    def on_predict_postprocess_end(self, predictor: Any) -> Told:
+    def on_predict_postprocess_end(self, predictor: Any) -> HookData:
         """Keep the results. Their times are set later, when a callback may already have replaced the results."""
         results = self._of(predictor, "results", (), getattr, "results")
         self._results = results if isinstance(results, list) else ()
-        return Told(batch=self._batch)
+        return HookData(batch=self._batch)
 
-    def on_predict_batch_end(self, predictor: Any) -> Told:
+    def on_predict_batch_end(self, predictor: Any) -> HookData:
         """Add the times of the batch."""
         for result in self._results:
             for stage, value in self._of(result, "speed", {}, _speed, self._lookups).items():
                 self._milliseconds[stage] = self._milliseconds.get(stage, 0.0) + value
         self._results = ()
-        return Told(batch=self._batch)
+        return HookData(batch=self._batch)
 
-    def on_predict_end(self, predictor: Any) -> Told:
+    def on_predict_end(self, predictor: Any) -> HookData:
         """Return the number of images and the time per image."""
         return self.end()
 
-    def end(self) -> Told:
+    def end(self) -> HookData:
         """Return the data of the prediction so far. A stream may be closed before its end."""
         self.running, self._results = False, ()
-        return Told(self._counted(), more={"files": self._samples()})
+        return HookData(self._counted(), more={"files": self._samples()})
 
     def _samples(self) -> list[File]:
         """Return the first images that Ultralytics drew, if the user saves them (`save=True`)."""
@@ -338,15 +342,15 @@ class Export(_Part):
         self._seconds: float | None = None
         self._started = 0.0
 
-    def on_export_start(self, exporter: Any) -> Told:
+    def on_export_start(self, exporter: Any) -> HookData:
         """Keep the exporter and start the clock."""
         self.running, self._exporter, self._started = True, exporter, time.monotonic()
-        return Told()
+        return HookData()
 
-    def on_export_end(self, exporter: Any) -> Told:
+    def on_export_end(self, exporter: Any) -> HookData:
         """Keep the duration. The export is recorded when its path is known."""
         self._seconds = time.monotonic() - self._started
-        return Told(to_record=False)
+        return HookData(to_record=False)
 
     def file(self, path: Any) -> list[File]:
         """Return the exported file or folder, with the checkpoint that it was made from."""
