@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -414,16 +416,37 @@ def test_the_methods_of_keras_are_its_own_again_when_the_run_is_closed(tmp_path:
     for left_open in open_runs.every():  # by other tests
         left_open.close()
 
-    def state() -> list[Any]:
-        methods = [getattr(keras.Model, name) for name in METHODS]
-        inside = [[cell.cell_contents for cell in method.__closure__ or ()] for method in methods]
-        return [methods, inside, [name in vars(keras.Model) for name in METHODS]]
-
-    before = state()
+    before = methods_of_keras()
     with trackhooks.run(dir=tmp_path, delivery="off") as run:
         assert run.keras is not None
-        assert state() != before
-    assert state() == before
+        assert methods_of_keras() != before
+    assert methods_of_keras() == before
+
+
+def methods_of_keras() -> list[Any]:
+    methods = [getattr(keras.Model, name) for name in METHODS]
+    inside = [[cell.cell_contents for cell in method.__closure__ or ()] for method in methods]
+    return [methods, inside, [name in vars(keras.Model) for name in METHODS]]
+
+
+def test_a_training_that_failed_keeps_neither_its_callback_nor_its_model_alive(tmp_path: Path) -> None:
+    for left_open in open_runs.every():  # by other tests
+        left_open.close()
+    before = methods_of_keras()
+
+    def fail(model: Any) -> None:
+        raise OSError("no room")
+
+    model, callback = sequential(), trackhooks.keras_callback(dir=tmp_path, delivery="off")
+    gone = [weakref.ref(model), weakref.ref(callback)]
+    with pytest.raises(OSError, match="no room"):
+        model.fit(X, Y, verbose=0, callbacks=[callback, Do("on_epoch_end", fail)])
+    del model, callback
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+    for run in open_runs.every():
+        run.close()
+    assert methods_of_keras() == before
 
 
 def test_the_results_are_the_same_to_the_last_bit(run: trackhooks.Run) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import itertools
+import os
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from trackhooks.errors import MissingPackageError
+from trackhooks.errors import MissingPackageError, warn
 from trackhooks.frameworks import resume_marker
 from trackhooks.frameworks.helpers import Lookups
 from trackhooks.frameworks.interface import KerasEvents, Kind, Logs, Mode
 
+from .interrupted import interrupted
 from .loop import KerasLoop, backup_folder
 from .ordering import InOrder
 
@@ -51,7 +57,11 @@ class Bridge:
         self._modes: list[str] = []
         self._begun: list[Mode] = []
         """The modes that have begun and not ended. An exception ends all of them."""
+        self._missed: list[FrameType] = []
+        """The events of `_record_missed`, until the call ends."""
         self._order = InOrder()
+        self._number = next(_numbers)
+        _bridges[self._number] = self
 
     def fresh(self) -> Bridge:
         """Return a new bridge with the same settings, for a mode that runs inside this bridge's mode."""
@@ -60,6 +70,10 @@ class Bridge:
     def __deepcopy__(self, memo: object) -> Bridge:
         """Return this bridge itself. A tuner copies its callbacks for each trial, but the run stays the same."""
         return self
+
+    def __reduce__(self) -> Any:
+        """Pickle only which bridge it is: a run cannot be continued by a copy."""
+        return _unpickled, (os.getpid(), self._number)
 
     @property
     def feeds(self) -> KerasEvents | None:
@@ -81,7 +95,7 @@ class Bridge:
         self._model, self.params = model, params
 
     @contextmanager
-    def hearing(self, arguments: Mapping[str, Any]) -> Iterator[None]:
+    def recording(self, arguments: Mapping[str, Any]) -> Iterator[None]:
         """Keep the arguments of a recorded call while it runs. If the call raises, end its modes with the error.
 
         Args:
@@ -96,10 +110,32 @@ class Bridge:
         finally:
             self._arguments = {}
 
+    @contextmanager
+    def validating(self) -> Iterator[None]:
+        """Do the same for the validation in a `fit`, whose modes it leaves to the `fit`."""
+        try:
+            yield
+        except BaseException as error:  # seen here, because Keras removes its frames from the traceback
+            self._record_missed(error)
+            raise
+
+    def _record_missed(self, error: BaseException) -> None:
+        """Record the events that this bridge missed because an earlier callback raised."""
+        begun, self._begun = self._begun, []  # so that the last event of a mode does not end it: it failed
+        loop = self._loop if begun else self.known
+        with nullcontext() if loop is None else loop.run.without_callbacks():
+            for event in interrupted(error, imported_keras().callbacks.CallbackList, self):
+                if event.frame not in self._missed:
+                    self._missed.append(event.frame)
+                    getattr(self, event.method)(*event.arguments)
+        self._begun = begun + self._begun
+
     def _fail(self, error: BaseException) -> None:
+        self._record_missed(error)
+        begun, self._begun = self._begun, []
+        self._missed.clear()
         self._modes.clear()
         self._order.clear()
-        begun, self._begun = self._begun, []
         for mode in reversed(begun):
             self._loop.failed()
             mode.end(error)
@@ -223,18 +259,42 @@ class Bridge:
         self._add_last(self._loop.predict_end, logs)
 
 
+class Elsewhere:
+    """Keras callback that a bridge becomes in another process. It records nothing, and says so."""
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Warn that the training is not recorded."""
+        warn(
+            "a Keras callback of trackhooks was copied into another process, where it records nothing. Create it in"
+            " that process: trackhooks.keras_callback(…), or run.keras of a run that was opened there."
+        )
+
+    on_test_begin = on_predict_begin = on_train_begin
+
+
+_numbers = itertools.count()
+_bridges: weakref.WeakValueDictionary[int, Bridge] = weakref.WeakValueDictionary()
+
+
+def _unpickled(process: int, number: int) -> Any:
+    """Return the same bridge in the process that it was created in."""
+    found = _bridges.get(number) if process == os.getpid() else None
+    return found or _class(Elsewhere, importlib.import_module("keras").callbacks.Callback)()
+
+
 def make(choose: Choose, loop: KerasLoop | None = None) -> Bridge:
     """Create a bridge that is a subclass of `keras.callbacks.Callback`.
 
     Raises:
         MissingPackageError: Keras has not been imported.
     """
-    return _class(imported_keras().callbacks.Callback)(choose, loop)
+    made: Bridge = _class(Bridge, imported_keras().callbacks.Callback)(choose, loop)
+    return made
 
 
 @functools.cache
-def _class(base: type) -> type[Bridge]:
-    return type("TrackhooksCallback", (Bridge, base), {"__doc__": "Records what Keras does into a run."})
+def _class(kind: type, base: type) -> type[Any]:
+    return type("TrackhooksCallback", (kind, base), {"__doc__": "Records what Keras does into a run."})
 
 
 def imported_keras() -> Any:

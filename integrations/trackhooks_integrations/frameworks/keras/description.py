@@ -207,9 +207,9 @@ def batch_size(arguments: Mapping[str, Any], lookups: Lookups) -> int | None:
     given, data = arguments.get("batch_size"), arguments.get("x")
     if isinstance(given, int):
         return given
-    told = lookups.find("the batch size of the data", None, getattr, data, "batch_size", None)
-    if isinstance(told, int):
-        return told
+    known = lookups.find("the batch size of the data", None, getattr, data, "batch_size", None)
+    if isinstance(known, int):
+        return known
     return _DEFAULT_BATCH if _rows(data, lookups) is not None else None
 
 

@@ -67,7 +67,7 @@ class KerasLoop:
         self._begin(model, params)
         self._arguments = arguments
         self._steps = (params or {}).get("steps")
-        self._lookups.find("the callbacks of fit", None, self._tell_of_others, model, arguments)
+        self._lookups.find("the callbacks of fit", None, self._warn_of_other_loggers, model, arguments)
         stop = flag(model, "stop_training")  # requested by a callback that comes before ours
         described = self._described(model)
         self.run.introduce(
@@ -81,8 +81,9 @@ class KerasLoop:
             problem = f"{type(model).__name__}.stop_training could not be set to True"
             self._lookups.guard(problem, None, setattr, model, "stop_training", True)
 
-    def _tell_of_others(self, model: Any, arguments: Mapping[str, Any]) -> None:
-        double_logging.tell(self.run, getattr(type(model), "fit", None), flatten(arguments.get("callbacks")))
+    def _warn_of_other_loggers(self, model: Any, arguments: Mapping[str, Any]) -> None:
+        fit, callbacks = getattr(type(model), "fit", None), flatten(arguments.get("callbacks"))
+        double_logging.warn_of_wrappers(self.run, fit, callbacks)
 
     def _described(self, model: Any) -> Description:
         return Description(model, self._lookups)
@@ -142,6 +143,7 @@ class KerasLoop:
     def failed(self) -> None:
         """Reset the state after `fit`, `evaluate` or `predict` raised an exception."""
         self._in_train_part = False
+        self._arguments = {}
 
     # Validation, evaluation, prediction
 

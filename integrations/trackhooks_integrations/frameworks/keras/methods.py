@@ -94,7 +94,7 @@ class Methods:
                 f"{type(model).__name__}.fit(…) is not recorded: the run of its callback records a training around it."
             )
             bridges = []
-        return call.heard_by(bridges)
+        return call.recorded_by(bridges)
 
     def _alone(self, original: Method, model: Any, args: Args, kwargs: Named) -> Any:
         """Record a call of `evaluate` or `predict`.
@@ -102,9 +102,11 @@ class Methods:
         With a `CallbackList` it is the validation of a `fit`, and is recorded there.
         """
         call = Call.of(original, model, args, kwargs)
-        if call is None or call.has_own_list:
+        if call is None:
             return original(model, *args, **kwargs)
-        return call.heard_by(call.bridges or self._its_run(model) or self._new_run())
+        if call.has_own_list:
+            return call.as_validation()
+        return call.recorded_by(call.bridges or self._its_run(model) or self._new_run())
 
     def _new_run(self) -> list[Bridge]:
         return [make(self.choosing(self.runs))] if self.runs is not None else []
@@ -137,7 +139,7 @@ class Methods:
         if loop is None or path is None or call is None:
             return original(model, *args, **kwargs)
         with loop.exporting(path, str(call.value("format"))):
-            return call.unheard()
+            return call.as_given()
 
     def _its_loop(self, model: Any) -> KerasLoop | None:
         run = run_of(model) or run_around()
@@ -187,17 +189,24 @@ class Call:
         """The `Bridge` callbacks that the call was given, in their order."""
         return [found for found in self._callbacks if isinstance(found, Bridge)]
 
-    def unheard(self) -> Any:
+    def as_given(self) -> Any:
         """Make the call without adding callbacks."""
         return self._original(*self._bound.args, **self._bound.kwargs)
 
-    def heard_by(self, bridges: Sequence[Bridge]) -> Any:
+    def as_validation(self) -> Any:
+        """Make the call within a `fit`, whose bridges record it."""
+        with ExitStack() as stack:
+            for bridge in self.bridges:
+                stack.enter_context(bridge.validating())
+            return self.as_given()
+
+    def recorded_by(self, bridges: Sequence[Bridge]) -> Any:
         """Make the call with these bridges after the user's callbacks. Other bridges of the call are left out."""
         ready = [bridge.fresh() if bridge.busy else bridge for bridge in bridges]
         with self._among_callbacks(ready), ExitStack() as stack:
             for bridge in ready:
-                stack.enter_context(bridge.hearing(dict(self._bound.arguments)))
-            return self.unheard()
+                stack.enter_context(bridge.recording(dict(self._bound.arguments)))
+            return self.as_given()
 
     @contextmanager
     def _among_callbacks(self, bridges: Sequence[Bridge]) -> Iterator[None]:
