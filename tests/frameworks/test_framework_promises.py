@@ -11,11 +11,12 @@ import keras
 import pytest
 import torch
 from keras_models import X, Y, sequential
-from yolo import Shapes
+from yolo import VERSION, Shapes
 
 from trackhooks import Run
+from trackhooks.hooks.vocabulary import BY_NAME, FROM_KERAS
 from trackhooks.testing import FrameworkPromises
-from trackhooks.testing.framework_promises.base import Numbers
+from trackhooks.testing.framework_promises.base import NOTHING, Numbers
 
 THIRD_PARTY = Path(__file__).parents[1] / "third_party"
 
@@ -24,10 +25,21 @@ def state(module: torch.nn.Module) -> bytes:
     return b"".join(tensor.numpy().tobytes() for tensor in module.state_dict().values())
 
 
+def at_hook(hook: str, function: Callable[[], None]) -> Any:
+    """A callback of Keras that calls a function at one hook."""
+    event = BY_NAME[hook].keras or ""
+    return type("AtHook", (keras.callbacks.Callback,), {event: lambda *_, **__: function()})()
+
+
 class TestKeras(FrameworkPromises):
     framework = "keras"
     batches = 2
     params = {"batch_size": 10, "optimizer/name": "SGD"}
+    hooks = tuple(FROM_KERAS.values())
+    cannot = {
+        "own loggers": "its TensorBoard callback needs TensorFlow; that of MLflow is tested with `enable`",
+        "processes": "it launches none",
+    }
 
     def make(self) -> Any:
         keras.utils.set_random_seed(0)
@@ -40,21 +52,27 @@ class TestKeras(FrameworkPromises):
         *,
         run: Run | None = None,
         in_batch: Callable[[], None] | None = None,
+        at: Mapping[str, Callable[[], None]] = NOTHING,
         resume: bool = False,
+        validate: bool = True,
     ) -> Numbers:
         callbacks = [] if run is None else [run.keras]
         if in_batch is not None:
             callbacks.append(
                 keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: in_batch())
             )
+        callbacks[:0] = [at_hook(hook, function) for hook, function in at.items()]
         history = model.fit(
-            X, Y, verbose=0, batch_size=10, validation_split=0.2, callbacks=callbacks, epochs=epochs,
-            initial_epoch=len(model.history.epoch) if resume else 0, steps_per_epoch=self.batches,
+            X, Y, verbose=0, batch_size=10, validation_split=0.2 if validate else 0.0, callbacks=callbacks,
+            epochs=epochs, initial_epoch=len(model.history.epoch) if resume else 0, steps_per_epoch=self.batches,
         ).history  # fmt: skip
         return {
             f"val/{name[4:]}" if name.startswith("val_") else f"train/{name}": values
             for name, values in history.items()
         }
+
+    def train_with(self, model: Any, callback: Any) -> None:
+        model.fit(X, Y, verbose=0, batch_size=10, callbacks=[callback])
 
     def evaluate(self, model: Any, run: Run | None = None) -> Mapping[str, float]:
         callbacks = [] if run is None else [run.keras]
@@ -79,9 +97,18 @@ class TestUltralytics(FrameworkPromises):
     framework = "ultralytics.engine.model"
     batches = 2
     params = {"batch": 4, "imgsz": 32}
+    hooks = tuple(BY_NAME)
+    own_logger = "tensorboard"
     cannot = {
         "resume": "it resumes only what was interrupted, from a checkpoint",
         "save": "it has no callback at a save outside of a training",
+        "callback objects": "it calls functions",
+        "batches without waiting": "it rounds the losses to name them, and prints them at each batch anyway",
+        **(
+            {"processes": "before 8.4.140 it hands no callbacks over to its processes"}
+            if VERSION < (8, 4, 140)
+            else {}
+        ),
     }
 
     @pytest.fixture(autouse=True)
@@ -99,24 +126,51 @@ class TestUltralytics(FrameworkPromises):
         *,
         run: Run | None = None,
         in_batch: Callable[[], None] | None = None,
+        at: Mapping[str, Callable[[], None]] = NOTHING,
         resume: bool = False,
+        validate: bool = True,
     ) -> Numbers:
         assert not resume
         if run is not None:
             run.attach(model)
         if in_batch is not None:
             model.add_callback("on_train_batch_end", lambda _: in_batch())
+        for hook, function in at.items():
+            model.add_callback(hook, lambda _, function=function: function())
         model.overrides.setdefault(
             "model", "mini-detect.yaml"
         )  # Ultralytics 8.3 needs it, and loses it when it trains
         try:
-            self.shapes.train(model, epochs=epochs)
+            self.shapes.train(model, epochs=epochs, val=validate)
         finally:
             model.reset_callbacks()
         with Path(model.trainer.save_dir, "results.csv").open() as file:
             rows = list(csv.DictReader(file))
         names = [name for name in rows[0] if name.startswith(("train/", "val/", "metrics/"))]
         return {name.strip(): [float(row[name]) for row in rows] for name in names}
+
+    def train_with_own_logger(self, model: Any, run: Run) -> None:
+        from ultralytics.utils.callbacks import (
+            tensorboard,  # which is switched off in tests, but for its warning
+        )
+
+        run.attach(model)
+        model.add_callback("on_pretrain_routine_start", tensorboard.on_pretrain_routine_start)
+        self.shapes.train(model)
+
+    @pytest.mark.slow
+    def test_a_training_in_processes_of_the_framework_is_recorded_once_and_heard_in_each(
+        self, open_run: Callable[[], Run], home: Path, tmp_path: Path
+    ) -> None:
+        super().test_a_training_in_processes_of_the_framework_is_recorded_once_and_heard_in_each(
+            open_run, home, tmp_path
+        )
+
+    def launch(self, model: Any, epochs: int, run: Run) -> None:
+        from yolo_processes import TwoProcesses
+
+        run.attach(model)
+        self.shapes.train(model, trainer=TwoProcesses, epochs=epochs)
 
     def evaluate(self, model: Any, run: Run | None = None) -> Mapping[str, float]:
         if run is not None:
@@ -145,6 +199,10 @@ class TestOwnLoop(FrameworkPromises):
         "resume": "its run is resumed by the user",
         "save": "nothing hears of torch.save; the user calls run.log_model",
         "stop": "it ends by `break`, after which it fires nothing",
+        "callbacks": "it has only those of the run",
+        "callback objects": "it has only those of the run",
+        "own loggers": "it has none",
+        "processes": "it launches none",
     }
 
     def make(self) -> Any:
@@ -158,14 +216,16 @@ class TestOwnLoop(FrameworkPromises):
         *,
         run: Run | None = None,
         in_batch: Callable[[], None] | None = None,
+        at: Mapping[str, Callable[[], None]] = NOTHING,
         resume: bool = False,
+        validate: bool = True,
     ) -> Numbers:
         own: dict[str, list[float]] = {"train/loss": [], "val/loss": []}
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         if run is not None:
             run.watch(model, optimizer)
         for _ in range(epochs) if run is None else run.epochs(epochs):
-            for part in ("train", "val"):
+            for part in ("train", "val") if validate else ("train",):
                 losses = []
                 for x, y in self.data(part, run):
                     loss = torch.nn.functional.mse_loss(model(x), y)
@@ -179,7 +239,7 @@ class TestOwnLoop(FrameworkPromises):
                     if in_batch is not None and part == "train":
                         in_batch()
                 own[f"{part}/loss"].append(sum(losses) / len(losses))
-        return own
+        return own if validate else {"train/loss": own["train/loss"]}
 
     def data(self, part: str, run: Run | None) -> Any:
         batches = [(torch.from_numpy(X[i : i + 5]), torch.from_numpy(Y[i : i + 5])) for i in range(0, 20, 5)]
@@ -203,11 +263,24 @@ class TestOwnLoop(FrameworkPromises):
         return state(model)
 
 
+EVENTS = (
+    "train_start", "train_epoch_start", "train_batch_start", "train_batch_end", "train_epoch_end", "val_start",
+    "val_end", "fit_epoch_end", "train_end",
+)  # fmt: skip
+
+
 class TestToy(FrameworkPromises):
     framework = "toytrainer"
     batches = 3
     params = {"rate": 0.1}
-    cannot = {"prediction": "it has nothing to predict with"}
+    hooks = tuple(f"on_{event}" for event in EVENTS)
+    cannot = {
+        "prediction": "it has nothing to predict with",
+        "callback objects": "it calls functions",
+        "skipped validations": "it validates each epoch",
+        "own loggers": "it has none",
+        "processes": "it launches none",
+    }
 
     @pytest.fixture(autouse=True)
     def _installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,11 +301,14 @@ class TestToy(FrameworkPromises):
         *,
         run: Run | None = None,
         in_batch: Callable[[], None] | None = None,
+        at: Mapping[str, Callable[[], None]] = NOTHING,
         resume: bool = False,
+        validate: bool = True,
     ) -> Numbers:
         own: dict[str, list[float]] = {"train/loss": [], "val/loss": []}
 
         def listener(trainer: Any, event: str, values: dict[str, float]) -> None:
+            at.get(f"on_{event}", lambda: None)()
             if event == "train_batch_end" and in_batch is not None:
                 in_batch()
             if event == "fit_epoch_end":

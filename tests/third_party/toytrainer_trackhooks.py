@@ -40,14 +40,14 @@ class Toy(Framework):
             train = partial(self.runs.training, resumes="start" in kwargs)
             mode = train(model) if kind == "train" else self.runs.use(model, kind)
         with mode as run:
-            listeners = [*kwargs.pop("listeners", ()), partial(hear, run)]
+            listeners = [partial(hear, run), *kwargs.pop("listeners", ())]  # ours first: others may raise
             return original(model, *args, **kwargs, listeners=listeners)
 
 
 def hear(run, trainer, event, values):
     if event == "train_start":
         run.introduce(trainer, {"rate": trainer.rate, **values})
-    part = {"train_batch_end": "batch", "val_end": "val" if run.training else "test"}.get(event, "train")
+    part = {"train_batch_end": "train_batch", "val_end": ("test", "val")[run.training]}.get(event, "train")
     losses = {"val": values.get("val_loss"), part: values.get("loss")}
     metrics = {f"{part}/loss": loss for part, loss in losses.items() if loss is not None}
     run.fire(f"on_{event}", trainer, metrics, batch=values.get("batch"))

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from .base import ABILITIES
+from .callbacks import CallbackPromises
+from .costs import CostPromises
 from .enabling import EnablingPromises
 from .ending import EndingPromises
 from .hooks import HookPromises
 from .other_modes import OtherModePromises
+from .processes import ProcessPromises
 
 __all__ = ["ABILITIES", "FrameworkPromises"]
 
 
-class FrameworkPromises(HookPromises, OtherModePromises, EndingPromises, EnablingPromises):
+class FrameworkPromises(
+    HookPromises,
+    OtherModePromises,
+    EndingPromises,
+    CallbackPromises,
+    EnablingPromises,
+    ProcessPromises,
+    CostPromises,
+):
     """The promises of a framework integration, each a test.
 
     Inherit it, say which framework it is, and how to train, evaluate and save with it (see `FrameworkTrial`)::

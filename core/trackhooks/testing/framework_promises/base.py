@@ -24,10 +24,17 @@ ABILITIES: Final = {
     "stop": "end a training early by itself",
     "resume": "continue an earlier training",
     "exceptions of callbacks": "raise what a callback raises",
+    "callbacks": "call functions of the user at hooks of its own",
+    "callback objects": "take an object into a list of its own callbacks",
+    "skipped validations": "train an epoch without a validation",
+    "own loggers": "log to a tracker by itself",
+    "processes": "launch processes for a training",
+    "batches without waiting": "leave the losses of a batch on the accelerator",
 }
 """What a framework may be unable to do."""
 
 Test = TypeVar("Test", bound=Callable[..., None])
+NOTHING: Final[Mapping[str, Any]] = {}
 Numbers = Mapping[str, Sequence[float]]
 """The recorded name of a metric → its value in each epoch."""
 
@@ -51,6 +58,10 @@ class FrameworkTrial:
     """How many training batches an epoch has; at least two."""
     params: ClassVar[Mapping[str, Any]] = {}
     """Some of the hyper-parameters that the training has, by their recorded names."""
+    own_logger: ClassVar[str] = ""
+    """The tracker to which the framework can log by itself."""
+    hooks: ClassVar[Sequence[str]] = ()
+    """The hooks at which the framework itself calls functions of the user: those that `train` accepts in `at`."""
     cannot: ClassVar[Mapping[str, str]] = {}
     """What the framework cannot do, one of `ABILITIES` → why."""
 
@@ -65,7 +76,9 @@ class FrameworkTrial:
         *,
         run: Run | None = None,
         in_batch: Callable[[], None] | None = None,
+        at: Mapping[str, Callable[[], None]] = NOTHING,
         resume: bool = False,
+        validate: bool = True,
     ) -> Numbers:
         """Train with a validation in each epoch.
 
@@ -74,7 +87,9 @@ class FrameworkTrial:
             epochs: how many; with `resume` together with those of the earlier training.
             run: record into this run; None trains as a program that does not know trackhooks.
             in_batch: must be called in each training batch, in the way in which a user's own code would be.
+            at: hook → a function to call then, in the framework's own way. The hooks are among `self.hooks`.
             resume: continue the earlier training of this model.
+            validate: False to leave out the validation, at least of all epochs but the last.
 
         Returns:
             What the framework itself says of each epoch, such as `{"train/loss": [0.5, 0.25]}`.
@@ -95,6 +110,18 @@ class FrameworkTrial:
 
     def stop(self, model: Any) -> None:
         """End the training that is in progress in the framework's own way; called in a batch."""
+        raise NotImplementedError
+
+    def train_with(self, model: Any, callback: Any) -> None:
+        """Train for an epoch with an object in the framework's own list of callbacks."""
+        raise NotImplementedError
+
+    def train_with_own_logger(self, model: Any, run: Run) -> None:
+        """Train for an epoch while the framework itself logs to the tracker `self.own_logger`."""
+        raise NotImplementedError
+
+    def launch(self, model: Any, epochs: int, run: Run) -> None:
+        """Train in two processes that the framework launches."""
         raise NotImplementedError
 
     def weights(self, model: Any) -> bytes:
@@ -123,9 +150,9 @@ class FrameworkTrial:
         return tmp_path / "runs"
 
     @pytest.fixture
-    def open_run(self, home: Path) -> Callable[[], Run]:
-        """Opens runs that are only recorded."""
-        return lambda: run(dir=home, delivery="off", system=None)
+    def open_run(self, home: Path) -> Callable[..., Run]:
+        """Opens runs that are only recorded, for trackers that may be named."""
+        return lambda *trackers: run(*trackers, dir=home, delivery="off", system=None)
 
 
 class Once:

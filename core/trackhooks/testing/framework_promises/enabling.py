@@ -81,6 +81,26 @@ class EnablingPromises(FrameworkTrial):
         assert len(infos(enabled)) == 1
 
     @needs("enable")
+    def test_a_model_that_exists_already_is_recorded(self, home: Path) -> None:
+        model = self.make()
+        enable(dir=home, delivery="off", system=None)
+        self.train(model, 1)
+        disable()
+        assert [info.status for info in infos(home)] == ["finished"]
+
+    @needs("enable")
+    def test_disabling_restores_the_class_of_a_model(self, home: Path) -> None:
+        classes = type(self.make()).__mro__
+        before = [dict(vars(cls)) for cls in classes]
+        enable(dir=home, delivery="off", system=None)
+        self.train(self.make(), 1)
+        disable()
+        assert len(infos(home)) == 1
+        for run in open_runs.every():
+            run.close()
+        assert [dict(vars(cls)) for cls in classes] == before
+
+    @needs("enable")
     def test_enabling_does_not_change_a_bit_of_a_training(self, home: Path) -> None:
         seed()
         plain = self.make()

@@ -13,7 +13,7 @@ import pytest
 
 from ...hooks.vocabulary import BY_NAME
 from ...session.run import Run
-from .base import FrameworkTrial, assert_numbers, events
+from .base import FrameworkTrial, assert_numbers, events, needs
 
 _VAL = r"on_val_start (on_val_batch_start (on_val_batch_end )?)*(on_val_batch_end )*on_val_end "
 _STEP = r"(on_before_zero_grad |optimizer_step )*"
@@ -96,6 +96,18 @@ class HookPromises(FrameworkTrial):
         assert own
         assert all(name.startswith(("train/", "val/", "metrics/", "lr/", "fitness")) for name in own)
         assert_numbers(run.path, own)
+
+    @needs("skipped validations")
+    def test_metrics_of_an_epoch_are_never_left_from_an_earlier_one(
+        self, open_run: Callable[[], Run]
+    ) -> None:
+        model = self.make()
+        with open_run() as run:
+            self.train(model, 1, run=run)
+            self.train(model, 2, run=run, validate=False)
+        first, second, *_ = events(run.path, "on_fit_epoch_end")
+        assert any(name.startswith("val/") for name in first.metrics)
+        assert not any(name.startswith(("val/", "metrics/", "fitness")) for name in second.metrics)
 
     def test_every_batch_has_its_loss(self, open_run: Callable[[], Run]) -> None:
         with open_run() as run:
