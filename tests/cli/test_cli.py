@@ -230,7 +230,7 @@ def test_compare_filters_sorts_groups_and_takes_a_baseline() -> None:
     each = good("compare", "runs", "--where", "lr < 0.2", "--group-by", "none", "--sort", "loss", "--json")
     assert json.loads(each)["runs"] == [f"lr=0.1-seed={seed}" for seed in (1, 2, 3)]
     at = good("compare", "--group-by", "lr", "--baseline", "lr=0.5-seed=1", "--at", "best:loss")
-    assert "lr=0.5 (baseline)" in at
+    assert re.search(r"^ +lr=0\.5 \(baseline\) +lr=0\.1 \(n=3\)$", at, re.MULTILINE)
     assert re.search(r"^loss ↓ +0\.5 +0\.20 ± 0\.10 −60% \*$", at, re.MULTILINE)
     assert [run["params"]["seed"] for run in json.loads(good("runs", "--where", "lr > 0.2", "--json"))] == [1]
     assert "No runs that match 'lr > 5' found in runs." in call("runs", "--where", "lr > 5").stderr

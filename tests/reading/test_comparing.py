@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -477,7 +478,7 @@ def test_runs_that_differ_only_in_the_seed_are_one_column_of_means(seeds: None) 
     assert found["metrics"]["val/loss"]["best_std"] == pytest.approx([0.2, 0.1])
     assert found["params"] == {"lr": [0.2, 0.1], "seed": [[3, 2, 1], [3, 2, 1]]}
     text = shown(comparison)
-    assert row(text, "runs") == ["3", "3"]
+    assert re.split(" {2,}", text.splitlines()[0].strip()) == ["lr=0.2 (n=3)", "lr=0.1 (n=3)"]
     assert row(text, "status") == ["3 finished", "3 finished"]
     assert row(text, "val/loss ↓") == ["0.40 ± 0.20", "0.20 ± 0.10 *"]
 
@@ -550,7 +551,7 @@ def test_wrong_groups_are_errors_that_tell_what_is_accepted(seeds: None) -> None
 
 def test_a_grouped_comparison_as_csv_has_a_row_for_each_group(seeds: None) -> None:
     rows = list(csv.DictReader(io.StringIO(trackhooks.compare("runs").to_csv())))
-    assert [(line["name"], line["runs"], line["param/seed"]) for line in rows] == [
+    assert [(line["name"], line["n"], line["param/seed"]) for line in rows] == [
         ("lr=0.2", "3", "3, 2, 1"),
         ("lr=0.1", "3", "3, 2, 1"),
     ]
@@ -576,6 +577,7 @@ def test_a_baseline_that_is_not_among_the_runs_is_added(three: None) -> None:
 
 def test_a_group_can_be_the_baseline(seeds: None) -> None:
     comparison = trackhooks.compare("runs", baseline="lr=0.1-seed=2")
+    assert "lr=0.1 (n=3, baseline)" in shown(comparison)
     assert comparison.labels == ["lr=0.1", "lr=0.2"]
     assert row(shown(comparison), "val/loss ↓") == ["0.20 ± 0.10 *", "0.40 ± 0.20 +100%"]
 

@@ -69,8 +69,13 @@ def _runs_as_rows(of: Compared, params: Sequence[str]) -> Table:
 
 
 def _headers(of: Compared) -> list[str]:
-    baseline = " (baseline)"
-    return [formats.plain(column.label) + baseline * (column is of.baseline) for column in of.columns]
+    return [formats.plain(column.label) + _remark(of, column) for column in of.columns]
+
+
+def _remark(of: Compared, column: Column) -> str:
+    size = f"n={len(column.runs)}" if column.run is None else ""
+    remark = ", ".join(filter(None, [size, "baseline" if column is of.baseline else ""]))
+    return f" ({remark})" if remark else ""
 
 
 # Lines
@@ -81,9 +86,8 @@ def _line(of: Compared, title: str, read: Callable[[Column], Cell]) -> Line:
 
 
 def _facts(of: Compared) -> list[Line]:
-    """Return the lines of status, time and length, and of the sizes of groups."""
+    """Return the lines of status, time and length."""
     names = {
-        "runs": _has_groups(of),
         "status": True,
         "created": True,
         "duration": True,
@@ -94,7 +98,6 @@ def _facts(of: Compared) -> list[Line]:
 
 
 _FACTS: dict[str, Callable[[Column], Cell]] = {
-    "runs": lambda column: Cell(str(len(column.runs))),
     "status": lambda column: status_cell(column.status, {run.status for run in column.runs}),
     "created": lambda column: Cell(formats.moment(max(run.created for run in column.runs))),
     "duration": lambda column: Cell(formats.duration(column.field("duration"))),
@@ -214,7 +217,7 @@ def _notes(of: Compared, params: Sequence[str], sections: Sequence[Section], dir
     if any(cell.style == _BEST for section in sections for row in section.rows for cell in row):
         notes.append(f"{_MARK} the best of its {direction}")
     if _has_groups(of):
-        notes.append("Groups of runs: mean ± standard deviation. To show each run: --group-by none")
+        notes.append("mean ± standard deviation of n runs. Each run: --group-by none (group_by=None)")
     if hidden := _hidden_params(of, params):
         notes.append(f"Not shown: {hidden} (--all-params)")
     return notes + damage_notes(of.runs)

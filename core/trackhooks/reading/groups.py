@@ -85,7 +85,7 @@ class Column:
         """Return one row of a table. That of a group has the means, and their standard deviations as `…_std`."""
         if self.run is not None:
             return self.run.to_row(params, metrics)
-        row = {"name": self.label, "runs": len(self.runs), "status": self.status}
+        row = {"name": self.label, "n": len(self.runs), "status": self.status}
         row |= {f"param/{name}": _only(self.param(name)) for name in params if self.param(name)}
         for name in metrics:
             row |= self._metric_row(name, "last") | self._metric_row(name, "best")
