@@ -281,6 +281,22 @@ def test_a_delivery_process_that_dies_is_started_again_and_nothing_comes_twice(t
     assert lines.steps(run.path) == list(range(600))
 
 
+def test_a_delivery_process_that_dies_in_a_run_without_epochs_is_replaced_while_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    with trackhooks.run("lines:Lines", dir=tmp_path) as run:
+        run.log(x=0)
+        assert run.wait(DEADLINE_S)
+        victim = last_pid(run.path)
+        os.kill(victim, signal.SIGKILL)
+
+        def continues_elsewhere() -> bool:
+            run.log(x=1)
+            return last_pid(run.path) != victim
+
+        until(continues_elsewhere)
+
+
 def has_steps(run: Path, count: int) -> bool:
     return len(lines.steps(run)) >= count
 

@@ -23,8 +23,6 @@ from trackhooks.frameworks.helpers import Lookups, flat_params, settings, sizes,
 from . import curves
 
 _MOST_SAMPLES = 16
-_TICK_S = 0.05
-"""Resolution of file times: a file's time may be that of the previous tick of the clock."""
 Found = TypeVar("Found")
 Default = TypeVar("Default")
 _OUTPUT = frozenset({"project", "name", "exist_ok", "save_dir"})
@@ -255,6 +253,14 @@ class Validation(_Part):
         return HookData(named, to_objects=prefix != "best/", more=more)
 
 
+def _pictures(folder: Path | None) -> dict[Path, int]:
+    """Return the pictures in a folder, with the times when they were last changed."""
+    try:
+        return {path: path.stat().st_mtime_ns for path in folder.glob("*.jpg")} if folder else {}
+    except OSError:  # the files are being removed, or the folder cannot be opened
+        return {}
+
+
 class Prediction(_Part):
     """Reader for predictions, tracking and embeddings."""
 
@@ -266,14 +272,16 @@ class Prediction(_Part):
         self._images = 0
         self._results: Iterable[Any] = ()
         self._milliseconds: dict[str, float] = {}
-        self._began = 0.0
         self._saved_in: Path | None = None
+        self._earlier: dict[Path, int] = {}
+        """The pictures that were there before, and when they were last changed."""
 
     def on_predict_start(self, predictor: Any) -> HookData:
         """Reset the counters and start the clock."""
         self.running, self._batch, self._images, self._milliseconds = True, -1, 0, {}
-        self._started, self._began = time.monotonic(), time.time()
+        self._started = time.monotonic()
         self._saved_in = self._of(predictor, "folder", None, _folder_if_saved)
+        self._earlier = _pictures(self._saved_in)
         return HookData()
 
     def on_predict_batch_start(self, predictor: Any) -> HookData:
@@ -307,15 +315,9 @@ class Prediction(_Part):
 
     def _samples(self) -> list[File]:
         """Return the first images that Ultralytics drew, if the user saves them (`save=True`)."""
-        if self._saved_in is None or not self._saved_in.is_dir():
-            return []
-        try:
-            drawn = [
-                path for path in self._saved_in.glob("*.jpg") if path.stat().st_mtime >= self._began - _TICK_S
-            ]
-            first = sorted(drawn, key=lambda path: (path.stat().st_mtime, path.name))[:_MOST_SAMPLES]
-        except OSError:  # the files are being removed, or the folder cannot be opened
-            return []
+        found = _pictures(self._saved_in)
+        drawn = [path for path, changed in found.items() if self._earlier.get(path) != changed]
+        first = sorted(drawn, key=lambda path: (found[path], path.name))[:_MOST_SAMPLES]
         return there(file_if_there(path, "image", name="predict/images") for path in first)
 
     def _counted(self) -> dict[str, float]:
