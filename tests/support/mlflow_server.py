@@ -93,6 +93,43 @@ class _Relayed(socketserver.BaseRequestHandler):
             behind.sendall(asked)
 
 
+class LateRelay(socketserver.ThreadingTCPServer):
+    """In front of a server: the first request of a kind is held back for so many seconds."""
+
+    daemon_threads = True
+
+    def __init__(self, server: Server, kind: bytes, seconds: float) -> None:
+        super().__init__(("127.0.0.1", 0), _Late)
+        self.behind, self.kinds, self.seconds = server.port, [kind], seconds
+        self.passed = threading.Event()
+        """Set when the late request has got its answer."""
+        self.uri = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Late(socketserver.BaseRequestHandler):
+    server: LateRelay
+
+    def handle(self) -> None:
+        self.is_late = False
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as behind:
+            threading.Thread(target=self._ask, args=(behind,), daemon=True).start()
+            while answer := behind.recv(1 << 16):
+                if self.is_late:
+                    self.server.passed.set()
+                    return
+                self.request.sendall(answer)
+
+    def _ask(self, behind: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while asked := self.request.recv(1 << 16):
+                if any(kind in asked for kind in self.server.kinds):
+                    self.server.kinds.clear()
+                    self.is_late = True
+                    time.sleep(self.server.seconds)
+                behind.sendall(asked)
+
+
 class LossyRelay(socketserver.ThreadingTCPServer):
     """In front of a server: it gets every request, but its first answer to each kind of request is lost."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import backends
 import pytest
-from mlflow_server import LossyRelay, Server
+from mlflow_server import LateRelay, LossyRelay, Server
 
 from trackhooks.delivery.catch_up import deliver
 from trackhooks.event import RunInfo
@@ -56,6 +56,27 @@ def test_whichever_answer_is_lost_the_run_and_all_that_belongs_to_it_exist_once(
         "datasets": ["coco8"],
         "versions": ["1"],
     }
+
+
+def test_a_run_that_the_server_creates_too_late_is_not_left_beside_the_one_that_is_used(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    relay = LateRelay(server, b"/runs/create", seconds=6)
+    trial = Trial("mlflow", {"tracking_uri": relay.uri}, tmp_path, backends.read_mlflow)
+    with trial.record(project="late") as run:
+        run.log(loss=1.0)
+        assert deliver(run.path, [trial.spec]) == {"mlflow": f"no answer from {relay.uri}"}
+        trial.deliver(run.path)
+        assert relay.passed.wait(60)
+    trial.deliver(run.path)
+    client = MlflowClient(server.uri)
+    runs = client.search_runs([client.get_experiment_by_name("late").experiment_id])
+    assert [(found.info.status, found.data.metrics) for found in runs] == [("FINISHED", {"loss": 1.0})]
+    relay.shutdown()
+    relay.server_close()
 
 
 def held(server: Server, project: str, run: RunInfo, model: str) -> dict[str, Any]:

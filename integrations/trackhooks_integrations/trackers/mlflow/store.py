@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,14 +129,28 @@ class Store:
             self.client.set_terminated(made, end_time=int(run.created * 1000))
         return str(made)
 
+    def remove_twins(self, experiment: str, id_: str, run_id: str) -> None:
+        """Delete empty runs of the same id as this one: a server that was too slow may have created two."""
+        for found in self._with_id(experiment, id_):
+            if found.info.run_id != run_id and _was_never_opened(found):
+                self.client.delete_run(found.info.run_id)
+
     def _find(self, experiment: str, id_: str) -> Any:
-        found = self.client.search_runs([experiment], f"tags.`trackhooks.id` = '{id_}'", max_results=1)
-        return found[0] if found else None
+        return next(iter(self._with_id(experiment, id_)), None)
+
+    def _with_id(self, experiment: str, id_: str) -> Iterable[Any]:
+        found: Iterable[Any] = self.client.search_runs([experiment], f"tags.`trackhooks.id` = '{id_}'")
+        return found
 
     def _create(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
         tags = {"trackhooks.id": id_, **tags}
         with sent_once():
             return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
+
+
+def _was_never_opened(run: Any) -> bool:
+    """Return whether a run was created, but not described: see `MLflow._describe`."""
+    return run.info.status == "RUNNING" and "mlflow.source.type" not in run.data.tags
 
 
 def _is_unfinished_stub(run: Any) -> bool:

@@ -161,6 +161,11 @@ class MLflow(Tracker):
         self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))
         self._models = Models(self._client, found, run.id, Checkpoints(run.keep, state.get("checkpoints")))
         self._describe(run)
+        self._remove_twins()
+
+    def _remove_twins(self) -> None:
+        if self._joined is None:
+            self._store.remove_twins(self._experiment, self.run.id, self._id)
 
     def _describe(self, run: RunInfo) -> None:
         if self._joined is None and run.status not in FINAL:
@@ -350,6 +355,7 @@ class MLflow(Tracker):
         if self._joined is None:
             ended = int((self.run.ended or self._time) * 1000)
             self._client.set_terminated(self._id, _STATUSES.get(status, "KILLED"), ended)
+            self._remove_twins()
 
 
 def _about(run: RunInfo) -> dict[str, str]:
