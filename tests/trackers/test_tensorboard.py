@@ -605,6 +605,20 @@ def test_a_name_that_is_used_in_two_dashboards_becomes_two_tags(
     assert found.tags("tensors", "histograms") == {"x (histogram)"}
 
 
+def test_several_media_of_one_name_at_one_step_are_all_shown(
+    tmp_path: Path, reader: Callable[[Path], Reader]
+) -> None:
+    delivery = Delivery(tmp_path / "a")
+    for number, step in enumerate([5, 5, 5, 6]):
+        note, weights = Text("note", f"text {number}"), Histogram("weights", [0.0, 1.0], [float(number)])
+        delivery.give(Event("log", number, CREATED + number, step, media=[note, weights])).flush()
+        delivery.crash()
+    delivery.finish()
+    found = reader(tmp_path)
+    assert [found.text(tag) for tag in ("note", "note (2)", "note (3)")] == ["text 3", "text 1", "text 2"]
+    assert found.tags("tensors", "histograms") == {"weights", "weights (2)", "weights (3)"}
+
+
 def test_the_graph_has_the_models_nodes(tmp_path: Path, reader: Callable[[Path], Reader]) -> None:
     from tensorboard.compat.proto.graph_pb2 import GraphDef
 

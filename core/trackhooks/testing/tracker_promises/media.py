@@ -23,6 +23,25 @@ class MediaPromises(TrackerSuite):
                 run.log_image("val/samples", written(tmp_path / "picture.png", png(width, height)))
         assert trial.delivered(run.path).images == {"val/samples": [(0, (5, 3)), (1, (2, 7))]}
 
+    @needs("images", "texts", "tables")
+    def test_several_pictures_texts_and_tables_of_one_name_at_one_step_are_all_there(
+        self, trial: Trial, tmp_path: Path
+    ) -> None:
+        with trial.record() as run:
+            run.log(loss=1.0)
+            for number in range(1, 4):
+                run.log_image("samples", written(tmp_path / f"{number}.png", png(number, 2)))
+                run.log_text("answer", f"answer {number}")
+                run.log_table("errors", [[f"error {number}"]], columns=["of"])
+                trial.deliver(run.path)
+        seen = trial.read_as_called(run.path)
+        assert sorted(size for found in seen.images.values() for _, size in found) == [(1, 2), (2, 2), (3, 2)]
+        assert sorted(text for found in seen.texts.values() for _, text in found) == [
+            f"answer {number}" for number in range(1, 4)
+        ]
+        rows = [row["of"] for found in seen.tables.values() for _, table in found for row in table]
+        assert sorted(rows) == [f"error {number}" for number in range(1, 4)]
+
     @needs("texts")
     def test_texts_are_kept_as_they_are(self, trial: Trial) -> None:
         texts = ["größe 🎉", 'one\ntwo, "three"', "<b>|a|</b> &amp; `x` # *y*"]

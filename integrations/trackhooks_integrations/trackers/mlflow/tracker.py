@@ -19,6 +19,7 @@ Rules:
 - Characters that MLflow does not allow in names become `_`: `metrics/mAP50(B)` is `metrics/mAP50_B_`. A name ends in a
   checksum if it has more than 250 characters, or would be equal to another name of the run. Each changed name is logged
   once.
+- The next text, table, histogram or graph of the same name at one step is in `<what>/<name> (2)/`.
 - In file names, `#`, `?`, `%` and control characters become `_`, because MLflow reads them as parts of an address.
 - A metric that is logged over both steps and epochs becomes two metrics: the later one is `<name> epoch` or
   `<name> step`.
@@ -62,6 +63,7 @@ from trackhooks.tracker import Axis, State, Tracker, axis_of
 
 from ..._shared.checkpoints import Checkpoints
 from ..._shared.files import text_options
+from ..._shared.same_names import SameNames
 from ..._shared.short_names import checksum
 from .metrics import Metrics
 from .models import Models, uploading
@@ -151,6 +153,7 @@ class MLflow(Tracker):
         self._param_names = Names(state.get("params", ()))
         self._fact_names = Names(state.get("facts", ()))
         self._media_names = Names(state.get("media", ()))
+        self._same_names = SameNames(state.get("same_names", {}))
         self._time = run.created
         found = self._store.open(run, self._joined or state.get("id"))
         self._client = self._store.client
@@ -320,11 +323,18 @@ class MLflow(Tracker):
         self._client.log_text(self._id, _as_json(value), place)
 
     def _place(self, what: str, name: str, event: Event, ending: str) -> str:
-        """Return the path of an artifact: by epoch or step, or by its name alone before the first step."""
+        """Return the path of an artifact: by epoch or step, or by its name alone before the first step.
+
+        The second artifact of a name at one step is in `<name> (2)`.
+        """
         name = self._artifact(f"{what}/{self._media_names[name]}")
+        at = ""
         if axis_of(event) == "epoch":
-            return f"{name}/epoch-{event.epoch}.{ending}"
-        return f"{name}/step-{event.step}.{ending}" if event.step >= 0 else f"{name}.{ending}"
+            at = f"/epoch-{event.epoch}"
+        elif event.step >= 0:
+            at = f"/step-{event.step}"
+        number = self._same_names.number(name, at)
+        return f"{name}{at}.{ending}" if number == 1 else f"{name} ({number}){at}.{ending}"
 
     def _artifact(self, path: str) -> str:
         """Return the path of an artifact. In a joined run, the artifacts of its owner must not be replaced."""
@@ -340,6 +350,7 @@ class MLflow(Tracker):
             "params": list(self._param_names),
             "facts": list(self._fact_names),
             "media": list(self._media_names),
+            "same_names": self._same_names.state(),
             "checkpoints": self._models.checkpoints.state(),
         }
 

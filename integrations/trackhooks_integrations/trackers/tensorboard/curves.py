@@ -93,12 +93,14 @@ class Curves:
         if self._stale:
             self._stale.difference_update(values)
 
-    def start_epoch(self, event: Event) -> None:
-        """Notice that a training was resumed from an earlier checkpoint: it starts an epoch or a step again."""
-        if self._training.starts_again(event):
-            self.write_late()
-            self._repeated = {"step": event.step + 1, "epoch": event.epoch}
-            self._stale = set(self._last)
+    def start_epoch(self, event: Event) -> bool:
+        """Return whether a training was resumed from an earlier checkpoint, and so starts an epoch or a step again."""
+        if not self._training.starts_again(event):
+            return False
+        self.write_late()
+        self._repeated = {"step": event.step + 1, "epoch": event.epoch}
+        self._stale = set(self._last)
+        return True
 
     def trained(self, step: int) -> None:
         """Follow the end of a batch."""

@@ -22,7 +22,8 @@ Rules, with the files of TensorBoard that they come from:
   (`data_compat.rs`).
 - A tag is one curve, over one axis, in one dashboard, and keeps the metadata of its first record
   (`event_accumulator.py`, `run.rs`). The first use of a name gets the name itself. Another use gets `<name> (epoch)`,
-  `(step)`, `(text)`, `(table)`, `(image)` or `(histogram)`.
+  `(step)`, `(text)`, `(table)`, `(image)` or `(histogram)`. The data server shows one object of a tag at one step: the
+  next picture, text, table or histogram of the same name there gets `<name> (2)`.
 - A training that resumes from a checkpoint, and so starts an epoch again, replaces the records from that step on. The
   data server does this by itself, for each tag, when a step does not increase (`reservoir.rs`). TensorBoard's Python
   readers do it only for files of version 1, and only if the step is lower than that of the previous record
@@ -54,6 +55,7 @@ from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Tab
 from trackhooks.tracker import Axis, State, Tracker
 
 from ..._shared.files import folder_option, replace
+from ..._shared.same_names import SameNames
 from .curves import Curves
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ class TensorBoard(Tracker):
         self._time = run.created
         self._open(run, state)
         self._curves = Curves(self._events, state, self._note_replaced)
+        self._same_names = SameNames(state.get("same_names", {}))
         if not state:
             self._file("0.start").unlink(missing_ok=True)
             self._add_text("run/about", _described(run), -1, run.created)
@@ -158,7 +161,8 @@ class TensorBoard(Tracker):
 
     def on_train_epoch_start(self, event: Event) -> None:
         """Start an epoch, perhaps one that the run already has: then its metrics replace those from before."""
-        self._curves.start_epoch(event)
+        if self._curves.start_epoch(event):
+            self._same_names.forget()
         self.record(event)
 
     def _note_replaced(self, count: int) -> None:
@@ -181,25 +185,34 @@ class TensorBoard(Tracker):
         if path is None or not path.exists():
             self.log_file(file, path, event)
         else:
-            self._events.image(self._tag(file.name, "image"), path.read_bytes(), event.step, event.time)
+            tag = self._medium(file.name, "image", event.step)
+            self._events.image(tag, path.read_bytes(), event.step, event.time)
 
     def log_text(self, text: Text, event: Event) -> None:
         """Add the text, as Markdown."""
-        self._add_text(text.name, text.text, event.step, event.time)
+        tag = self._medium(text.name, "text", event.step)
+        self._events.text(tag, text.text, event.step, event.time)
 
     def log_table(self, table: Table, event: Event) -> None:
         """Add a table, as Markdown; only the first rows of a long table."""
         markdown = _table(table.columns, table.rows[:_MOST_TABLE_ROWS])
         if len(table.rows) > _MOST_TABLE_ROWS:
             markdown += f"\n\n… and {len(table.rows) - _MOST_TABLE_ROWS} more rows; the run's journal has all of them."
-        self._add_text(table.name, markdown, event.step, event.time, "table")
+        tag = self._medium(table.name, "table", event.step)
+        self._events.text(tag, markdown, event.step, event.time)
 
-    def _add_text(self, name: str, markdown: str, step: int, time: float, use: str = "text") -> None:
-        self._events.text(self._tag(name, use), markdown, step, time)
+    def _add_text(self, name: str, markdown: str, step: int, time: float) -> None:
+        self._events.text(self._tag(name, "text"), markdown, step, time)
+
+    def _medium(self, name: str, use: str, step: int) -> str:
+        """Return the tag of a picture, a text and so on: the second one of a name at one step gets `<name> (2)`."""
+        tag = self._tag(name, use)
+        number = self._same_names.number(tag, step)
+        return tag if number == 1 else f"{tag} ({number})"
 
     def log_histogram(self, histogram: Histogram, event: Event) -> None:
         """Add a histogram."""
-        tag = self._tag(histogram.name, "histogram")
+        tag = self._medium(histogram.name, "histogram", event.step)
         self._events.histogram(tag, histogram.edges, histogram.counts, event.step, event.time)
 
     def log_graph(self, graph: Graph, event: Event) -> None:
@@ -214,6 +227,7 @@ class TensorBoard(Tracker):
             self._write_session()
         return {
             **self._curves.state(),
+            "same_names": self._same_names.state(),
             "file": self._events.name,
             "offset": offset,
             "uses": dict(self._uses),
