@@ -403,6 +403,7 @@ def three(here: Path) -> None:
         ("epochs == 3 and steps > 5", "large middle small"),
         ("created > 2020-01-31", "large middle small"),
         ("created > '2020-01-31 10:30' and created < 2021-01-01", ""),
+        ("created > 2020-01-31T10:30 and name == middle", "middle"),
         ("environment.python:*.*", "large middle small"),
         ("duration < 60", "large middle small"),
         ("opt < b", "small"),
@@ -427,6 +428,15 @@ def test_filters_name_metrics_with_special_characters(name: str) -> None:
         f"last.{name} > 0.5 and (best.{name} > 0)",
     ):
         assert [run.name for run in trackhooks.runs(where=text)] == ["a"], text
+
+
+@pytest.mark.parametrize("name", ["lr=0.1", "a:b", "m(1)", "x<y", "two words"])
+def test_filters_compare_with_values_with_special_characters(name: str) -> None:
+    log("other", {"note": "none of them"}, loss=1.0)
+    log("wanted", {"note": name}, loss=1.0)
+    value = f"'{name}'" if " " in name else name
+    for text in (f"note == {value}", f"note:{value}", f"(params.note=={value}) and loss > 0"):
+        assert [run.name for run in trackhooks.runs(where=text)] == ["wanted"], text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import queue
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +200,27 @@ def test_a_run_whose_training_was_interrupted_can_be_resumed_by_running_the_cell
     notebook.run(f"run = trackhooks.run(name={name!r}); run.log(loss=1)", name)
     resumed = notebook.run(f"run = trackhooks.run(resume='runs/{name}'); run.log(loss=2); run.close()", name)
     assert "is closed" in said(resumed)
+
+
+@pytest.mark.slow
+def test_in_ipython_a_line_that_is_entered_again_closes_its_earlier_run(
+    program: Callable[..., str], tmp_path: Path
+) -> None:
+    pytest.importorskip("IPython", reason="ipykernel is one of requirements/dev.txt")
+    lines = program(
+        """
+        import os, sys
+        os.chdir(sys.argv[1])
+        sys.stderr = sys.stdout
+        from IPython.core.interactiveshell import InteractiveShell
+        shell = InteractiveShell.instance()
+        for line in ("import trackhooks", "run = trackhooks.run(name='a', delivery='off')", "run", "first = run"):
+            shell.run_cell(line, store_history=True)
+        shell.run_cell("run = trackhooks.run(name='a', delivery='off')", store_history=True)
+        shell.run_cell("print(first.status, run.status)")
+        """,
+        tmp_path,
+    )
+    assert lines.count("<trackhooks run 'a', running, in ") == 1
+    assert "run a is closed: the cell that opened it was run again" in lines
+    assert lines.splitlines()[-1] == "finished running"

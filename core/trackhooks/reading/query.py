@@ -6,8 +6,8 @@
 | `tag:baseline`, `name:lr=*` | the text matches a pattern with `*` and `?`; for `tag`, that of any tag |
 | `A and B`, `A or B`, `not A`, `(A)` | combinations |
 
-The names are those of `fields`. Names and values with spaces or other special characters are put in quotes. A run that
-does not have the value does not match, except for `!=`.
+The names are those of `fields`. Values with spaces, and names with spaces or any of `< > = ! :`, are put in quotes. A
+run that does not have the value does not match, except for `!=`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ _TOKEN = re.compile(
     |(?P<bracket>[()])
     |(?P<quoted>"[^"]*"|'[^']*')
     |(?P<word>[^\s()<>=!:"']+(?:\([^\s()<>=!:"']*\)[^\s()<>=!:"']*)*)  # with brackets inside, as in `mAP50(B)`
-    |:\s*(?P<pattern>"[^"]*"|'[^']*'|[^\s()]+)
+    |(?P<colon>:)
+    )""",
+    re.VERBOSE,
+)
+_VALUE = re.compile(
+    r"""\s*(?:
+    (?P<quoted>"[^"]*"|'[^']*')
+    |(?P<word>[^\s()"']+(?:\([^\s()]*\)[^\s()]*)*)  # may contain what separates names: `2026-11-20T10:30`, `lr=0.1`
     )""",
     re.VERBOSE,
 )
@@ -70,9 +77,11 @@ class _Parser:
 
     def _split(self) -> list[tuple[str, str]]:
         """Return pairs of kind and text."""
-        tokens, end, text = [], 0, self._text.rstrip()
+        tokens: list[tuple[str, str]] = []
+        end, text = 0, self._text.rstrip()
         while end < len(text):
-            found = _TOKEN.match(text, end)
+            expects_value = bool(tokens) and tokens[-1][0] in ("compare", "colon")
+            found = (_VALUE if expects_value else _TOKEN).match(text, end)
             if found is None:
                 self._fail(f"cannot be read from {text[end:].strip()!r} on")
             kind = found.lastgroup or ""
@@ -113,13 +122,11 @@ class _Parser:
     def _comparison(self) -> Test:
         name = self._take("the name of a value", "word", "quoted")[1]
         field = fields.find(self._runs, _unquoted(name))
-        kind, text = self._take(
-            f"a comparison after {name!r}, such as < 0.1 or :pattern", "compare", "pattern"
-        )
-        if kind == "pattern":
-            return _matching(field, _unquoted(text))
-        value = self._take(f"a value after {text!r}", "word", "quoted")
-        return _comparing(field, text, self._value(field, *value))
+        kind, sign = self._take(f"a comparison after {name!r}, such as < 0.1 or :pattern", "compare", "colon")
+        value = self._take(f"a value after {sign!r}", "word", "quoted")
+        if kind == "colon":
+            return _matching(field, _unquoted(value[1]))
+        return _comparing(field, sign, self._value(field, *value))
 
     def _value(self, field: Field, kind: str, text: str) -> Any:
         if field.parse is not None:

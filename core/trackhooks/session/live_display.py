@@ -16,7 +16,7 @@ from ..errors.foreign import Failure, attempt
 from ..reading.followed_run import FollowedRun
 from ..reading.run_card import as_card
 from ..recording.recorder import Recorder
-from .notebook_cells import execution
+from .notebook_cells import in_notebook
 
 _INTERVAL_S = 1.0
 _AFTER_END_S = 30.0
@@ -53,7 +53,7 @@ def display(recorder: Recorder, text: str) -> None:
     followed = FollowedRun(recorder.path)
     card = as_card(followed.summary(), followed.curves)
     handle = show(_bundle(card, text), raw=True, display_id=True)
-    if execution() is None:  # a terminal
+    if not in_notebook():
         followed.close()
     else:
         display = _Display(recorder, followed, lambda html: handle.update(_bundle(html, text), raw=True))

@@ -1,4 +1,4 @@
-"""Notebook cells that are run again: the runs that they left open are closed.
+"""Cells of a notebook or of IPython that are run again: the runs that they left open are closed.
 
 IPython is not a dependency: in a notebook it has been imported already.
 """
@@ -21,21 +21,32 @@ class Execution(NamedTuple):
     id: str
 
 
+def in_notebook() -> bool:
+    """Return whether a notebook executes this code, which can show and update HTML. A terminal cannot."""
+    return attempt(hasattr, _shell(), "get_parent") is True
+
+
+def _shell() -> Any:
+    """Return IPython's shell, or None without IPython."""
+    ipython: Any = sys.modules.get("IPython")
+    return None if ipython is None else attempt(ipython.get_ipython)
+
+
 def execution() -> Execution | None:
-    """Return the execution of a notebook's cell that is running; None outside of notebooks."""
-    found = attempt(_execution)
+    """Return the execution of a cell that is running; None without IPython."""
+    found = attempt(_in_a_notebook if in_notebook() else _in_a_terminal, _shell())
     return None if isinstance(found, Failure) else found
 
 
-def _execution() -> Execution | None:
-    ipython: Any = sys.modules.get("IPython")
-    shell: Any = None if ipython is None else ipython.get_ipython()
-    if not hasattr(shell, "get_parent"):  # a terminal
-        return None
+def _in_a_notebook(shell: Any) -> Execution:
     request = shell.get_parent()
     # Without an id of the cell, it is recognized by its code.
     cell = request["metadata"].get("cellId") or request["content"]["code"]
     return Execution(str(cell), str(request["header"]["msg_id"]))
+
+
+def _in_a_terminal(shell: Any) -> Execution:
+    return Execution(str(shell.history_manager.input_hist_raw[-1]), str(shell.execution_count))
 
 
 class Cells:
