@@ -236,6 +236,24 @@ def test_a_keras_callback_that_needs_a_keras_model_says_so(
     assert train(run, [1.0]) == 1
 
 
+@pytest.mark.parametrize("name", ["save", "optimizer", "get_weights"])
+def test_a_model_of_another_kind_that_lacks_what_keras_has_gets_the_same_error(name: str) -> None:
+    class Needs(Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            getattr(self.model, name)()
+
+    class Misspelt(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.model.weigths  # noqa: B018
+
+    callbacks = CallbackList([Needs(), Misspelt()], model=Own())
+    with pytest.raises(ForeignModelError, match=rf"no model\.{name}: .* instead"):
+        callbacks.on_train_batch_end(0)
+    with pytest.raises(AttributeError, match="weigths") as raised:
+        callbacks.on_epoch_end(0)
+    assert not isinstance(raised.value, ForeignModelError)
+
+
 def test_keras_callbacks_that_only_read_the_logs_work(run: Run, tmp_path: Path) -> None:
     said: list[Any] = []
     run.callbacks.append(keras.callbacks.CSVLogger(str(tmp_path / "log.csv")))

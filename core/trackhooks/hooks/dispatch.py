@@ -23,7 +23,7 @@ from .indices import LARGEST, index
 from .loop_state import LoopState
 from .metric_names import from_keras, to_keras
 from .shared_logs import SharedLogs
-from .views import VIEWS, has, model_for_keras
+from .views import VIEWS, has, model_for_keras, needs_keras_model, no_keras_model
 from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
 
 Function = Callable[[Any], None]
@@ -277,12 +277,18 @@ class Dispatcher:
         """Call an object as Keras does: the logs of a batch are passed by keyword."""
         self._ensure_model()
         axis = _KERAS_ARGS[event][0]
-        if axis == "batch":
-            call(self.state.batch, logs=shared.get())
-        elif axis == "epoch":
-            call(self.state.epoch, shared.get())
-        else:
-            call(shared.get())
+        try:
+            if axis == "batch":
+                call(self.state.batch, logs=shared.get())
+            elif axis == "epoch":
+                call(self.state.epoch, shared.get())
+            else:
+                call(shared.get())
+        except AttributeError as error:
+            name = error.name or ""
+            if error.obj is self.model and needs_keras_model(name):
+                raise no_keras_model(self.state.loop, name) from error
+            raise
 
     def _ensure_model(self) -> None:
         if self.model is None:

@@ -208,10 +208,7 @@ class ModelView:
             raise AttributeError(name)
         if state.model is not None and name not in _KERAS_OWN and hasattr(state.model, name):
             return getattr(state.model, name)
-        raise ForeignModelError(
-            f"{state.loop} has no Keras model, so there is no model.{name}: a Keras callback that needs it cannot work"
-            f" here. {_REMEDIES.get(name, _OTHER_REMEDY)}"
-        )
+        raise no_keras_model(state.loop, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute of the loop's model if it has one of this name, and of the view otherwise."""
@@ -250,6 +247,19 @@ _OTHER_REMEDY = (
 
 class ForeignModelError(TrackhooksError, AttributeError):
     """A Keras callback used an attribute that only Keras models have, in a loop with another model."""
+
+
+def needs_keras_model(name: str) -> bool:
+    """Return whether a callback that reads this attribute of its model expects a Keras model."""
+    return name in _REMEDIES
+
+
+def no_keras_model(loop: str, name: str) -> ForeignModelError:
+    """Return the error for an attribute that the model of a loop does not have, with what to do instead."""
+    return ForeignModelError(
+        f"{loop} has no Keras model, so there is no model.{name}: a Keras callback that needs it cannot work here."
+        f" {_REMEDIES.get(name, _OTHER_REMEDY)}"
+    )
 
 
 _OF_KERAS = ("stop_training", "get_weights")

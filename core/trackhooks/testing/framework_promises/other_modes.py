@@ -55,6 +55,23 @@ class OtherModePromises(FrameworkTrial):
         )
         assert len(events(run.path, "teardown")) == 1
 
+    @needs("evaluation")
+    def test_a_callback_may_evaluate_when_it_hears_the_end_of_an_evaluation(
+        self, open_run: Callable[[], Run]
+    ) -> None:
+        model, heard = self.make(), []
+
+        class Evaluates:
+            def on_test_end(_, logs: object = None) -> None:  # noqa: N805 - `self` is the suite
+                heard.append("object")
+                self.evaluate(model, run)
+
+        with open_run() as run:
+            run.callbacks.append(Evaluates())
+            self.evaluate(model, run)
+        assert heard == ["object"]
+        assert len(events(run.path, "on_val_end")) == 2
+
     @needs("prediction")
     def test_a_prediction_counts_its_samples(self, open_run: Callable[[], Run]) -> None:
         with open_run() as run:

@@ -6,7 +6,7 @@ The files are in the run's own folder. Each is created with its first row:
 |---|---|---|
 | `epochs.csv` | epoch | epoch, step, time, then every metric over epochs |
 | `batches.csv` | training batch | step, epoch, batch, time, then its metrics |
-| `metrics.csv` | any other record: `test/…`, `predict/…`, outside of a loop | time, step, epoch, batch, hook, … |
+| `metrics.csv` | other record: `test/…`, `predict/…`, validation between batches | time, step, epoch, batch, hook, … |
 | `system.csv` | measurement of the process and the machine | step (its number), time, then `system/…` |
 | `params.csv` | hyper-parameter | name, value |
 | `facts.csv` | what was found out about the model, the optimizer or the data | name, value |
