@@ -497,10 +497,9 @@ COLOURS = np.stack([GREY, GREY.T, 255 - GREY], axis=-1)
         (GREY, GREY),
         (GREY[:, :, None], GREY),
         (GREY.tolist(), GREY),
-        (GREY.astype("int64") * 2 - 100, (GREY.astype("int64") * 2 - 100).clip(0, 255)),
         (GREY / 255, GREY),
         (GREY > 100, (GREY > 100) * 255),
-        (np.array([[math.nan, -1.0], [2.0, math.inf]]), [[0, 0], [255, 255]]),
+        (np.array([[math.nan, 0.0], [1.0, math.inf]]), [[0, 0], [255, 255]]),
         (COLOURS, COLOURS),
         (np.dstack([COLOURS, GREY]), np.dstack([COLOURS, GREY])),
         (
@@ -684,7 +683,7 @@ def test_an_object_that_is_not_a_file_is_refused_with_what_to_do(
     run: Run, tmp_path: Path, wrong: Any
 ) -> None:
     for log in (run.log_file, run.log_model, run.log_export):
-        with pytest.raises(InvalidValueError, match=r"path must be a str or os\.PathLike"):
+        with pytest.raises(InvalidValueError, match=r"file must be a path, got"):
             log(wrong)
         with pytest.raises(
             InvalidValueError, match=r"nothing\.pt': No such file or directory\. Save it first, then log it\."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..errors import InvalidValueError, TrackhooksError, warn
 from ..errors.foreign import Failure, attempt, is_a, key_text, plain_text, shown
 from ..event import Media, Text
 from ..storage import run_folder
-from ..values import checks, media
+from ..values import checks, media, pictures
 from ..values.numbers import Snapshot, split_numbers
 from ..values.params import checked_fields, flat_params
 from .recorder import Recorder
@@ -30,6 +31,8 @@ class LogVerbs:
         self._recorder = recorder
         self._failed: set[str] = set()
         """The kinds of things for which a failure of the machine has been reported."""
+        self._reported: set[str] = set()
+        """The pictures about which a warning has been given."""
 
     def log(
         self,
@@ -94,6 +97,11 @@ class LogVerbs:
         if recorded:
             self._recorder.record({}, params=recorded)
 
+    def _report_once(self, what: str, message: str) -> None:
+        if what not in self._reported:
+            self._reported.add(what)
+            self._recorder.report(f"run {self._recorder.name!r}: {what}: {message}")
+
     def log_text(self, name: str, text: str) -> None:
         """Log a string. Dashboards that can show Markdown render it.
 
@@ -110,7 +118,8 @@ class LogVerbs:
 
         Args:
             name: the name of the table.
-            data: rows (with `columns`), a list of dicts, a dict of columns, or a pandas DataFrame.
+            data: rows (with `columns`), a list of dicts, a dict of columns, or a pandas or polars DataFrame. The
+                index of a DataFrame becomes a column, unless it only counts the rows.
             columns: the names of the columns.
 
         Raises:
@@ -161,14 +170,16 @@ class LogVerbs:
         Args:
             name: the name of the image; the same name may be logged at many steps.
             image: the path of an image file, a PIL image, a matplotlib figure, or an array or tensor of shape H×W,
-                H×W×C or C×H×W with 1, 3 or 4 channels: integers from 0 to 255, or floats from 0 to 1.
+                H×W×C or C×H×W with 1, 3 or 4 channels: integers from 0 to 255 or of 16 bits, or floats from 0 to 1,
+                −1 to 1, or 0 to 255. Values of another range are scaled, with a warning, once for each name.
 
         Raises:
             InvalidValueError: `image` is none of these.
             MissingPackageError: Pillow is needed, and is not installed.
         """
         checked = checks.name("run.log_image(…): name", name)
-        png = self._made("picture", checked, lambda: media.png(image))
+        report = functools.partial(self._report_once, f"picture {checked!r}")
+        png = self._made("picture", checked, lambda: pictures.png(image, report))
         path = self._save_image(checked, png) if self._recorder.is_open() and png is not None else None
         if path is not None:
             kept = str(path.relative_to(self._recorder.path))
@@ -259,7 +270,7 @@ class LogVerbs:
         call, callbacks = "run.log_export(…): ", self._recorder.callbacks
         source = callbacks.state.file
         if parent is not None:
-            source = checks.path(f"{call}parent", parent).absolute()
+            source = checks.absolute(f"{call}parent", parent)
         more = {
             "format": None if format is None else checks.text(f"{call}format", format),
             "parent": None if source is None else str(source),
