@@ -210,7 +210,7 @@ def test_a_base_that_is_not_a_tracker_may_define_hooks() -> None:
     ("name", "nearest"),
     [
         ("on_fit_epoch_ends", "on_fit_epoch_end"), ("on_epoch_ends", "on_epoch_end"),
-        ("on_train_stop", "on_train_start"), ("on_before_zerograd", "on_before_zero_grad"),
+        ("on_train_stop", "on_train_end"), ("on_before_zerograd", "on_before_zero_grad"),
         ("tear_down", "teardown"), ("optimiser_step", "optimizer_step"),
     ],
 )  # fmt: skip

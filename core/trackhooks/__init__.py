@@ -9,6 +9,8 @@ with trackhooks.run("csv", "tensorboard", params={"lr": 0.1}) as run:
             run.log(loss=loss)
 """
 
+import typing as _typing
+
 from .errors import (
     InvalidValueError,
     JournalError,
@@ -49,3 +51,10 @@ __all__ = [
     "run",
     "runs",
 ]
+
+if not _typing.TYPE_CHECKING:  # type checkers report a missing name by themselves
+
+    def __getattr__(name: str) -> _typing.NoReturn:
+        from .session.other_names import MODULE, missing
+
+        raise missing("trackhooks", name, MODULE, __all__)

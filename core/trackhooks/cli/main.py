@@ -6,7 +6,6 @@ command line is not valid.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import sys
 import warnings
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from ..delivery.cursor import check_spec
+from ..delivery.registry import names_in
 from ..delivery.throttle import Throttle
-from ..errors import TrackhooksError, TrackhooksWarning
+from ..errors import TrackhooksError, TrackhooksWarning, nearest
 from ..reading.comparison import Comparison, Options, baseline_run, compare_summaries
 from ..reading.finding import find, runs_in
 from ..reading.formats import plain
@@ -69,8 +69,8 @@ class Commands(click.Group):
         """Find the command that the first argument names."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], known, n=1, cutoff=0.5)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Commands: {', '.join(known)}."
+            close = nearest(args[0], known)
+            hint = f"Did you mean {close!r}?" if close is not None else f"Commands: {', '.join(known)}."
             raise click.UsageError(f"unknown command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -127,11 +127,7 @@ def execute(to: str, module: bool, command: Sequence[str]) -> None:
     """
     from .exec import execute as run_program
 
-    run_program(command, _split(to), module=module)
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
+    run_program(command, names_in(to), module=module)
 
 
 @main.command()
@@ -223,7 +219,7 @@ def sync(runs: Sequence[str], to: str, every: str | None, options: Sequence[str]
     TRACKHOOKS_DIR (or runs) are delivered, each to the trackers that it was created with. If the process of a run has
     died, the status of the run is set first.
     """
-    names = _split(to)
+    names = names_in(to)
     given = parse_options(options)
     rate = None if every is None else parse_value(every)
     if rate is not None:

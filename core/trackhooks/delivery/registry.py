@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from ..errors import InvalidValueError, MissingPackageError, UnknownNameError, unknown
+from ..errors.foreign import shown
 from ..tracker import Tracker
 
 ENTRY_POINTS = "trackhooks.trackers"
@@ -49,6 +50,11 @@ def find(name: str) -> type[Tracker]:
     if entry is None:
         raise unknown("tracker", name, entry_points())
     return _checked(entry.load(), name)
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names of trackers in a string such as `"csv, mlflow"`."""
+    return [name.strip() for name in str.__str__(text).split(",") if name.strip()]
 
 
 def exists(name: str) -> bool:
@@ -99,7 +105,7 @@ def _is_tracker(cls: object) -> TypeGuard[type[Tracker]]:
 
 def _checked(cls: object, name: str) -> type[Tracker]:
     if not _is_tracker(cls):
-        raise InvalidValueError(f"tracker {name!r} is {cls!r}, not a subclass of trackhooks.Tracker.")
+        raise InvalidValueError(f"tracker {name!r} is {shown(cls)}, not a subclass of trackhooks.Tracker.")
     return cls
 
 

@@ -9,13 +9,12 @@ that fires its own event again, as by an `evaluate` in `on_test_end`, is not cal
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ..errors import InvalidValueError, warn
+from ..errors import InvalidValueError, nearest, warn
 from ..errors.foreign import Failure, attempt, is_a, shown
 from .builtin import History, ProgressBar
 from .callback import FED_FROM_JOURNAL, KERAS_METHODS
@@ -82,7 +81,7 @@ class CallbackList(KerasEvents):
         """
         if _calls_list(callback, self) or getattr(callback, "feeds", None) is self:
             raise InvalidValueError(
-                f"{callback!r} calls this list, and so cannot be called by it. A loop calls it:"
+                f"{shown(callback)} calls this list, and so cannot be called by it. A loop calls it:"
                 " fit(…, callbacks=[run.keras])"
             )
         _check_callback(callback)
@@ -254,7 +253,7 @@ def _check_callback(callback: Any) -> None:
         )
     if not _speaks_keras(callback):
         raise InvalidValueError(
-            f"{callback!r} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
+            f"{shown(callback)} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
             " add_callback('on_fit_epoch_end', function)"
         )
     _warn_of_misspelt(callback)
@@ -264,8 +263,8 @@ def _warn_of_misspelt(callback: Any) -> None:
     """Warn of methods with nearly the name of a hook. Not an error, because other libraries may call them."""
     names = [name for name in dir(callback) if name.startswith("on_")]
     for name in names:
-        close = difflib.get_close_matches(name, KERAS_METHODS, n=1, cutoff=0.9)
-        if name not in KERAS_METHODS and close and close[0] not in names:
+        close = None if name in KERAS_METHODS | BY_NAME.keys() else nearest(name, KERAS_METHODS, cutoff=1.05)
+        if close is not None and close not in names:
             warn(
-                f"{type(callback).__name__}.{name} is never called: no hook has this name. Did you mean {close[0]!r}?"
+                f"{type(callback).__name__}.{name} is never called: no hook has this name. Did you mean {close!r}?"
             )

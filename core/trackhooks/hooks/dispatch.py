@@ -406,8 +406,7 @@ def no_hook(event: str) -> UnknownNameError:
             f"{event!r} is a hook of Keras; functions are registered by the names of Ultralytics:"
             f" {FROM_KERAS[keras]!r}. For Keras' names, append an object that has a method {event!r}."
         )
-    mixed = str(event).replace("_begin", "_start").replace("_test_", "_val_")
-    return unknown("hook", event, [mixed] if mixed in BY_NAME else BY_NAME)
+    return unknown("hook", event, BY_NAME)
 
 
 def checked_logs(hook: str, logs: Any) -> Any:

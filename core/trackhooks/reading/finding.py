@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import InvalidValueError, TrackhooksError, UnknownNameError
+from ..errors import InvalidValueError, TrackhooksError, UnknownNameError, nearest
+from ..errors.foreign import shown
 from ..storage import run_folder
+from ..values import checks
 from .summary import RunSummary
 
 RunLike = str | os.PathLike[str] | RunSummary
@@ -37,12 +38,19 @@ def _paths(run: RunLike, home: Path) -> list[Path]:
     if isinstance(run, RunSummary):
         return [run.path]
     if not isinstance(run, (str, os.PathLike)):
-        raise InvalidValueError(f"a run must be given by its folder, its name or a run object, got {run!r}.")
-    path = Path(run)
+        raise InvalidValueError(
+            f"a run must be given by its folder, its name or a run object, got {shown(run)}."
+        )
+    path = checks.path("a run", run)
     for candidate in (path, home / path):
         if is_run(candidate):
             return [candidate]
     found = _all_in(path)
+    if not found and path.is_dir():
+        raise TrackhooksError(
+            f"there are no runs in {path}: a run is a folder with a {run_folder.INFO}. To list the runs of another"
+            " directory: trackhooks runs DIRECTORY"
+        )
     if not found:
         _raise_unknown(path, home)
     return found
@@ -99,7 +107,7 @@ def _by_name(directory: Path) -> dict[str, Path]:
 def _hint(name: str, known: dict[str, Path], parent: Path, full: bool) -> str:
     if not known:
         return f"No runs found in {parent}."
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if not close:
+    close = nearest(name, known)
+    if close is None:
         return f"List the runs in {parent}: trackhooks runs {parent}"
-    return f"Did you mean {(str(known[close[0]]) if full else close[0])!r}?"
+    return f"Did you mean {(str(known[close]) if full else close)!r}?"

@@ -9,9 +9,11 @@ from ..errors import InvalidValueError
 from ..errors.foreign import Failure, attempt, shown
 from ..event import Event, File, Graph, Histogram, Table, Text
 from ..storage import journal
-from ..values.checks import _STATUSES, status, text
+from ..values.checks import _STATUSES, bounded, status, text
 from ..values.params import checked_fields, flat_params
 
+_MOST = 10_000
+"""How many files or media one hook may record."""
 _MEDIA = (Text, Table, Histogram, Graph)
 
 
@@ -48,7 +50,9 @@ def _structs(kinds: tuple[type, ...]) -> Any:
     names = ", ".join(kind.__name__ for kind in kinds)
 
     def check(what: str, given: Any) -> list[Any]:
-        found: list[Any] | Failure = attempt(list, given)
+        found: list[Any] | Failure = attempt(bounded, what, given, _MOST)
+        if isinstance(found, Failure) and isinstance(found.error, InvalidValueError):
+            raise found.error
         if isinstance(found, Failure) or not all(type(item) in kinds for item in found):
             raise InvalidValueError(
                 f"{what} must be a list of {names} of trackhooks.event, got {shown(given)}."

@@ -121,6 +121,17 @@ class Recorder:
         callbacks.recorder = self
         callbacks.state.of_run(self.path, strict)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to pickle and to copy a run, and everything that holds one.
+
+        Raises:
+            InvalidValueError: always; the message has what to do instead.
+        """
+        raise InvalidValueError(
+            f"run {self.name!r} cannot be pickled or copied, because one process writes its journal. Pass its folder"
+            " (run.path) to the other process, and open a run of its own there, or log here what it returns."
+        )
+
     # The run
 
     @property

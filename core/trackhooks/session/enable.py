@@ -15,9 +15,8 @@ from ..frameworks import registry
 from ..frameworks.interface import Framework
 from ..frameworks.patching import when_imported
 from ..frameworks.registry import Plugin
-from ..tracker import Tracker
 from .auto_runs import AutoRuns
-from .settings import settings
+from .settings import Trackers, settings
 
 
 class Switch:
@@ -76,7 +75,7 @@ class Switch:
 _switch = Switch()
 
 
-def enable(*trackers: str | Tracker, **options: Any) -> None:
+def enable(*trackers: Trackers, **options: Any) -> None:
     """Record every training, evaluation and prediction from now on in this process.
 
     This includes Keras, Ultralytics, and every framework for which an integration is installed. The framework may be
@@ -109,7 +108,7 @@ def disable() -> None:
     _switch.turn_off()
 
 
-def keras_callback(*trackers: str | Tracker, **options: Any) -> Any:
+def keras_callback(*trackers: Trackers, **options: Any) -> Any:
     """Create a Keras callback that opens its own run: `model.fit(x, y, callbacks=[keras_callback("mlflow")])`.
 
     Each training is a separate run that ends with the training; later evaluations, predictions, saves and exports of
@@ -127,7 +126,7 @@ def keras_callback(*trackers: str | Tracker, **options: Any) -> Any:
     return registry.callback("keras", _auto_runs("keras_callback", trackers, options))
 
 
-def _auto_runs(call: str, trackers: tuple[str | Tracker, ...], options: dict[str, Any]) -> AutoRuns:
+def _auto_runs(call: str, trackers: tuple[Trackers, ...], options: dict[str, Any]) -> AutoRuns:
     if "resume" in options:
         raise InvalidValueError(
             f"{call}(resume=…): one run is resumed, and this opens many. Use trackhooks.run(resume=…)."

@@ -22,6 +22,7 @@ from ..recording.status import status_of
 from ..storage.journal import Writer
 from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
+from ..values import checks
 from ..values.params import flat_params
 from .notebook_cells import cells
 from .process_end import delivery_manager, wait_at_end
@@ -166,7 +167,7 @@ def _stored_options(spec: Spec) -> dict[str, Scalar]:
 def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
     if resume is None:
         name = chosen.name or run_names.from_params(chosen.dir, chosen.params)
-        return identity.create(chosen.dir, name, info)
+        return identity.create(checks.absolute("dir", chosen.dir), name, info)
     return identity.resume(resume, info)
 
 

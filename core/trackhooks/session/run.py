@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import unknown
 from ..errors.foreign import is_a
@@ -20,10 +20,10 @@ from ..loop.loop import OwnLoop
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Recorder
 from ..recording.status import status_of
-from ..tracker import Tracker
 from ..values import checks
 from .opening import open_recorder
-from .settings import settings
+from .other_names import RUN, missing
+from .settings import Trackers, settings
 
 _ADDRESS_S = 60.0
 """How long `Run.url` waits for an address."""
@@ -252,6 +252,11 @@ class Run(LogVerbs):
     ) -> None:
         self.close(*status_of(error))
 
+    if not TYPE_CHECKING:  # type checkers report a missing attribute by themselves
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing("A run", name, RUN, dir(Run))
+
     def __fspath__(self) -> str:
         """The folder of the run: functions that take the path of a run also take the run."""
         return str(self.path)
@@ -277,7 +282,7 @@ def recorder_of(run: Run) -> Recorder:
 
 
 def run(
-    *trackers: str | Tracker,
+    *trackers: Trackers,
     project: str | None = None,
     name: str | None = None,
     params: Any = None,
@@ -298,8 +303,8 @@ def run(
     """Open a run.
 
     Args:
-        *trackers: names (`"csv"`, `"mlflow"`, `"module:Class"`) or instances of a `Tracker`. By default those that the
-            environment variable `TRACKHOOKS` names, otherwise `csv`.
+        *trackers: names (`"csv"`, `"mlflow"`, `"module:Class"`) or instances of a `Tracker`; also in a list, or names
+            separated by commas. By default those that the environment variable `TRACKHOOKS` names, otherwise `csv`.
         project: the project of the run: an experiment in MLflow, a project in W&B.
         name: the name of the run. A number is added if it is taken. By default it says which parameters differ from
             those of the newest run (`lr=0.1-batch=32`); without parameters a name is invented.

@@ -11,16 +11,21 @@ from typing import Any
 import msgspec
 
 from ..delivery.cursor import Spec, check_spec
-from ..delivery.registry import entry_points, exists
+from ..delivery.registry import entry_points, exists, names_in
 from ..delivery.throttle import seconds
-from ..errors import InvalidValueError, TrackhooksError, unknown
-from ..errors.foreign import Failure, is_a, items, key_text, shown
+from ..errors import InvalidValueError, TrackhooksError, UnknownNameError, unknown
+from ..errors.foreign import Failure, attempt, is_a, items, key_text, shown
+from ..hooks.callback import KERAS_METHODS
 from ..storage.checkpoints import Policy
 from ..storage.run_folder import home
 from ..tracker import Tracker
 from ..values import checks
 from ..values.params import checked_fields
 from .exit_wait import checked_wait
+from .other_names import OPTIONS
+
+Trackers = str | Tracker | Sequence[str | Tracker]
+"""Names of trackers, separated by commas, or instances, or a list of both."""
 
 _MODES = ("process", "inline", "off")
 _MOST_OPTIONS = 1000
@@ -69,7 +74,7 @@ class Settings(Options, kw_only=True):
         return [*(spec.name for spec in self.specs), *(made.name for made in self.objects)]
 
 
-def settings(*trackers: str | Tracker, **options: Any) -> Settings:
+def settings(*trackers: Trackers, **options: Any) -> Settings:
     """Check trackers and options.
 
     Args:
@@ -109,37 +114,54 @@ def settings(*trackers: str | Tracker, **options: Any) -> Settings:
 
 
 def _split(trackers: Sequence[Any]) -> tuple[list[str], list[Tracker]]:
+    """Return the names and the instances among the trackers, which may be in lists, and names separated by commas."""
     names: list[str] = []
     objects: list[Tracker] = []
     for tracker in trackers:
         if is_a(tracker, str):
-            names.append(tracker)
+            names += names_in(tracker) or [tracker]
         elif is_a(tracker, Tracker):
             objects.append(tracker)
+        elif is_a(tracker, (list, tuple)):
+            inner_names, inner_objects = _split(tracker)
+            names, objects = names + inner_names, objects + inner_objects
         else:
-            hint = f" Pass an instance: {tracker.__name__}()" if is_a(tracker, type) else ""
             raise InvalidValueError(
-                f"trackers must be names or instances of a Tracker, got {shown(tracker)}.{hint}"
+                f"trackers must be names or instances of a Tracker, got {shown(tracker)}.{_remedy(tracker)}"
             )
     return names, objects
+
+
+def _remedy(tracker: Any) -> str:
+    """Return what to do with something that is not a tracker."""
+    if is_a(tracker, type):
+        return f" Pass an instance: {tracker.__name__}()"
+    if is_a(tracker, Mapping):
+        return " Pass options by the name of the tracker: mlflow={'tracking_uri': …}"
+    members = attempt(dir, tracker)
+    if isinstance(members, list) and not KERAS_METHODS.isdisjoint(members):
+        return " It is a callback: run.callbacks.append(callback)"
+    return (
+        " A function is a callback: run.add_callback('on_fit_epoch_end', function)"
+        if callable(tracker)
+        else ""
+    )
 
 
 def _specs(
     names: list[str], options: Mapping[str, Any], every: int | str | None
 ) -> tuple[list[Spec], list[Tracker]]:
     options = {name: _options_of(name, given) for name, given in options.items()}
-    chosen = (
-        [*names, *options]
-        or [name for name in os.environ.get("TRACKHOOKS", "").split(",") if name]
-        or ["csv"]
-    )
+    chosen = [*names, *options] or names_in(os.environ.get("TRACKHOOKS", "")) or ["csv"]
     common = {} if every is None else {"every": every}
-    pairs = [check_spec(name.strip(), {**common, **options.get(name, {})}) for name in dict.fromkeys(chosen)]
+    pairs = [check_spec(name, {**common, **options.get(name, {})}) for name in dict.fromkeys(chosen)]
     return [spec for spec, _ in pairs], [made for _, made in pairs]
 
 
 def _options_of(tracker: str, given: Any) -> dict[str, Any]:
     if not exists(tracker):
+        if tracker in OPTIONS:
+            raise UnknownNameError(f"unknown option {tracker!r}. Use {OPTIONS[tracker]}")
         raise unknown("option or tracker", tracker, [*entry_points(), *Options.__struct_fields__])
     found = items(given, _MOST_OPTIONS) if is_a(given, Mapping) else None
     if not isinstance(found, list) or not all(is_a(name, str) for name, _ in found):

@@ -16,13 +16,14 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from ..errors import DamagedFileError, InvalidValueError, warn
 from ..errors.foreign import is_a, shown
+from ..errors.secrets import redact_text
 from ..event import Event, File, RunInfo
 from .journal import Reader
 from .locks import locked
@@ -43,6 +44,10 @@ class _Kept(msgspec.Struct, omit_defaults=True):
     superseded: bool = False
 
 
+_ALIAS = re.compile(r"(?!(?:all|none|every\W?\d*|[\d.]+)$)[^\s:]+")
+"""An alias in `keep`. A number is not one: `every:5` was meant."""
+
+
 class Policy:
     """Decides which checkpoints are kept.
 
@@ -56,7 +61,7 @@ class Policy:
     def __init__(self, keep: str) -> None:
         words = [word.strip() for word in keep.split(",")] if is_a(keep, str) else []
         every = re.fullmatch(r"every:([1-9]\d*)", keep) if words else None
-        if not words or not all(words) or (":" in keep and not every):
+        if not (every or words in (["all"], ["none"]) or (words and all(map(_ALIAS.fullmatch, words)))):
             raise InvalidValueError(
                 f"keep must be 'best,last' (or other aliases), 'all', 'none' or 'every:5', got {shown(keep)}."
             )
@@ -94,9 +99,15 @@ class TrainingCopies:
                 if self._policy.stays(frozenset(), number):
                     self._take(file, number)
 
+    def take_hidden(self, files: Iterable[File], next_number: Callable[[], int]) -> None:
+        """Copy files whose path contains a secret, because the path is not recorded, and nobody could find them."""
+        for file in files:
+            if not file.kept and is_a(file.path, str) and redact_text(file.path) != file.path:
+                self._take(file, next_number())
+
     def _take(self, file: File, number: int) -> None:
         source = Path(file.path)
-        kept = f"files/models/{number:06d}-{as_file_name(source.name)}"
+        kept = f"files/{file.kind}s/{number:06d}-{as_file_name(source.name)}"
         try:
             copy(source, self._folder / kept)
         except OSError as error:

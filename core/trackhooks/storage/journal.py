@@ -44,6 +44,7 @@ import msgspec
 
 from ..errors import JournalError, log
 from ..event import Event
+from ..values import checks
 from . import large_records
 from .forks import after_fork_in_child
 from .records import LeaveOut, decode_later, encode_anything
@@ -78,8 +79,12 @@ _pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
 
 
 def path_of(run: str | os.PathLike[str]) -> Path:
-    """Return the journal of a run's folder. The path of a journal is returned as it is."""
-    path = Path(run)
+    """Return the journal of a run's folder. The path of a journal is returned as it is.
+
+    Raises:
+        InvalidValueError: It is not a path.
+    """
+    path = checks.path("a run", run)
     return path / FILE_NAME if path.is_dir() else path
 
 
@@ -504,6 +509,7 @@ def read(run: str | os.PathLike[str]) -> Events:
         run: The folder of a run, or its journal.
 
     Raises:
+        InvalidValueError: `run` is not a path.
         JournalError: The journal does not exist, cannot be read, or has a version that is not known.
     """
     return Events(path_of(run))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidValueError
-from ..errors.foreign import Failure, attempt, is_a, plain_text, shown
+from ..errors.foreign import Failure, attempt, described, is_a, plain_text, shown
 from ..event import FINAL
 from ..hooks.indices import LARGEST as LARGEST
 from ..hooks.indices import index as index
 from . import numbers
 
+_MOST_STRINGS = 1000
+"""How many tags or aliases are accepted at most."""
 _STATUSES = FINAL | {"running"}
 
 
@@ -23,7 +27,8 @@ def text(what: str, value: Any) -> str:
         InvalidValueError: It is not a string.
     """
     if not is_a(value, str):
-        raise InvalidValueError(f"{what} must be a string, got {shown(value)}.")
+        remedy = " Pass str(error)." if is_a(value, BaseException) else ""
+        raise InvalidValueError(f"{what} must be a string, got {shown(value)}.{remedy}")
     return plain_text(value)
 
 
@@ -42,12 +47,35 @@ def path(what: str, value: Any) -> Path:
     """Return a path.
 
     Raises:
-        InvalidValueError: It is not a path.
+        InvalidValueError: It is not a path, or no file can have this path.
     """
     found = attempt(os.fspath, value)
-    if not isinstance(found, str) or "\0" in found or isinstance(attempt(os.fsencode, found), Failure):
+    if not isinstance(found, str):
         raise InvalidValueError(f"{what} must be a path, got {shown(value)}.")
-    return Path(str.__str__(found))
+    plain = str.__str__(found)
+    for problem, there in (
+        ("a NUL character", "\0" in plain),
+        ("characters that the file system cannot encode", isinstance(attempt(os.fsencode, plain), Failure)),
+    ):
+        if there:
+            raise InvalidValueError(f"{what} must be a path, got {shown(plain)}, which contains {problem}.")
+    return Path(plain)
+
+
+def absolute(what: str, value: Any) -> Path:
+    """Return an absolute path.
+
+    Raises:
+        InvalidValueError: It is not a path, or relative to a working directory that has been deleted.
+    """
+    found = path(what, value)
+    try:
+        return found.absolute()
+    except FileNotFoundError:
+        raise InvalidValueError(
+            f"{what}: {str(found)!r} is relative, and the working directory has been deleted. Pass an absolute path,"
+            " or change to an existing directory with os.chdir(…)."
+        ) from None
 
 
 def switch(what: str, value: Any) -> bool:
@@ -99,9 +127,29 @@ def listed(what: str, given: Any) -> list[Any]:
     """Return a list of strings, which are not checked. A single string becomes a list.
 
     Raises:
-        InvalidValueError: It is not iterable.
+        InvalidValueError: It is not iterable, a mapping, or does not end.
     """
-    found: list[Any] | Failure = [given] if is_a(given, str) else attempt(list, given)
-    if isinstance(found, Failure):
-        raise InvalidValueError(f"{what} must be strings, as in {what}=['a', 'b'], got {shown(given)}.")
+    found: list[Any] | Failure = [given] if is_a(given, str) else attempt(bounded, what, given, _MOST_STRINGS)
+    if isinstance(found, Failure) and isinstance(found.error, InvalidValueError):
+        raise found.error
+    if isinstance(found, Failure) or is_a(given, (Mapping, bytes, bytearray)):
+        remedy = " Pass names with values as params={…}." if is_a(given, Mapping) else ""
+        raise InvalidValueError(
+            f"{what} must be strings, as in {what}=['a', 'b'], got {shown(given)}.{remedy}"
+        )
+    return found
+
+
+def bounded(what: str, given: Iterable[Any], most: int) -> list[Any]:
+    """Return the items of an iterable, which may never end.
+
+    Raises:
+        InvalidValueError: It has more items than `most`.
+    """
+    found = list(islice(iter(given), most + 1))
+    if len(found) > most:
+        raise InvalidValueError(
+            f"{what} must have at most {most} items, got {described(given)} that has more or never ends."
+            " Pass a part of it, such as list(itertools.islice(…, 100))."
+        )
     return found
