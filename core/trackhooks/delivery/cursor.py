@@ -124,7 +124,7 @@ def check_spec(name: str, options: dict[str, Any]) -> tuple[Spec, Tracker]:
         raise InvalidValueError(
             f"tracker {name!r}: an option cannot be passed to the delivery process ({found.why})."
             " Pass the tracker itself, or delivery='inline'."
-        ) from found.error
+        ) from found.cause
     return spec, made
 
 

@@ -26,6 +26,7 @@ import msgspec
 import psutil
 
 from ..errors import TrackhooksError, log
+from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..storage.lost_runs import has_ended, whole_info
 from ..storage.processes import created, is_alive
@@ -343,15 +344,23 @@ def _set_session_priority(nice: int) -> None:
 
 
 def _log_to_the_runs() -> None:
-    layout = "%(asctime)s %(threadName)s %(levelname)s %(message)s"
+    layout = _Layout("%(asctime)s %(threadName)s %(levelname)s %(message)s")
     output = logging.StreamHandler()
     output.addFilter(lambda record: not hasattr(record, "run"))
-    logging.basicConfig(level=logging.WARNING, format=layout, handlers=[output])
+    output.setFormatter(layout)
+    logging.basicConfig(level=logging.WARNING, handlers=[output])
     handler = _RunLog()
-    handler.setFormatter(logging.Formatter(layout))
+    handler.setFormatter(layout)
     logger = logging.getLogger("trackhooks")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+class _Layout(logging.Formatter):
+    """Redacts secrets in every message and traceback, also in those of the backends' clients."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact_text(super().format(record))
 
 
 class _RunLog(logging.Handler):

@@ -1,12 +1,12 @@
 """Errors, warnings and notices. Every message names the wrong value and the remedy.
 
-Notices never raise, even if standard error is closed, full, or a pipe whose reader has gone. `foreign` reads objects
-that may raise anything, and shows them in messages; `secrets` redacts what messages and records must not contain.
+All of them redact secrets. Notices never raise, even if standard error is closed, full, or a pipe whose reader has
+gone. `foreign` reads objects that may raise anything, and shows them in messages; `secrets` redacts what messages and
+records must not contain.
 """
 
 from __future__ import annotations
 
-import difflib
 import errno
 import logging
 import sys
@@ -21,10 +21,15 @@ else:
     _Adapter = logging.LoggerAdapter  # it takes no parameter before Python 3.11
 
 from .foreign import is_a, shown
+from .nearest import nearest as nearest
+from .secrets import redact_text
 
 
 class TrackhooksError(Exception):
-    """The base class of all errors of trackhooks."""
+    """The base class of all errors of trackhooks. Secrets in the message are redacted."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*(redact_text(arg) if is_a(arg, str) else arg for arg in args), **more)
 
 
 class UnknownNameError(TrackhooksError, ValueError):
@@ -80,8 +85,8 @@ def unknown(kind: str, name: Any, known: Iterable[str], where: str = "") -> Unkn
     """
     names = sorted(known)
     text: str = str.__str__(name) if is_a(name, str) else shown(name)
-    close = difflib.get_close_matches(text, names, n=1, cutoff=0.5)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
+    close = nearest(text, names)
+    hint = f"Did you mean {close!r}?" if close is not None else f"Known: {', '.join(names) or 'none'}."
     return UnknownNameError(f"{where}unknown {kind} {text!r}. {hint}")
 
 
@@ -136,8 +141,9 @@ class _Log(_Adapter):
         return msg, kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        with suppress(*BROKEN_STREAM):
-            super().log(level, msg, *args, **kwargs)
+        if self.isEnabledFor(level):
+            with suppress(*BROKEN_STREAM):
+                super().log(level, "%s", redact_text(str(msg) % args if args else str(msg)), **kwargs)
 
 
 log = _Log(logging.getLogger("trackhooks"), {})
@@ -150,7 +156,7 @@ _OURS = frozenset({"trackhooks", "trackhooks_integrations"})
 
 def say(message: str) -> None:
     """Print one line on standard error."""
-    Notices(sys.stderr).write(f"trackhooks: {message}\n")
+    Notices(sys.stderr).write(f"trackhooks: {redact_text(message)}\n")
 
 
 def warn(message: str) -> None:
@@ -163,4 +169,4 @@ def warn(message: str) -> None:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _OURS:
         level, frame = level + 1, frame.f_back
     with suppress(*BROKEN_STREAM):
-        warnings.warn(message, TrackhooksWarning, stacklevel=level)
+        warnings.warn(redact_text(message), TrackhooksWarning, stacklevel=level)

@@ -6,7 +6,7 @@ Examples are an unresolvable `${…}` of OmegaConf, a property, a `__str__`, and
 
 from __future__ import annotations
 
-import reprlib
+import types
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
@@ -15,6 +15,8 @@ from .secrets import redact_text
 
 _SHOWN = 60
 """How many characters of a value a message shows."""
+_READ = 4000
+"""How many characters of a value are searched for secrets before it is cut."""
 
 _T = TypeVar("_T")
 
@@ -31,6 +33,12 @@ class Failure:
     def placeholder(self) -> str:
         """The string that is recorded instead of the value."""
         return f"<unreadable: {type(self.error).__name__}>"
+
+    @property
+    def cause(self) -> Exception | None:
+        """The error, to raise another one from it; None if its message contains a secret."""
+        text = attempt(str, self.error)
+        return self.error if isinstance(text, str) and redact_text(text) == text else None
 
     @property
     def why(self) -> str:
@@ -68,36 +76,45 @@ def is_a(value: Any, kinds: type | tuple[type, ...]) -> bool:
 
 
 def shown(value: Any) -> str:
-    """Return a value as error messages show it: short and without secrets. Never raises."""
-    if type(value) in (list, tuple, dict, set, frozenset, float, bool) or (
-        type(value) is int and value.bit_length() <= 2 * _SHOWN
-    ):
-        text = attempt(reprlib.repr, value)
-        return _cut(redact_text(text)) if isinstance(text, str) else described(value)
+    """Return a value as error messages show it: short and without secrets. Never raises.
+
+    The content of containers and other objects is not shown, because any part of it may be a secret.
+    """
+    if type(value) in (float, bool) or (type(value) is int and value.bit_length() <= 2 * _SHOWN):
+        return repr(value)
     if is_a(value, (str, bytes)):
-        return _cut(redact_text(_quoted(value)))
+        return _cut(_quoted(value))
+    if type(value) in _COUNTED:
+        return f"a {type(value).__name__} of {len(value)} item{'s' * (len(value) != 1)}"
     return described(value)
 
 
 def described(value: Any) -> str:
-    """Return the type of an object for a message, because its string may be long or slow."""
+    """Return the type of an object for a message, because its string may be long or slow, or contain a secret."""
     if value is None:
         return "None"
     if type(value) is int:
         return f"an integer of {value.bit_length()} bits"
     if is_a(value, type):
         return f"the class {value.__name__}"
+    if is_a(value, _FUNCTIONS):
+        return f"the function {value.__name__}"
     if is_a(value, (str, bytes)):
-        return f"{_cut(redact_text(_quoted(value)))} ({type(value).__name__})"
+        return f"{_cut(_quoted(value))} ({type(value).__name__})"
     dtype = attempt(lambda: str(value.dtype))
     return f"a value of type {type(value).__name__}" + (
         f" and dtype {dtype}" if isinstance(dtype, str) else ""
     )
 
 
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+_COUNTED = frozenset({list, tuple, dict, set, frozenset})
+
+
 def _quoted(value: str | bytes) -> str:
-    plain: Any = str.__str__(value) if isinstance(value, str) else bytes(value)
-    return repr(plain[: 4 * _SHOWN])
+    if isinstance(value, str):
+        return repr(redact_text(str.__str__(value)[:_READ]))
+    return redact_text(repr(bytes(value)[:_READ]))
 
 
 def _cut(text: str) -> str:

@@ -12,28 +12,11 @@ import re
 from functools import partial
 from typing import TypeVar
 
-REDACTED = "<redacted>"
+from .secret_names import is_secret_name as is_secret_name
+from .secret_values import REDACTED as REDACTED
+from .secret_values import without_assigned
 
 _Value = TypeVar("_Value")
-
-_SECRET_WORDS = frozenset(
-    {"token", "authtoken", "accesstoken", "hftoken", "credential", "accesskey", "secretkey", "privatekey", "pwd",
-     "authorization", "bearer", "jwt"}
-)  # fmt: skip
-_SECRET_ENDINGS = (
-    "password", "passwords", "passwd", "passphrase", "secret", "secrets", "apikey", "apikeys", "credentials",
-)  # fmt: skip
-# Whether a key is a secret depends on the word before it.
-_SECRET_KEYS = frozenset(
-    {"api", "access", "secret", "private", "auth", "account", "encryption", "signing", "subscription", "service",
-     "consumer", "master", "session", "ssh", "deploy", "wandb", "openai", "anthropic"}
-)  # fmt: skip
-# Tokens that are not secrets: the special ones of a tokenizer, and those that are counted.
-_TOKEN_KINDS = frozenset(
-    {"pad", "eos", "bos", "sos", "eot", "eom", "unk", "mask", "sep", "cls", "special", "image", "video", "audio",
-     "vision", "text", "start", "end", "stop", "max", "min", "num", "per", "next", "first", "last", "new", "prompt",
-     "decoder", "added", "additional", "prefix", "suffix", "middle", "blank"}
-)  # fmt: skip
 
 _BEARER = r"(?i:(?<=\bbearer )[A-Z0-9._~+/=-]{16,})"
 _SIGNATURE = r"""(?:(?<=[?&]sig=)|(?<=-Signature=))[^&#\s"']+"""
@@ -79,45 +62,20 @@ _CONTENTS = {
 # The password ends at the last @ before the path, or, if it contains a slash, at the next @. A port is not a password,
 # and neither is the path after `git@host:`.
 _URL_PASSWORD = re.compile(
-    r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://
+    r"""(?P<user>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}:/{1,2}
             (?: [^/?\#\s:"\[\]]{0,200}:(?=[^/?\#\s"]+@) | [^/?\#\s:"\[\]@]{0,200}:(?!\d+[/?\#]) ))
         (?P<password>[^/?\#\s"]+(?=@) | [^\s"@]+(?=@))""",
     re.VERBOSE,
 )
 # Passwords are searched only here: beyond the last @, each URL would be searched for one up to the end of the word.
 _UP_TO_AT = re.compile(r"""(?<![^\s"])[^\s"]+@""")
-_ASSIGNED = re.compile(
-    r"""(?P<name>(?<![\w.-])[\w.-]+)
-        (?: (?P<between>\\?["']?\s{0,8}[=:]\s{0,8}[bru]?)(?P<quote>\\?["'])(?:(?!(?P=quote))(?:\\.|[^\\]))+(?P=quote)
-          | =(?!(?:None|True|False)\b)[^\s"'&,;(){}\[\]<>]+ )""",
-    re.VERBOSE,
-)
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-def is_secret_name(name: str) -> bool:
-    """Return whether a string of this name is a secret, by the last word of the name or of one that it is nested in."""
-    words: list[str] = []
-    for part in name.split("/"):
-        words += (word for word in re.split(r"[^a-z]+", _CAMEL.sub("_", part).lower()) if word)
-        if _end_secret(words):
-            return True
-    return False
-
-
-def _end_secret(words: list[str]) -> bool:
-    before, last = ["", "", *words[-2:]][-2:]
-    if last in ("key", "keys"):
-        return before in _SECRET_KEYS
-    return last.endswith(_SECRET_ENDINGS) or (last in _SECRET_WORDS and before not in _TOKEN_KINDS)
 
 
 def redact_text(text: str) -> str:
     """Redact keys with a known shape, passwords in URLs, and values assigned to the names of secrets."""
-    if "://" in text and "@" in text:
+    if ":/" in text and "@" in text:
         text = _UP_TO_AT.sub(_without_passwords, text)
-    if "=" in text or ":" in text:
-        text = _ASSIGNED.sub(_without_value, text)
+    text = without_assigned(text)
     for hint, shape in _SHAPES.items():
         if hint in text:
             text = shape.sub(partial(_without_key, _CONTENTS.get(hint, ())), text)
@@ -130,13 +88,6 @@ def _without_passwords(urls: re.Match[str]) -> str:
 
 def _without_key(contents: tuple[re.Pattern[str], ...], found: re.Match[str]) -> str:
     return REDACTED if all(each.search(found[0]) for each in contents) else found[0]
-
-
-def _without_value(assigned: re.Match[str]) -> str:
-    name, between, quote = assigned["name"], assigned["between"], assigned["quote"]
-    if not is_secret_name(name):
-        return assigned[0]
-    return f"{name}={REDACTED}" if quote is None else f"{name}{between}{quote}{REDACTED}{quote}"
 
 
 def redact(name: str, value: _Value) -> _Value | str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ..errors import TrackhooksError, warn
+from ..errors.foreign import shown
 from ..hooks.callback_list import CallbackList
 from ..recording import ranks
 from ..recording.recorder import Recorder
@@ -52,7 +53,7 @@ def _packed(hook: str | None, listener: Any, dumps: Dumps) -> bytes | None:
         return dumps(listener)
     except _CANNOT_BE_PICKLED as error:
         where = "" if hook is None else f" at {hook}"
-        warn(f"{listener!r}{where} is not called in the processes of this training: {error}")
+        warn(f"{shown(listener)}{where} is not called in the processes of this training: {error}")
         return None
 
 

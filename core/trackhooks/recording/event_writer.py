@@ -18,10 +18,13 @@ from ..errors import InvalidValueError, say, warn
 from ..event import Event
 from ..hooks.vocabulary import LOG
 from ..storage.journal import Writer, unreadable
+from ..values.gate import clean, clean_name
 from ..values.numbers import Snapshot, split_numbers, to_host
 
 _HELD_S = 0.1
 """The longest time that events are held back, in seconds."""
+_MOST_NAMES = 10_000
+"""How many names of metrics are remembered."""
 _MAY_WAIT = frozenset({"on_train_batch_end", LOG})
 
 Number = float | Snapshot
@@ -47,6 +50,8 @@ class EventWriter:
         self._held: list[Event] = []
         self._held_since = 0.0
         self._left_out: set[str] = set()
+        self._clean_names: set[str] = set()
+        """Names of metrics that contain no secret."""
         self._failed = False
         self._indexes = itertools.count()
 
@@ -76,7 +81,7 @@ class EventWriter:
         Returns:
             False if the journal is closed, or this is a forked child.
         """
-        numbers = metrics if all_floats(metrics) else self.numbers(metrics)
+        numbers = metrics if self._is_ready(metrics) else self._with_clean_names(self.numbers(metrics))
         # A signal handler may log between any two lines: `next` takes an index that no other event gets.
         event = Event(hook, next(self._indexes), time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
         if more:
@@ -90,11 +95,25 @@ class EventWriter:
             self._lose(event, error)
             return True
 
+    def _is_ready(self, metrics: Mapping[str, Any]) -> bool:
+        """Whether all metrics are floats already, with names that have been recorded before."""
+        known = self._clean_names
+        for name, value in metrics.items():  # noqa: SIM110 — in the hot path a generator costs more than the check
+            if type(value) is not float or name not in known:
+                return False
+        return True
+
+    def _with_clean_names(self, numbers: Mapping[str, Number]) -> dict[str, Number]:
+        found = {clean_name(name): value for name, value in numbers.items()}
+        if len(self._clean_names) < _MOST_NAMES:
+            self._clean_names.update(found)
+        return found
+
     def _complete(self, event: Event, more: Mapping[str, Any]) -> None:
-        """Adds further fields; a record that no reader could read loses those that are to blame."""
+        """Add further fields, without secrets; a record that no reader could read loses those that are to blame."""
         for field, value in more.items():
             before = getattr(event, field)
-            setattr(event, field, value)
+            setattr(event, field, clean(value))
             why = unreadable(msgspec.structs.replace(event, metrics={}))
             if why:
                 setattr(event, field, before)

@@ -14,6 +14,7 @@ from ..errors import TrackhooksError
 from ..event import RunInfo
 from ..storage import journal, processes, run_folder
 from ..storage.lost_runs import whole_info
+from ..values.gate import clean
 from ..values.params import scalar
 from . import environment
 
@@ -29,7 +30,7 @@ def new_info(**more: Any) -> RunInfo:
         captured = environment.capture()
     except OSError as error:
         raise TrackhooksError(f"no run can be recorded: {error}.") from error
-    return RunInfo(
+    info = RunInfo(
         id=uuid.uuid4().hex[:12],
         created=time.time(),
         pid=os.getpid(),
@@ -41,6 +42,8 @@ def new_info(**more: Any) -> RunInfo:
         version=environment.own_version(),
         **{field: _storable(value) for field, value in more.items()},
     )
+    found: RunInfo = clean(info)
+    return found
 
 
 def _storable(value: Any) -> Any:

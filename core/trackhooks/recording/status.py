@@ -83,12 +83,12 @@ class RunStatus:
 
     def equals(self, status: str, reason: str) -> bool:
         """Whether the run has this status already, for this reason."""
-        return (self._info.status, self._info.reason or "") == (status, reason)
+        return (self._info.status, self._info.reason or "") == (status, redact_text(reason))
 
     def set(self, status: str, reason: str) -> None:
         """Set the status and write `run.json`."""
         info = self._info
-        info.status, info.reason = status, reason or None
+        info.status, info.reason = status, redact_text(reason) or None
         info.ended = time.time() if status in FINAL else None
         path = Path(info.path)
         try:

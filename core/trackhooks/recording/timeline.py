@@ -112,6 +112,7 @@ class Timeline:
         """
         if "files" in more:
             self._copies.take(more["files"])
+            self._copies.take_hidden(more["files"], self.next_file_number)
         with self._mutex:
             self.place.follow(hook, epoch)
             if hook in _EVALUATIONS and not training:
@@ -133,6 +134,7 @@ class Timeline:
             training: whether a training is running.
             more: further fields of the event; `step` and `epoch` replace the current ones.
         """
+        self._copies.take_hidden(more.get("files", ()), self.next_file_number)
         with self._mutex:
             counts = metrics and "step" not in more
             step = self.place.log(training) if counts else self.place.current

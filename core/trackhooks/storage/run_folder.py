@@ -15,7 +15,9 @@ from typing import TypeVar
 import msgspec
 
 from ..errors import DamagedFileError, TrackhooksError, log
+from ..errors.secrets import redact_text
 from ..event import RunInfo
+from ..values import checks
 
 INFO = "run.json"
 DELIVERY = "delivery"
@@ -39,8 +41,14 @@ _NOUNS = (
 
 
 def home(directory: str | os.PathLike[str] | None = None) -> Path:
-    """Return the directory of the runs: the given one, or `TRACKHOOKS_DIR`, or `runs`."""
-    return Path(directory if directory is not None else os.environ.get("TRACKHOOKS_DIR") or "runs")
+    """Return the directory of the runs: the given one, or `TRACKHOOKS_DIR`, or `runs`.
+
+    Raises:
+        InvalidValueError: it is not a path.
+    """
+    return checks.path(
+        "directory", directory if directory is not None else os.environ.get("TRACKHOOKS_DIR") or "runs"
+    )
 
 
 def make(parent: Path, name: str | None) -> Path:
@@ -82,9 +90,9 @@ def _candidates(parent: Path, name: str | None) -> Iterator[str]:
 
 
 def as_file_name(name: str) -> str:
-    """Replace characters that file systems do not allow by `-`. `lr=0.1` stays as it is."""
+    """Replace characters that file systems do not allow, and secrets. `lr=0.1` stays as it is."""
     # Without lone surrogates, which a path that is not UTF-8 contains.
-    text = name.encode(errors="ignore").decode()
+    text = redact_text(name.encode(errors="ignore").decode())
     clean = re.sub(r"[\x00-\x1f/\\:*?\"<>|]+", "-", text).strip(" .-")
     return clean.encode()[:120].decode(errors="ignore") or "run"
 

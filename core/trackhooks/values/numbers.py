@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import InvalidValueError, warn
 from ..errors.foreign import Failure, attempt, described, is_a
+from ..errors.secrets import is_secret_name
 from .fields import flatten
 
 # Numbers
@@ -41,7 +42,7 @@ def number(value: Any) -> float | Snapshot:
         return value  # type: ignore[no-any-return]
     found = attempt(_converted, value)
     if isinstance(found, Failure):
-        raise InvalidValueError(_why_refused(value)) from found.error
+        raise InvalidValueError(_why_refused(value)) from found.cause
     return found
 
 
@@ -125,7 +126,7 @@ def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot
         try:
             accepted[name] = number(value)
         except InvalidValueError as error:
-            refused[name] = str(error)
+            refused[name] = "a secret, not a number" if is_secret_name(name) else str(error)
     return accepted, refused
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trackhooks.errors import InvalidValueError
+from trackhooks.tracker_tools import shown
 
 from .short_names import checksum
 
@@ -75,7 +76,9 @@ def folder_option(tracker: str, option: str, value: object) -> Path | None:
     if value is None:
         return None
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
-        raise InvalidValueError(f"tracker {tracker!r}: {option} must be the path of a folder, got {value!r}.")
+        raise InvalidValueError(
+            f"tracker {tracker!r}: {option} must be the path of a folder, got {shown(value)}."
+        )
     folder = Path(value).absolute()
     if folder.exists() and not folder.is_dir():
         raise InvalidValueError(
@@ -92,4 +95,6 @@ def text_options(tracker: str, **options: object) -> None:
     """
     for name, value in options.items():
         if value is not None and not (isinstance(value, str) and value):
-            raise InvalidValueError(f"tracker {tracker!r}: {name} must be a non-empty string, got {value!r}.")
+            raise InvalidValueError(
+                f"tracker {tracker!r}: {name} must be a non-empty string, got {shown(value)}."
+            )

@@ -60,6 +60,7 @@ import msgspec
 from trackhooks.errors import InvalidValueError, unknown
 from trackhooks.event import FINAL, Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from trackhooks.tracker import Axis, State, Tracker, axis_of
+from trackhooks.tracker_tools import shown
 
 from ..._shared.checkpoints import Checkpoints
 from ..._shared.files import text_options
@@ -113,7 +114,7 @@ class MLflow(Tracker):
             raise unknown("metric_names", metric_names, _METRIC_NAMES, "tracker 'mlflow': ")
         if register is not None and re.search(r"[/:'\"]", register):
             raise InvalidValueError(
-                f"tracker 'mlflow': register must not contain any of / : ' \", got {register!r}."
+                f"tracker 'mlflow': register must not contain any of / : ' \", got {shown(register)}."
             )
         self._store = Store(tracking_uri)
         self._joined = run_id
