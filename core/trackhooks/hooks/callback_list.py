@@ -253,7 +253,7 @@ def _check_callback(callback: Any) -> None:
         )
     if not _speaks_keras(callback):
         raise InvalidValueError(
-            f"{shown(callback)} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
+            f"a value of type {type(callback).__name__} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
             " add_callback('on_fit_epoch_end', function)"
         )
     _warn_of_misspelt(callback)
