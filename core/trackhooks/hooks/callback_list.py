@@ -252,8 +252,9 @@ def _check_callback(callback: Any) -> None:
             f" trackhooks.run({type(callback).__name__}())"
         )
     if not _speaks_keras(callback):
+        what = "a string" if is_a(callback, str) else shown(callback)
         raise InvalidValueError(
-            f"a value of type {type(callback).__name__} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
+            f"{what} has no method of Keras' names (on_epoch_end, …). A function is registered by its hook:"
             " add_callback('on_fit_epoch_end', function)"
         )
     _warn_of_misspelt(callback)
