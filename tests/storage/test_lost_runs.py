@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import lines
@@ -19,9 +19,11 @@ from folders import SUPPORT, importing
 import trackhooks
 from trackhooks.delivery.catch_up import deliver
 from trackhooks.delivery.cursor import Spec
-from trackhooks.event import RunInfo
+from trackhooks.event import Event, RunInfo
+from trackhooks.reading.summary import summarize
 from trackhooks.session.run import recorder_of
 from trackhooks.storage import processes
+from trackhooks.storage.journal import Writer
 from trackhooks.storage.lost_runs import end_if_dead, status_of_silent
 from trackhooks.storage.run_folder import read_info, write_info
 
@@ -134,6 +136,17 @@ def test_a_run_whose_journal_is_open_somewhere_is_not_lost_however_silent_it_is(
     assert status_of_silent(elsewhere, lambda: NOW - 100 * HOUR) == ""
     run.close()
     assert status_of_silent(elsewhere, lambda: NOW - 100 * HOUR) == "lost"
+
+
+@pytest.mark.parametrize("last", ["journal", "system"])
+def test_a_run_elsewhere_is_running_while_it_records_or_its_process_is_measured(
+    tmp_path: Path, last: str
+) -> None:
+    write_info(tmp_path, RunInfo("id", "name", created=NOW - 9 * HOUR, host="elsewhere"))
+    for name, written in (("journal", NOW - 2 * HOUR), ("system", NOW - 2 * HOUR), (last, NOW)):
+        with closing(Writer(tmp_path, name)) as writer:
+            writer.append(Event("log", 0, written))
+    assert end_if_dead(tmp_path).status == summarize(tmp_path).status == "running"
 
 
 def unshared(tmp_path: Path, kind: str, source: str) -> subprocess.Popen[str]:

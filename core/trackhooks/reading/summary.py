@@ -19,7 +19,7 @@ from ..hooks.metric_goals import Goal, goal
 from ..hooks.vocabulary import Axis, axis_of
 from ..storage import run_folder
 from ..storage.journal import Reader
-from ..storage.lost_runs import REASONS, status_of_silent
+from ..storage.lost_runs import REASONS, last_written, status_of_silent
 from .formats import counted
 
 _CHUNK = 20_000
@@ -315,6 +315,6 @@ class Collector:
         if last is not None and last.status in FINAL:
             info.status, info.reason, info.ended = last.status, last.reason, last.time
             return
-        silent = status_of_silent(info, lambda: self._time)
+        silent = status_of_silent(info, lambda: last_written(info))
         if silent:
             info.status, info.reason, info.ended = silent, REASONS[silent], self._time or info.created

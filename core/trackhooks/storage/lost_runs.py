@@ -14,7 +14,7 @@ from ..errors import DamagedFileError, JournalError, TrackhooksError, log
 from ..event import FINAL, Event, RunInfo
 from ..hooks.vocabulary import LOG
 from . import processes, run_folder
-from .journal import Reader, Writer, find_last, path_of
+from .journal import FILE_NAME, SYSTEM, Reader, Writer, find_last, path_of
 from .locks import is_held, locked
 from .processes import is_alive
 
@@ -121,7 +121,7 @@ def end_if_dead(path: str | Path) -> RunInfo:
     run = whole_info(path)
     try:
         if run.status not in FINAL:
-            status = status_of_silent(run, lambda: _last_written(run))
+            status = status_of_silent(run, lambda: last_written(run))
             if status:
                 _settle(run, status)
         elif not _has_status(run, _last_status(run)):
@@ -131,24 +131,29 @@ def end_if_dead(path: str | Path) -> RunInfo:
     return run
 
 
-def status_of_silent(run: RunInfo, last_written: Callable[[], float]) -> str:
+def status_of_silent(run: RunInfo, heard: Callable[[], float]) -> str:
     """Return the status of a run without a final status: `killed`, `lost`, or empty if it may still be running.
 
     Args:
         run: the content of its `run.json`.
-        last_written: returns the time of the last record; called if the process cannot be found from this machine.
+        heard: returns when the run last wrote; called if its process cannot be found from this machine.
     """
     if run.host == processes.host() and run.machine in ("", processes.machine()):
         same_boot = run.boot == processes.boot_id()
         return "" if same_boot and is_alive(run.pid, run.pid_created) else "killed"
     # The clocks of two machines differ, and one of them may have been set: the time can be in the future, too.
-    silent = abs(time.time() - max(run.created, last_written()))
+    silent = abs(time.time() - max(run.created, heard()))
     return "lost" if silent > _STALE_S and not is_held(path_of(run.path)) else ""
 
 
-def _last_written(run: RunInfo) -> float:
-    last, _ = find_last(run.path)
-    return 0.0 if last is None else last.time
+def last_written(run: RunInfo) -> float:
+    """Return the time of the last record of a run, or of the last measurement of its process; 0 if there is none."""
+    times = [0.0]
+    for name in (FILE_NAME, SYSTEM):
+        with suppress(JournalError):
+            last, _ = find_last(Path(run.path, name))
+            times += [] if last is None else [last.time]
+    return max(times)
 
 
 def _last_status(run: RunInfo) -> Event | None:
