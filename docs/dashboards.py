@@ -116,25 +116,16 @@ def mlflow(page: Page, folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     experiment, runs = mlflow_ids(uri)
     with server("mlflow", "server", "--backend-store-uri", uri, cwd=folder) as address:
-        page.goto(address)
-        page.get_by_text(
-            "Model training", exact=True
-        ).first.click()  # it begins with the other half of MLflow
-        charts = f"{address}#/experiments/{experiment}/runs?compareRunsMode=CHART"
-        compare = f"{address}#/compare-runs?runs={as_query(runs)}&experiments={as_query([experiment])}"
+        trainings = "workflowType=machine_learning"
+        charts = f"{address}#/experiments/{experiment}/runs?compareRunsMode=CHART&{trainings}"
+        chosen = f"runs={as_query(runs)}&experiments={as_query([experiment])}"
         page.goto(charts)
         close_assistant(page)
         picture(page, "mlflow-runs", charts, "lr=0.1")
-        page.goto(compare)
+        page.goto(f"{address}#/compare-runs?{chosen}&{trainings}")
         close_assistant(page)
-        toggle(page, PARAMETERS, "optimizer/lr")
-        toggle(page, METRICS, "train_batch/loss", "train/loss", "val/loss", "val/accuracy")
         page.set_viewport_size({"width": 1280, "height": 1100})  # with the names of the runs below the plot
         keep(page, "mlflow-compare")
-
-
-PARAMETERS, METRICS = 0, 1
-"""The two lists above the plot of MLflow's page that compares runs."""
 
 
 def close_assistant(page: Page) -> None:
@@ -142,20 +133,6 @@ def close_assistant(page: Page) -> None:
     page.wait_for_timeout(DRAW_MS)
     for button in page.get_by_role("button", name="Close").all()[:1]:
         button.click()
-
-
-def toggle(page: Page, which: int, *names: str) -> None:
-    """Chooses these in one of the lists, or no longer."""
-    page.get_by_role("combobox").nth(which).click(force=True)
-    options = page.locator(".du-bois-light-select-dropdown:not([style*='display: none'])")
-    for name in names:
-        option = options.get_by_title(name, exact=True)
-        while not option.count():  # the list draws only what can be seen
-            options.hover()
-            page.mouse.wheel(0, 100)
-            page.wait_for_timeout(200)
-        option.click()
-    page.keyboard.press("Escape")
 
 
 def mlflow_ids(uri: str) -> tuple[str, list[str]]:

@@ -13,6 +13,7 @@ from trackhooks.event import RunInfo
 from trackhooks.tracker_tools import locked, redact_text
 
 from .client import connect, sent_once
+from .colours import COLOUR, colour_after
 from .names import experiment_name, storable
 from .sqlite_file import SQLITE, prepare
 
@@ -135,6 +136,11 @@ class Store:
             if found.info.run_id != run_id and _was_never_opened(found):
                 self.client.delete_run(found.info.run_id)
 
+    def _next_colour(self, experiment: str) -> str:
+        """Return a colour for a new run, which differs from that of the newest: MLflow may show two in the same."""
+        newest = self.client.search_runs([experiment], max_results=1, order_by=["attribute.start_time DESC"])
+        return colour_after(newest[0].data.tags.get(COLOUR, "") if newest else "")
+
     def _find(self, experiment: str, id_: str) -> Any:
         return next(iter(self._with_id(experiment, id_)), None)
 
@@ -143,7 +149,7 @@ class Store:
         return found
 
     def _create(self, experiment: str, id_: str, name: str, created: float, tags: Mapping[str, str]) -> str:
-        tags = {"trackhooks.id": id_, **tags}
+        tags = {"trackhooks.id": id_, COLOUR: self._next_colour(experiment), **tags}
         with sent_once():
             return str(self.client.create_run(experiment, int(created * 1000), tags, name).info.run_id)
 

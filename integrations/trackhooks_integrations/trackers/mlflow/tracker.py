@@ -43,7 +43,6 @@ Rules:
 
 from __future__ import annotations
 
-import colorsys
 import hashlib
 import math
 import os
@@ -161,7 +160,6 @@ class MLflow(Tracker):
         self._id, self._experiment = found.info.run_id, found.info.experiment_id
         self._metrics = Metrics(self._client, self._id, state, self._rename)
         self._params: dict[str, str] = dict(found.data.params)
-        self._has_colour = "mlflow.runColor" in found.data.tags
         self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))
         self._models = Models(self._client, found, run.id, Checkpoints(run.keep, state.get("checkpoints")))
         self._describe(run)
@@ -174,20 +172,9 @@ class MLflow(Tracker):
     def _describe(self, run: RunInfo) -> None:
         if self._joined is None and run.status not in FINAL:
             self._client.update_run(self._id, "RUNNING", run.name)
-        self._tag(_about(run) if self._joined else _about(run) | _source(run) | self._colour(run))
+        self._tag(_about(run) if self._joined else _about(run) | _source(run))
         if run.notes and len(run.notes) > _LONGEST_VALUE:
             self._client.log_text(self._id, run.notes, self._artifact("notes.md"))
-
-    def _colour(self, run: RunInfo) -> dict[str, str]:
-        """Return the tag of a colour, if the run has none yet: MLflow may show two runs in the same one.
-
-        The hues of runs that follow each other are far apart (multiples of the golden ratio).
-        """
-        if self._has_colour:
-            return {}
-        hue = sum(1 for _ in Path(run.path).parent.iterdir()) * 0.618 % 1
-        red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(hue, 0.45, 0.65))
-        return {"mlflow.runColor": f"#{red:02x}{green:02x}{blue:02x}"}
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
