@@ -186,7 +186,11 @@ class Run(LogVerbs):
         return self._loop.train(batches)
 
     def validate(self, batches: Iterable[Item]) -> Iterable[Item]:
-        """Iterate over validation batches. The means of logged metrics become `val/…`, outside epochs `test/…`."""
+        """Iterate over validation batches. The means of logged metrics become `val/…`, outside epochs `test/…`.
+
+        They are metrics of the epoch; between the batches of `run.train` they are points over the steps, and the epoch
+        keeps the last ones.
+        """
         return self._loop.validate(batches)
 
     def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
