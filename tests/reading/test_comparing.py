@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.cells import cell_len
 
 import trackhooks
 from trackhooks.reading.comparison import Comparison
@@ -315,6 +316,16 @@ def test_a_comparison_fits_into_the_terminal(runs: int, width: int) -> None:
     text = shown(trackhooks.compare("runs"), width)
     assert max(map(len, text.splitlines())) <= width
     assert all(f"attempt-{number}" in text for number in range(runs))
+
+
+def test_wide_characters_line_up_and_fit() -> None:
+    for number in range(5):
+        log(f"実験-学習率-番号-{number}", {"最適化": "確率的勾配降下法", "lr": number}, loss=number)
+    for table in (trackhooks.compare("runs").table(), trackhooks.runs().table(80)):
+        lines = as_text(table, 80).splitlines()
+        assert max(map(cell_len, lines)) <= 80
+    places = {cell_len(line[: line.index("実験")]) for line in lines if "実験" in line}
+    assert places == {0}
 
 
 # At the best epoch of one metric

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STATUS_STYLES = {
     "running": "cyan",
@@ -41,7 +45,7 @@ class Column(NamedTuple):
     def width(self) -> int:
         """The width of the column with its gap. A long header is split into two lines."""
         texts = [*_two_lines(self.header).splitlines(), *(cell.text for cell in self.cells)]
-        return max(map(len, texts), default=0) + _GAP
+        return max(map(_width, texts), default=0) + _GAP
 
 
 class Section(NamedTuple):
@@ -112,29 +116,84 @@ def _columns(table: Table, columns: list[int]) -> Table:
 
 
 def _render(table: Table, width: int, color: bool) -> str:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    """Render a table that is not split any more."""
+    lines = _lines(table)
+    widths = [max(_width(cell.text) for cell in cells) for cells in zip(*lines, strict=True)]
+    if sum(widths) + _GAP * (len(widths) - 1) > width:
+        return _folded(lines, width, color)
+    paint = _painter(color)
+    return "\n".join(_line(cells, widths, paint) for cells in lines)
 
-    headed = any(table.header)
-    grid = RichTable(
-        box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold", show_header=headed
-    )
-    for head in _at_the_bottom([_two_lines(head) for head in table.header]):
-        grid.add_column(Text(head), overflow="fold")
-    for number, section in enumerate(table.sections):
-        if section.title and (headed or number):
-            grid.add_row()
-        if section.title:
-            grid.add_row(Text(section.title, "bold"))
-        for row in section.rows:
-            grid.add_row(*(Text(cell.text, cell.style) for cell in row))
-    page = io.StringIO()
-    # In a notebook, rich would display the table instead of writing it.
-    Console(file=page, width=width, force_terminal=color, force_jupyter=False, highlight=False).print(grid)
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+def _lines(table: Table) -> list[Sequence[Cell]]:
+    """Return the lines of a table: the header, the titles of the sections, and the rows."""
+    blank = [Cell("")] * len(table.header)
+    lines: list[Sequence[Cell]] = []
+    if any(table.header):
+        heads = [head.split("\n") for head in _at_the_bottom([_two_lines(head) for head in table.header])]
+        lines += [[Cell(text, "bold") for text in texts] for texts in zip(*heads, strict=True)]
+    for title, rows in table.sections:
+        if title:
+            lines += [blank] if lines else []
+            lines.append([Cell(title, "bold"), *blank[1:]])
+        lines += rows
+    return lines
 
 
 def _at_the_bottom(heads: Sequence[str]) -> list[str]:
     lines = max((head.count("\n") for head in heads), default=0)
     return ["\n" * (lines - head.count("\n")) + head for head in heads]
+
+
+def _width(text: str) -> int:
+    """Return the width of a text in a terminal, in which some characters are two columns wide."""
+    from rich.cells import cell_len
+
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def _line(cells: Sequence[Cell], widths: Sequence[int], paint: Callable[[Cell], str]) -> str:
+    padded = (
+        paint(cell) + " " * (width - _width(cell.text)) for cell, width in zip(cells, widths, strict=True)
+    )
+    return (" " * _GAP).join(padded).rstrip()
+
+
+def _painter(color: bool) -> Callable[[Cell], str]:
+    """Return what adds the colors to a cell. Rich decides which ones the terminal has."""
+    if not color:
+        return lambda cell: cell.text
+    from rich.text import Text
+
+    console = _console(io.StringIO(), _UNLIMITED, color)
+
+    @functools.cache
+    def codes(style: str) -> tuple[str, str]:
+        with console.capture() as printed:
+            console.print(Text("x", style), end="")
+        before, _, after = printed.get().partition("x")
+        return before, after
+
+    return lambda cell: cell.text.join(codes(cell.style)) if cell.text else ""
+
+
+def _folded(lines: Sequence[Sequence[Cell]], width: int, color: bool) -> str:
+    """Render lines that are too wide, with the text of the widest columns in several lines."""
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, show_header=False)
+    for _ in lines[0]:
+        grid.add_column(overflow="fold")
+    for cells in lines:
+        grid.add_row(*(Text(cell.text, cell.style) for cell in cells))
+    page = io.StringIO()
+    _console(page, width, color).print(grid)
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+def _console(file: io.StringIO, width: int, color: bool) -> Console:
+    from rich.console import Console
+
+    # In a notebook, rich would display a table instead of writing it.
+    return Console(file=file, width=width, force_terminal=color, force_jupyter=False, highlight=False)
