@@ -154,6 +154,15 @@ def test_the_sdist_holds_what_a_packager_needs_to_build_and_test(distributions: 
     assert {"core/trackhooks/py.typed", "integrations/trackhooks_integrations/py.typed"} <= names
 
 
+def test_extras_are_added_to_an_installed_trackhooks_without_a_registry_that_has_it(
+    installed: Path, tmp_path: Path
+) -> None:
+    """As the message of a missing package says: `pip install 'trackhooks[tensorboard]'`."""
+    into = [sys.executable, "-m", "pip", f"--python={installed / 'bin' / 'python'}"]
+    said = run(*into, "install", "--dry-run", "--no-index", "trackhooks[tensorboard,mlflow]", cwd=tmp_path)
+    assert "Requirement already satisfied: trackhooks[mlflow,tensorboard]" in said
+
+
 def test_the_command_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert "Usage: trackhooks" in run(installed / "bin" / "trackhooks", "--help", cwd=tmp_path)
 
