@@ -340,6 +340,33 @@ def test_the_environment_variables_of_w_and_b_apply(
     assert (found["project"], found["entity"]) == ("theirs", "lab")
 
 
+def test_w_and_b_leaves_no_module_half_loaded_and_a_start_that_fails_no_folder(
+    run: RunInfo, program: Callable[..., str]
+) -> None:
+    script = """
+        import os, sys
+        sys.path[:0] = sys.argv[2:3]
+        os.environ["WANDB_MODE"] = "offline"
+        from pathlib import Path
+        from feeding import Feeding, run_info
+        from trackhooks_integrations.trackers.wandb import WandB
+        from trackhooks_integrations.trackers.wandb.opening import import_wandb
+
+        import_wandb()
+        print(type(sys.modules["numpy"]).__name__)
+        import numpy
+        del numpy.ndarray  # as after a broken import
+        try:
+            Feeding(WandB, run_info(Path(sys.argv[1])))
+        except AttributeError as error:
+            print(error)
+    """
+    printed = program(script, run.path, SUPPORT)
+    assert printed.splitlines()[0] == "module"
+    assert "has no attribute 'ndarray'" in printed
+    assert not list(Path(run.path).glob("wandb/*run-*"))
+
+
 def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Callable[..., str]) -> None:
     script = """
         import os, sys
