@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..sample_runs import ODD_NAMES, PARAMS, RECORDED_PARAMS
 from ..trial import Trial, plain
 from .suite import TrackerSuite, needs
@@ -27,6 +29,20 @@ class ParamPromises(TrackerSuite):
         with trial.record(params=params) as run:
             run.log(loss=1.0)
         assert trial.delivered(run.path).params == plain(params)
+
+    def test_secrets_do_not_reach_the_backend(self, trial: Trial) -> None:
+        secret = "hunter2-hunter2"
+        options: dict[str, Any] = {
+            "tags": [f"token={secret}"],
+            "notes": f"lr: 0.1\npassword: {secret}",
+            "group": f"pwd={secret}",
+        }
+        with trial.record(params={"api_key": secret, "url": f"http://me:{secret}@host"}, **options) as run:
+            run.log({f"password={secret}": 1.0})
+            run.log_text(f"token={secret}", f"login(password='{secret}')")
+            run.log_table("users", [["ann", secret]], columns=["user", "password"])
+            run.close("failed", f"password: {secret}")
+        assert secret not in repr(trial.delivered(run.path))
 
     @needs("params")
     def test_the_later_value_of_a_parameter_counts(self, trial: Trial) -> None:
