@@ -14,12 +14,13 @@ _COLORS = {"green": "#2a8a3e", "red": "#d6403a", "yellow": "#a56d00", "cyan": "#
 ACCENT: Final = _COLORS["cyan"]
 """The color of curves."""
 
+# Jupyter's own style of tables has stripes and right-aligned cells, with selectors of a higher specificity.
 STYLE: Final = """<style>
 .trackhooks { color: inherit; font-size: 13px; line-height: 1.5; overflow-x: auto; }
 .trackhooks table { border-collapse: collapse; margin: 0; font-size: inherit; }
-.trackhooks tr, .trackhooks tr:nth-child(odd), .trackhooks tr:hover { background: none; }
+.trackhooks tr { background: none !important; }
 .trackhooks th, .trackhooks td {
-  text-align: left; vertical-align: top; padding: 2px 16px 2px 0; color: inherit; white-space: nowrap;
+  text-align: left !important; vertical-align: top; padding: 2px 16px 2px 0; color: inherit; white-space: nowrap;
   border: 0; border-bottom: 1px solid rgba(128, 128, 128, 0.25); font-variant-numeric: tabular-nums;
 }
 .trackhooks th { font-weight: 600; }
