@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import sys
 import tempfile
 import warnings
@@ -15,7 +17,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from odd_values import ODD, UNREADABLE, Endless, Pydantic, RaisesByItem, refuse
+from keras_models import sequential
+from odd_values import ODD, UNREADABLE, Endless, Pydantic, RaisesByItem, RefusalError, refuse
+from omegaconf.errors import OmegaConfBaseException
 
 import trackhooks
 from trackhooks import InvalidValueError, Run, TrackhooksError, TrackhooksWarning
@@ -61,6 +65,54 @@ def file_of(run: Run) -> Path:
     return found
 
 
+def few(items: Any) -> None:
+    """Iterates, but not forever. What the data of the user raise is raised."""
+    with suppress(RefusalError, OmegaConfBaseException, RuntimeError):
+        for _ in itertools.islice(items, 3):
+            pass
+
+
+def validating(run: Run, log: Callable[[], None]) -> None:
+    for _ in run.validate([1]):
+        log()
+
+
+def predicting(run: Run, log: Callable[[], None]) -> None:
+    for _ in run.predict([1]):
+        log()
+
+
+def keras_epoch(
+    run: Run, *, epoch: Any = 0, logs: Any = None, batch: Any = 0, batch_logs: Any = None, params: Any = None
+) -> None:
+    """A training of one batch, as a loop of the user fires it with the callback of Keras."""
+    callback = run.keras
+    callback.set_params(params)
+    callback.set_model(MODEL)
+    callback.on_train_begin()
+    try:
+        callback.on_epoch_begin(epoch)
+        callback.on_train_batch_begin(batch)
+        callback.on_train_batch_end(batch, batch_logs)
+        callback.on_epoch_end(epoch, logs)
+    finally:
+        callback.on_train_end()
+
+
+def keras_mode(run: Run, mode: str, *, batch: Any = 0, batch_logs: Any = None, logs: Any = None) -> None:
+    """An evaluation or a prediction of one batch."""
+    callback = run.keras
+    callback.set_params({})
+    callback.set_model(MODEL)
+    getattr(callback, f"on_{mode}_begin")()
+    try:
+        getattr(callback, f"on_{mode}_batch_begin")(batch)
+        getattr(callback, f"on_{mode}_batch_end")(batch, batch_logs)
+    finally:
+        getattr(callback, f"on_{mode}_end")(logs)
+
+
+MODEL = sequential()
 CALLS: dict[str, Call] = {
     "step": step_by,
     "log": lambda run, value: run.log(value),
@@ -133,6 +185,28 @@ CALLS: dict[str, Call] = {
     "predict logs": lambda run, value: run.callbacks.on_predict_batch_end(0, value),
     "train ends": lambda run, value: run.callbacks.on_train_end(value),
     "what a callback writes": metrics_of,
+    "validate": lambda run, value: few(run.validate(value)),
+    "validate a batch": lambda run, value: few(run.validate([value])),
+    "validate and log": lambda run, value: validating(run, lambda: run.log(a=value, b=1.0)),
+    "validate and log weight": lambda run, value: validating(run, lambda: run.log({"a": 1.0}, weight=value)),
+    "predict": lambda run, value: few(run.predict(value)),
+    "predict a batch": lambda run, value: few(run.predict([value])),
+    "train on a batch": lambda run, value: few(run.train([value])),
+    "train": lambda run, value: few(run.train(value)),
+    "predict and log": lambda run, value: predicting(run, lambda: run.log(a=value, b=1.0)),
+    "predict and log weight": lambda run, value: predicting(run, lambda: run.log({"a": 1.0}, weight=value)),
+    "keras params": lambda run, value: keras_epoch(run, params=value),
+    "keras epoch": lambda run, value: keras_epoch(run, epoch=value),
+    "keras logs": lambda run, value: keras_epoch(run, logs=value),
+    "keras value": lambda run, value: keras_epoch(run, logs={"loss": value, "mae": 1.0}),
+    "keras batch": lambda run, value: keras_epoch(run, batch=value),
+    "keras batch logs": lambda run, value: keras_epoch(run, batch_logs=value),
+    "keras batch value": lambda run, value: keras_epoch(run, batch_logs={"loss": value, "mae": 1.0}),
+    "keras test logs": lambda run, value: keras_mode(run, "test", logs=value),
+    "keras test batch logs": lambda run, value: keras_mode(run, "test", batch_logs=value),
+    "keras predict batch": lambda run, value: keras_mode(run, "predict", batch=value),
+    "keras predict batch logs": lambda run, value: keras_mode(run, "predict", batch_logs=value),
+    "keras predict logs": lambda run, value: keras_mode(run, "predict", logs=value),
     "wait": lambda run, value: run.wait(value),
     "url": lambda run, value: run.url(value),
 }  # fmt: skip
@@ -158,15 +232,16 @@ def try_call(name: str, run: Run, value: Any) -> None:
         CALLS[name](run, value)
 
 
-def check_readable(run: Run) -> list[Event]:
+def check_readable(run: Run | Path) -> list[Event]:
     """Everything that was recorded is read, nothing is skipped or lost, and the status is there."""
-    with journal.Reader(run.path) as reader:
+    path = Path(run)
+    with journal.Reader(path) as reader:
         events = list(reader)
         assert reader.skipped == reader.behind == 0
     assert [event.index for event in events] == list(range(len(events)))
     assert max([abs(event.step) for event in events] + [abs(event.epoch) for event in events]) < 2**63
     assert next(event.status for event in reversed(events) if event.status) in FINAL
-    assert run_folder.read_info(run.path).status in FINAL
+    assert run_folder.read_info(path).status in FINAL
     return events
 
 
@@ -194,6 +269,44 @@ def test_what_an_option_of_a_run_accepts_is_read_back_and_the_rest_is_refused(
             run.log(a=1.0)
             run.close()
             check_readable(run)
+        assert not open_runs.every(), description
+
+
+def evaluate_by_enable(**options: Any) -> None:
+    trackhooks.enable(**options)
+    try:
+        importlib.import_module("toytrainer").Trainer().evaluate([(1.0, 2.0)])
+    finally:
+        trackhooks.disable()
+
+
+def evaluate_by_callback(**options: Any) -> None:
+    callback = trackhooks.keras_callback(**options)
+    callback.set_params({})
+    callback.set_model(MODEL)
+    callback.on_test_begin()
+    callback.on_test_end({"loss": 1.0})
+
+
+AUTOMATIC = {"enable": evaluate_by_enable, "keras_callback": evaluate_by_callback}
+
+
+@pytest.mark.usefixtures("third_party")
+@pytest.mark.parametrize("evaluate", AUTOMATIC.values(), ids=AUTOMATIC)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_what_an_option_of_automatic_runs_accepts_is_read_back_and_the_rest_is_refused(
+    option: str, evaluate: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for description, make in ODD.items():
+        with warnings.catch_warnings(), suppress(TrackhooksError):
+            warnings.simplefilter("ignore")
+            evaluate(**{"dir": tmp_path / "runs", "delivery": "off", option: make()})
+        recorded = open_runs.every()
+        for recorder in recorded:
+            recorder.close()
+            if recorder.has_journal:
+                check_readable(recorder.path)
         assert not open_runs.every(), description
 
 
@@ -349,7 +462,7 @@ def test_a_wrong_field_of_an_export_is_refused_by_name(arguments: Any, message: 
 
 def test_a_status_that_is_refused_leaves_the_run_open(run: Run) -> None:
     with pytest.raises(
-        InvalidValueError, match="status must be one of failed, finished, killed, lost, got 'done'"
+        InvalidValueError, match="status must be one of failed, finished, killed, lost, pruned, got 'done'"
     ):
         run.close("done")
     with pytest.raises(InvalidValueError, match="reason must be a string, got 5"):

@@ -9,13 +9,17 @@
 - `at_default`: the names of the settings that the constructor of a class fills in.
 - `Lookups`, `attempt`, `Failure`: read attributes that may raise anything; `flag`: read a switch such as `stop`;
   `is_a`: `isinstance` for objects that may pretend to have another class, or raise.
+- `checked_logs`, `checked_params`, `index`: logs, the parameters of a loop, and an index, as they are recorded; they
+  raise InvalidValueError.
 - `WeakIdentityDict`: a mapping from models, which need not be hashable or comparable, that does not keep them alive.
 """
 
 from __future__ import annotations
 
 from ..errors.foreign import Failure, attempt, is_a
-from ..hooks.dispatch import flag
+from ..hooks.callback_list import checked_params
+from ..hooks.dispatch import checked_logs, flag
+from ..hooks.indices import index
 from ..hooks.lookups import Lookups
 from ..hooks.metric_names import prefixed
 from ..hooks.vocabulary import BY_NAME
@@ -28,6 +32,6 @@ from ..values.params import flat_params
 from ..values.weak_dict import WeakIdentityDict
 
 __all__ = [
-    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "at_default", "attempt", "file", "flag", "flat_params", "is_a",
-    "media", "prefixed", "settings", "sizes", "status_of",
+    "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "at_default", "attempt", "checked_logs", "checked_params",
+    "file", "flag", "flat_params", "index", "is_a", "media", "prefixed", "settings", "sizes", "status_of",
 ]  # fmt: skip

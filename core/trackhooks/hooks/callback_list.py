@@ -15,13 +15,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import InvalidValueError, nearest, warn
-from ..errors.foreign import Failure, attempt, is_a, shown
+from ..errors.foreign import Failure, attempt, is_a, items, key_text, shown
 from .builtin import History, ProgressBar
 from .callback import FED_FROM_JOURNAL, KERAS_METHODS
 from .dispatch import Call, Function, no_hook, plain_hook
 from .keras_events import KerasEvents
 from .vocabulary import BY_NAME, KERAS_ALIASES
 
+_MOST_PARAMS = 1000
 _ALIASES = {event: alias for alias, event in KERAS_ALIASES.items()}
 
 
@@ -114,10 +115,15 @@ class CallbackList(KerasEvents):
         return True
 
     def set_params(self, params: Mapping[str, Any] | None) -> None:
-        """Store the parameters of the loop and pass them to every object. Empty parameters are not passed on."""
-        self.params = dict(params) if params else self.params or {}
+        """Store the parameters of the loop and pass them to every object. Empty parameters are not passed on.
+
+        Raises:
+            InvalidValueError: They are not a mapping.
+        """
+        given = checked_params(params)
+        self.params = given or self.params or {}
         self.state.set_params(self.params)
-        if params:
+        if given:
             for callback in self:
                 if hasattr(callback, "set_params"):
                     callback.set_params(self.params)
@@ -197,6 +203,22 @@ def _calls_list(callback: Any, wanted: CallbackList) -> bool:
     return callback is wanted or (
         isinstance(callback, CallbackList) and any(_calls_list(inner, wanted) for inner in callback)
     )
+
+
+def checked_params(params: Any) -> dict[str, Any]:
+    """Return the parameters of a loop as a plain dict, which is empty instead of None.
+
+    Raises:
+        InvalidValueError: They are not a mapping, or cannot be read.
+    """
+    if params is None or type(params) is dict:
+        return dict(params or {})
+    found = items(params, _MOST_PARAMS) if is_a(params, Mapping) else None
+    if found is None or isinstance(found, Failure):
+        raise InvalidValueError(
+            f"params must be a mapping, such as {{'epochs': 10, 'steps': 100}}, got {shown(params)}."
+        )
+    return {key_text(name): value for name, value in found if not isinstance(value, Failure)}
 
 
 def _flatten(callbacks: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..recording.event_writer import Number, on_host
 from ..recording.recorder import Recorder
+from ..values import checks
 from .batches import Item, Pass, length, samples
 from .collector import Collector
 from .early_exit import left_by_exception
@@ -124,7 +125,7 @@ class OwnLoop:
         outer, index = self._collector.scope, first
         self._collector.collect_in(scope)
         try:
-            for index, batch in enumerate(batches, first):
+            for index, batch in enumerate(checks.iterator("the batches", batches), first):
                 self._state.set_inputs(batch)
                 self._fire_batch(part.start, index)
                 yield batch

@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..errors import InvalidValueError
-from ..errors.foreign import is_a, key_text
+from ..errors.foreign import Failure, is_a, items, key_text, shown
 from ..hooks.views import one_or_named
 from ..recording.recorder import Recorder
 from ..values import checks
 from ..values.defaults import told_apart
 from .torch_model import WatchedModel, is_module
 from .torch_optimizer import WatchedOptimizer, is_optimizer, unwrapped_optimizer
+
+_MOST_WATCHED = 1000
 
 Watched = TypeVar("Watched", WatchedModel, WatchedOptimizer)
 
@@ -69,7 +71,7 @@ class Watching:
     def _named_models(self, given: Any) -> dict[str, Any]:
         """Return models by name: a given one, the one that it has already, or an index."""
         if is_a(given, Mapping):
-            return {key_text(name): model for name, model in given.items()}
+            return {key_text(name): model for name, model in _pairs(given)}
         named: dict[str, Any] = {}
         for model in _listed(given):
             known = _name_of(self._models, model)
@@ -79,7 +81,7 @@ class Watching:
     def _named_optimizers(self, given: Any, models: Sequence[str]) -> dict[str, Any]:
         """Return optimizers by name: as of models, or the names of the models if there is one for each."""
         if is_a(given, Mapping):
-            return {key_text(name): optimizer for name, optimizer in given.items()}
+            return {key_text(name): optimizer for name, optimizer in _pairs(given)}
         named: dict[str, Any] = {}
         found = _listed(given)
         for position, optimizer in enumerate(found):
@@ -92,7 +94,7 @@ class Watching:
     def _new_name(self, given: Any, named: Collection[str]) -> str:
         """Return the index of what has no name. The first model, and its optimizer, have none if they come alone."""
         taken = {*self._models, *self._optimizers, *named}
-        if not taken and not isinstance(given, (list, tuple)):
+        if not taken and not is_a(given, (list, tuple)):
             return ""
         first = len(self._models) + len(named)
         return next(str(index) for index in itertools.count(first) if str(index) not in taken)
@@ -148,15 +150,22 @@ def _name_of(watched: Mapping[str, WatchedModel | WatchedOptimizer], inner: Any)
 def _listed(given: Any) -> list[Any]:
     if given is None:
         return []
-    return list(given) if isinstance(given, (list, tuple)) else [given]
+    return list(given) if is_a(given, (list, tuple)) else [given]
+
+
+def _pairs(given: Mapping[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return the items of a mapping; what cannot be read is a `Failure`."""
+    found = items(given, _MOST_WATCHED)
+    return [("", found)] if isinstance(found, Failure) else found
 
 
 def _check_each(what: str, given: Any, accepts: Callable[[Any], bool], kind: str) -> None:
-    values = list(given.values()) if is_a(given, Mapping) else _listed(given)
+    values = [value for _, value in _pairs(given)] if is_a(given, Mapping) else _listed(given)
     for value in values:
         if not accepts(value):
-            raise InvalidValueError(f"run.watch(…): {what} must be {kind}, got {type(value).__name__}.")
+            got = value.why if type(value) is Failure else type(value).__name__
+            raise InvalidValueError(f"run.watch(…): {what} must be {kind}, got {got}.")
     if what == "model" and not values:
         raise InvalidValueError(
-            f"run.watch(…): model must be {kind}, or a list or dict of them, got {given!r}."
+            f"run.watch(…): model must be {kind}, or a list or dict of them, got {shown(given)}."
         )

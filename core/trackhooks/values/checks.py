@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,18 @@ def name(what: str, value: Any) -> str:
     if not is_a(value, str) or not plain_text(value):
         raise InvalidValueError(f"{what} must be a non-empty string, got {shown(value)}.")
     return plain_text(value)
+
+
+def iterator(what: str, value: Any) -> Iterator[Any]:
+    """Begin to iterate over an object.
+
+    Raises:
+        InvalidValueError: It cannot be iterated over.
+    """
+    try:
+        return iter(value)
+    except TypeError as error:
+        raise InvalidValueError(f"{what} must be iterable, got {shown(value)}.") from error
 
 
 def path(what: str, value: Any) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 from trackhooks.errors import MissingPackageError, warn
 from trackhooks.frameworks import resume_marker
-from trackhooks.frameworks.helpers import Lookups
+from trackhooks.frameworks.helpers import Lookups, checked_params, index
 from trackhooks.frameworks.interface import KerasEvents, Kind, Logs, Mode
 
 from .interrupted import interrupted
@@ -168,6 +168,14 @@ class Bridge:
         mode.end()
         self._begun.remove(mode)
 
+    def set_params(self, params: Any) -> None:
+        """Store the parameters of the loop.
+
+        Raises:
+            InvalidValueError: they are not a mapping.
+        """
+        self.params = checked_params(params)
+
     def _takes(self, hook: str) -> bool:
         return self._loop.run.takes(hook)
 
@@ -184,12 +192,14 @@ class Bridge:
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Reserve the position of the batch's end in the order of the hooks."""
+        batch = _whole(batch)
         if self._takes("on_train_batch_start"):
             self._add(self._loop.keras.on_train_batch_begin, batch, logs)
         self._order.announce(batch)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Forward the end of a batch after all earlier batches. Keras may call this on any thread."""
+        batch = _whole(batch)
         self._order.end(batch, functools.partial(self._loop.train_batch_end, batch, logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -216,6 +226,7 @@ class Bridge:
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Forward the start of a batch, only if a callback or the record needs it."""
+        batch = _whole(batch)
         if self._takes("on_val_batch_start"):
             self._add(self._loop.keras.on_test_batch_begin, batch, logs)
         if self._takes("on_val_batch_end"):
@@ -223,6 +234,7 @@ class Bridge:
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Forward the end of a batch, only if a callback or the record needs it."""
+        batch = _whole(batch)
         if self._takes("on_val_batch_end"):
             self._order.end(batch, functools.partial(self._loop.keras.on_test_batch_end, batch, logs))
 
@@ -244,12 +256,14 @@ class Bridge:
 
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Reserve the position of the batch's end in the order of the hooks."""
+        batch = _whole(batch)
         if self._takes("on_predict_batch_start"):
             self._add(self._loop.keras.on_predict_batch_begin, batch, logs)
         self._order.announce(batch)
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Count the predicted samples of the batch."""
+        batch = _whole(batch)
         self._order.end(batch, functools.partial(self._loop.predict_batch_end, batch, logs))
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
@@ -280,6 +294,10 @@ def _unpickled(process: int, number: int) -> Any:
     """Return the same bridge in the process that it was created in."""
     found = _bridges.get(number) if process == os.getpid() else None
     return found or _class(Elsewhere, importlib.import_module("keras").callbacks.Callback)()
+
+
+def _whole(batch: Any) -> int:
+    return batch if type(batch) is int else index("the index of a batch", batch)
 
 
 def make(choose: Choose, loop: KerasLoop | None = None) -> Bridge:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
 
+from trackhooks.frameworks.helpers import attempt
+
 
 class Event(NamedTuple):
     """An event of Keras: its frame, the name of the method, and its arguments."""
@@ -31,6 +33,7 @@ def interrupted(error: BaseException, lists: type, callback: Any) -> Iterator[Ev
     for frame in reversed([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
         found = frame.f_locals.get("self")
         if isinstance(found, lists) and _comes_later(callback, found, frame.f_locals.get("callback")):
+            attempt(getattr(found, "_flush_futures", list))  # earlier batches may still end on other threads
             yield _event(frame)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from trackhooks.errors import InvalidValueError, warn
 from trackhooks.event import File
 from trackhooks.frameworks import double_logging, resume_marker
-from trackhooks.frameworks.helpers import Lookups, file, flag, prefixed, status_of
+from trackhooks.frameworks.helpers import Lookups, checked_logs, file, flag, prefixed, status_of
 from trackhooks.frameworks.interface import Logs, RunHooks
 
 from . import description
@@ -66,7 +66,8 @@ class KerasLoop:
         """Record the model and the hyper-parameters, then start the training."""
         self._begin(model, params)
         self._arguments = arguments
-        self._steps = (params or {}).get("steps")
+        steps = (params or {}).get("steps")
+        self._steps = steps if type(steps) is int else None
         self._lookups.find("the callbacks of fit", None, self._warn_of_other_loggers, model, arguments)
         stop = flag(model, "stop_training")  # requested by a callback that comes before ours
         described = self._described(model)
@@ -99,9 +100,11 @@ class KerasLoop:
 
         With `steps_per_execution`, Keras' batch index may exceed the end of the epoch. The steps of the run do not.
         """
+        if type(logs) is not dict:
+            logs = checked_logs("on_train_batch_end", logs)
         if self._steps and batch >= self._steps:
             self.run.overshoot(batch - self._steps + 1)
-        self._batch, self._logs = batch, logs or {}
+        self._batch, self._logs = batch, logs
         self.keras.on_train_batch_end(batch, logs)
 
     def rates(self) -> dict[str, float]:
@@ -132,6 +135,7 @@ class KerasLoop:
 
     def epoch_end(self, epoch: int, rates: Mapping[str, float], logs: Logs | None) -> None:
         """End an epoch, and its training part if that has not ended."""
+        logs = checked_logs("on_epoch_end", logs)
         self.end_train_part(rates, logs)
         self.keras.on_epoch_end(epoch, logs)
 
@@ -165,6 +169,7 @@ class KerasLoop:
 
     def predict_batch_end(self, batch: int, logs: Logs | None) -> None:
         """Count the predicted samples of a batch."""
+        logs = checked_logs("on_predict_batch_end", logs)
         count = description.predicted(logs, self._lookups)
         self._predicted += count
         self.run.saw(count)
