@@ -45,10 +45,12 @@ _NUMBERS = re.compile(r"[\[({][\s\d.,+-]*[\])}]")
 _BEFORE_A_KEY = re.compile(r"""[ \t]*(?:-[ \t]+)*["']?""")
 _ENDS = re.compile(r"[ \t\r]*(?:$|[\n,;&)}\]|]|-)")
 _SENTENCE = re.compile(r"[a-z]+(?: [a-z,]+)+[.!?]?\s*$")
-_COMMENT = re.compile(r"""[ \t]+\#.*$|["'][ \t\r]*(?:[,}\])].*)?$|[ \t\r]+$""", re.DOTALL)
+_COMMENT = re.compile(
+    r"""(?<![ \t])[ \t]+\#.*$|["'][ \t\r]*(?:[,}\])].*)?$|(?<![ \t\r])[ \t\r]+$""", re.DOTALL
+)
 """What follows a value in its line: a comment, the end of a string that contains the line, or blanks."""
 _KEY_LINE = re.compile(r"""[ \t]*(?:-[ \t]+)*["']?[\w.-]+["']?:(?:[ \t\r]|$)""", re.MULTILINE)
-_BLOCK_MARK = re.compile(r"[ \t]*(?:[|>][-+\d]{0,2})?[ \t\r]*(?:#[^\n]*)?(?:\n|$)")
+_BLOCK_MARK = re.compile(r"[ \t\r]*(?:[|>][-+\d]{0,2}[ \t\r]*)?(?:#[^\n]*)?(?:\n|$)")
 _FURTHEST = 200
 """How many characters before a name are searched for the start of its line."""
 
