@@ -15,7 +15,7 @@ from keras_models import events
 
 import trackhooks
 from trackhooks import InvalidValueError, Run
-from trackhooks.event import Text
+from trackhooks.event import Graph, Text
 
 Model = torch.nn.Module
 Optimizer = torch.optim.Optimizer
@@ -67,6 +67,18 @@ def test_models_and_optimizers_have_the_names_that_they_are_given(run: Run, shap
     assert recorded["optimizer/critic/name"] == "SGD"
     texts = {item.name for event in events(run) for item in event.media if isinstance(item, Text)}
     assert texts == {"model/generator", "model/critic"}
+
+
+def test_the_newest_graph_has_every_model(run: Run) -> None:
+    models = [torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)) for _ in range(3)]
+    run.watch(models[0])
+    run.watch({"generator": models[1], "critic": models[2]})
+    graphs = [item for event in events(run) for item in event.media if isinstance(item, Graph)]
+    assert [graph.name for graph in graphs] == ["model", "model"]
+    assert [(node.name, node.inputs) for node in graphs[-1].nodes] == [
+        ("0/0", []), ("0/1", ["0/0"]), ("generator/0", []), ("generator/1", ["generator/0"]),
+        ("critic/0", []), ("critic/1", ["critic/0"]),
+    ]  # fmt: skip
 
 
 def test_models_and_optimizers_in_lists_have_indices(run: Run) -> None:

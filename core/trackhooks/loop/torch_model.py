@@ -118,9 +118,14 @@ class WatchedModel:
         """Return its size, as parameters to compare."""
         return sizes(self.inner, self._lookups, self.name)
 
-    def media(self) -> list[Text | Graph]:
-        """Return it as a string and as a graph."""
-        return media(self.inner, self._lookups, self.name)
+    def text(self) -> Text | None:
+        """Return it as torch prints it."""
+        return _text(self.inner, self._lookups, self.name)
+
+    def nodes(self, scope: str) -> list[Node] | None:
+        """Return its modules as the nodes of a graph, in this scope; None if they cannot be read."""
+        found = _drawn(self.inner, self._lookups)
+        return None if found is None else [_inside(scope, node) for node in found.nodes]
 
 
 def is_module(value: Any) -> bool:
@@ -191,16 +196,29 @@ def _layer_count(model: Any) -> dict[str, Scalar]:
     return {"layers": sum(1 for module in model.modules() if not list(module.children()))}
 
 
-def media(model: Any, lookups: Lookups, name: str = "") -> list[Text | Graph]:
+def media(model: Any, lookups: Lookups) -> list[Text | Graph]:
     """Return a torch module as torch prints it, and as a graph."""
-    kind, title = type(model).__name__, f"model/{name}" if name else "model"
-    printed = lookups.find(f"the text of {kind}", None, str, model)
-    drawn = lookups.find(f"the modules of {kind}", None, graph, model, title)
-    text = None if printed is None else Text(title, f"```\n{printed}\n```")
-    return [item for item in (text, drawn) if item is not None]
+    return [item for item in (_text(model, lookups), _drawn(model, lookups)) if item is not None]
 
 
-def graph(model: Any, title: str) -> Graph:
+def _text(model: Any, lookups: Lookups, name: str = "") -> Text | None:
+    printed = lookups.find(f"the text of {type(model).__name__}", None, str, model)
+    return None if printed is None else Text(f"model/{name}" if name else "model", f"```\n{printed}\n```")
+
+
+def _drawn(model: Any, lookups: Lookups) -> Graph | None:
+    return lookups.find(f"the modules of {type(model).__name__}", None, graph, model)
+
+
+def _inside(scope: str, node: Node) -> Node:
+    """Return a node in a scope, such as the name of its model."""
+    if not scope:
+        return node
+    inputs = [f"{scope}/{name}" for name in node.inputs]
+    return Node(f"{scope}/{node.name}", node.op, inputs, node.attributes)
+
+
+def graph(model: Any) -> Graph:
     """Return the nested modules as a graph. Within a `Sequential`, each takes the output of the one before it.
 
     Tracing would find more edges, but it runs the user's code, and so may change the random numbers of the training.
@@ -212,7 +230,7 @@ def graph(model: Any, title: str) -> Graph:
             children = [f"{name}.{child}" if name else child for child in module._modules]
             for before, after in itertools.pairwise(child for child in children if child in nodes):
                 nodes[after].inputs = [nodes[before].name]
-    return Graph(title, list(nodes.values())[:_MOST_NODES])
+    return Graph("model", list(nodes.values())[:_MOST_NODES])
 
 
 def _node(name: str, module: Any) -> Node:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import InvalidValueError
 from ..errors.foreign import Failure, is_a, items, key_text, shown
+from ..event import Graph
 from ..hooks.views import one_or_named
 from ..recording.recorder import Recorder
 from ..values import checks
@@ -108,8 +109,19 @@ class Watching:
         defaults = [name for one in watched for name in one.defaults()]
         apart = told_apart(settings, self._recorder.callbacks.state.args, defaults)
         sizes = {fact: value for name in models for fact, value in self._models[name].sizes().items()}
-        media = [item for name in models for item in self._models[name].media()]
-        return {**apart, "facts": {**apart["facts"], **sizes}, "media": media}
+        media = [*(self._models[name].text() for name in models), self._graph()]
+        return {
+            **apart,
+            "facts": {**apart["facts"], **sizes},
+            "media": [item for item in media if item is not None],
+        }
+
+    def _graph(self) -> Graph | None:
+        """Return one graph of all models, because dashboards show the newest graph of a run."""
+        several = len(self._models) > 1
+        drawn = [one.nodes(one.name or ("0" if several else "")) for one in self._models.values()]
+        found = [nodes for nodes in drawn if nodes is not None]
+        return Graph("model", [node for nodes in found for node in nodes]) if found else None
 
     @property
     def model(self) -> Any:
