@@ -278,6 +278,13 @@ def test_a_python_without_trackhooks_says_that_nothing_is_recorded(tmp_path: Pat
     assert done.stderr.count("cannot import trackhooks and records nothing") == 1
 
 
+def test_a_python_that_ignores_the_environment_is_warned_about(tmp_path: Path) -> None:
+    write(tmp_path / "train.py", "print('trains')")
+    for option, warned in (("-uI", True), ("-u", False)):
+        done = run("python", option, "-WIgnore", "train.py", "-I", cwd=tmp_path)
+        assert (done.stdout, "nothing will be recorded" in done.stderr) == ("trains\n", warned)
+
+
 # With real frameworks
 
 

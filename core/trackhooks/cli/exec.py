@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import sys
 import sysconfig
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
-from ..errors import InvalidValueError, TrackhooksError
+from ..errors import InvalidValueError, TrackhooksError, warn
 from ..frameworks import registry
 from ..session.enable import enable_by_default
 from ..session.settings import settings
 
+_FLAGS = re.compile("-[bBdEiIOPqsSuvx]+")
+"""Options of Python without a value; several may be in one word."""
 _STARTUP = str(Path(__file__).with_name("startup"))
 
 
@@ -38,6 +42,8 @@ def execute(command: Sequence[str], trackers: Sequence[str] = (), module: bool =
     """
     _check(trackers or os.environ.get("TRACKHOOKS", "").split(","))
     program, *arguments = [sys.executable, "-m", *command] if module else command_line(command)
+    if _ignores_the_environment(program, arguments):
+        warn("nothing will be recorded: Python ignores PYTHONPATH with its options -E, -I and -S.")
     os.environ.update(_environment(trackers))
     sys.stdout.flush()
     try:
@@ -70,6 +76,12 @@ def command_line(command: Sequence[str]) -> list[str]:
     if Path(name).is_file() or Path(name, "__main__.py").is_file():
         return [sys.executable, name, *arguments]
     raise InvalidValueError(f"no such program: {name!r} is neither a command nor a file.{_hint(name)}")
+
+
+def _ignores_the_environment(program: str, arguments: Sequence[str]) -> bool:
+    """Whether the program is a Python with an option that makes it ignore `sitecustomize` or PYTHONPATH."""
+    options = takewhile(_FLAGS.fullmatch, arguments)
+    return Path(program).name.startswith("python") and bool(set("EIS").intersection("".join(options)))
 
 
 def _hint(name: str) -> str:
