@@ -167,6 +167,6 @@ def _new_bar() -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("trackhooks delivers {task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(file=cast("IO[str]", Notices(sys.stderr)))
+    console = Console(file=cast("IO[str]", Notices(sys.stderr)), force_jupyter=False)
     # Without a refresh thread: no thread can be started while the interpreter exits.
     return Progress(*columns, console=console, transient=True, auto_refresh=False)

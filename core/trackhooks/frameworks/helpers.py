@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from ..errors.foreign import Failure, attempt, is_a
 from ..hooks.callback_list import checked_params
-from ..hooks.dispatch import checked_logs, flag
+from ..hooks.dispatch import checked_logs
 from ..hooks.indices import index
 from ..hooks.lookups import Lookups
 from ..hooks.metric_names import prefixed
+from ..hooks.stop_flags import flag
 from ..hooks.vocabulary import BY_NAME
 from ..loop.torch_model import media, sizes
 from ..loop.torch_optimizer import settings

@@ -23,7 +23,8 @@ from .indices import LARGEST, index
 from .loop_state import LoopState
 from .metric_names import from_keras, to_keras
 from .shared_logs import SharedLogs
-from .views import VIEWS, has, model_for_keras, needs_keras_model, no_keras_model
+from .stop_flags import StopFlags
+from .views import VIEWS, model_for_keras, needs_keras_model, no_keras_model
 from .vocabulary import BY_NAME, FROM_KERAS, HOOKS, KERAS_ALIASES
 
 Function = Callable[[Any], None]
@@ -74,7 +75,7 @@ class Dispatcher:
         """Is notified of each event after the callbacks."""
         self.model: Any = None
         """The model as Keras objects get it."""
-        self._given_model: Any = None
+        self._stop = StopFlags(self.state)
         self._calls: dict[str, tuple[Call, ...]] = dict.fromkeys(BY_NAME, ())
         self._views = {kind: view(self.state) for kind, view in VIEWS.items()}
         self._validated: set[str] = set()
@@ -131,7 +132,7 @@ class Dispatcher:
             raise no_hook(event)
         if source is not None:
             metrics, epoch = _read(source, event, metrics, epoch)
-            self._adopt_stop(source)
+            self._stop.adopt(source)
         epoch = epoch if epoch is None else _index(event, epoch)
         batch = batch if batch is None else _index(event, batch)
         if more:
@@ -253,11 +254,11 @@ class Dispatcher:
             yield from self._each(event, source, shared, objects)
         finally:
             self._take_changes(event, shared)
-        self._cross_stop(source)
+        self._stop.share(source)
 
     def _each(self, event: str, source: Any, shared: SharedLogs, objects: bool) -> Iterator[Function]:
         """Walk through the calls of an event. A callback that fires its own event again is not called for that."""
-        self._adopt_stop(source)
+        self._stop.adopt(source)
         for call in self._calls[event]:
             running = (event, id(call.listener), threading.get_ident())
             if running in self._running:
@@ -327,7 +328,7 @@ class Dispatcher:
             if self.recorder is not None:
                 self._take_changes(event, shared)
                 self.recorder.on_hook(event, dict(shared.metrics), epoch, batch)
-        self._cross_stop(source)
+        self._stop.share(source)
 
     def _take_changes(self, hook: str, shared: SharedLogs) -> None:
         """Change in the metrics what the objects changed in the logs."""
@@ -346,21 +347,21 @@ class Dispatcher:
         self, hook: str, metrics: Mapping[str, Any], epoch: int | None, batch: int | None
     ) -> None:
         """Update the state of the loop, through which the callbacks of the other vocabulary see it."""
-        if hook == "on_train_start" and flag(self._given_model, "stop_training"):
-            self._set_flag(self._given_model, "stop_training", False)  # set by an earlier training
+        if hook == "on_train_start":
+            self._stop.start()
         self.state.update(hook, metrics, epoch, batch)
 
     # The model
 
     def set_model(self, model: Any) -> None:
         """Store the model. Keras objects get a `ModelView` instead of a model that Keras could not use."""
-        self._given_model = model
+        self._stop.model = model
         self.state.set_model(model)
         self.model = model_for_keras(model, self.state)
 
     def forget_model(self) -> None:
         """Drop the model and everything that belongs to it, so that a list does not keep it alive after a training."""
-        self.model = self._given_model = None
+        self.model = self._stop.model = None
         self.state.forget()
 
     # Stopping
@@ -368,29 +369,12 @@ class Dispatcher:
     @property
     def stop_training(self) -> bool:
         """Whether a callback asked the training to end, by `model.stop_training` or by `trainer.stop`."""
-        self._adopt_stop(None)
-        return bool(self.state.stop)
+        return self._stop.adopt(None)
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self.state.set_stop(bool(value))
-        self._cross_stop(None)
-
-    def _adopt_stop(self, source: Any) -> None:
-        if flag(self._given_model, "stop_training") or flag(source, "stop"):
-            self.state.set_stop(True)
-
-    def _cross_stop(self, source: Any) -> None:
-        self._adopt_stop(source)
-        if not self.state.stop:
-            return
-        for owner, name in ((self._given_model, "stop_training"), (source, "stop")):
-            if flag(owner, name) is False:
-                self._set_flag(owner, name, True)
-
-    def _set_flag(self, owner: Any, name: str, value: bool) -> None:
-        problem = f"{type(owner).__name__}.{name} could not be set to {value}"
-        self.state.lookups.guard(problem, None, setattr, owner, name, value)
+        self._stop.share(None)
 
 
 def plain_hook(event: Any) -> str:
@@ -444,15 +428,6 @@ def _with_str_names(metrics: Mapping[Any, Any]) -> dict[str, Any]:
         if type(name) is not str:
             return {key_text(name): value for name, value in found.items()}
     return found
-
-
-def flag(owner: Any, name: str) -> bool | None:
-    """Return the switch of this name that an object has; None if it has none, or something else of that name."""
-    value = None if owner is None else attempt(getattr, owner, name, None)
-    if value is None or isinstance(value, bool):
-        return value
-    found = attempt(bool, value) if isinstance(value, int) or has(value, "dtype") else None
-    return found if isinstance(found, bool) else None
 
 
 def _read(
