@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import InvalidValueError, warn
 from ..event import File, RunInfo
 from ..hooks.callback_list import CallbackList
 from ..hooks.vocabulary import BY_NAME
@@ -17,7 +16,9 @@ from ..values import checks
 from ..values.weak_dict import WeakIdentityDict
 from . import record_checks
 from .event_writer import Number
-from .status import ending, status_of, why_not_open
+from .late_records import LateRecords, report
+from .one_process import refuse_to_copy
+from .status import ending, status_of
 from .timeline import Timeline
 
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
@@ -111,7 +112,7 @@ class Recorder:
         """Whether a training has started."""
         self.trains_since = 0.0
         self.closed = False
-        self._reported_end = False
+        self._late = LateRecords(writer is not None, strict)
         self._timeline = Timeline(info, writer, strict)
         self.place = self._timeline.place
         """The step and epoch of the run. Only the recorder changes it."""
@@ -121,16 +122,7 @@ class Recorder:
         callbacks.recorder = self
         callbacks.state.of_run(self.path, strict)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Refuse to pickle and to copy a run, and everything that holds one.
-
-        Raises:
-            InvalidValueError: always; the message has what to do instead.
-        """
-        raise InvalidValueError(
-            f"run {self.name!r} cannot be pickled or copied, because one process writes its journal. Pass its folder"
-            " (run.path) to the other process, and open a run of its own there, or log here what it returns."
-        )
+    __reduce_ex__ = refuse_to_copy
 
     # The run
 
@@ -165,13 +157,9 @@ class Recorder:
         Raises:
             InvalidValueError: the run has ended, and is strict.
         """
-        if self.records:
-            return True
-        why = why_not_open(self.info, self.closed, self._timeline.in_fork) if self.has_journal else ""
-        if why and (self.strict or not self._reported_end):
-            self._reported_end = True
-            self.report(why)
-        return False
+        if not self.records:
+            self._late.report(self.info, self.closed, self._timeline.in_fork)
+        return self.records
 
     def report(self, message: str) -> None:
         """Warn.
@@ -179,9 +167,7 @@ class Recorder:
         Raises:
             InvalidValueError: the run is strict.
         """
-        if self.strict:
-            raise InvalidValueError(message)
-        warn(message)
+        report(message, self.strict)
 
     @property
     def has_journal(self) -> bool:

@@ -44,28 +44,6 @@ def ending(status: Any, reason: Any) -> tuple[str, str]:
     return checks.status("status", status), "" if reason is None else checks.text("reason", reason)
 
 
-def why_not_open(run: RunInfo, closed: bool, in_fork: bool) -> str:
-    """Return why nothing more is recorded in a run, for a warning; empty if another process continues the run.
-
-    Args:
-        run: the run.
-        closed: whether it has been closed.
-        in_fork: whether this is a forked child of the process that opened it.
-    """
-    if closed:
-        how = "" if run.status == "finished" else f" ({run.status})"
-        return (
-            f"run {run.name!r} is finished{how}: what is logged after its end is not recorded. Log it before the run is"
-            f" closed, or continue the run with trackhooks.run(resume={run.path!r})."
-        )
-    if in_fork:
-        return (
-            f"run {run.name!r} belongs to the process that opened it, and this process was forked from it: what is"
-            " logged here is not recorded. Open a run in this process, for example with run.child(name)."
-        )
-    return ""
-
-
 class RunStatus:
     """The status of one run, kept in its `RunInfo` and in `run.json`.
 
