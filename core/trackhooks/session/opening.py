@@ -166,7 +166,9 @@ def _stored_options(spec: Spec) -> dict[str, Scalar]:
 
 def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
     if resume is None:
-        name = chosen.name or run_names.from_params(chosen.dir, chosen.params)
+        name = chosen.name
+        if name is None:
+            name = run_names.from_params(chosen.dir, chosen.params)
         return identity.create(checks.absolute("dir", chosen.dir), name, info)
     return identity.resume(resume, info)
 
