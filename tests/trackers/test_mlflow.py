@@ -399,6 +399,14 @@ def test_the_status_is_that_of_the_run(tmp_path: Path, store: str, status: str, 
     assert found.data.tags.get("trackhooks.status") == (f"{status}: ValueError: x" if reason else None)
 
 
+def test_the_reason_of_an_earlier_end_goes_when_a_resumed_run_ends(feed: Feeding) -> None:
+    feed.give(Event("teardown", 5, CREATED + 5, status="killed")).finish("killed", "Ctrl-C")
+    assert stored(feed).data.tags["trackhooks.status"] == "killed: Ctrl-C"
+    feed.start().give(Event("teardown", 6, CREATED + 6, status="finished")).finish()
+    found = stored(feed)
+    assert (found.info.status, found.data.tags["trackhooks.status"]) == ("FINISHED", "finished")
+
+
 def test_a_run_that_is_resumed_is_the_same_run_and_running_again(feed: Feeding) -> None:
     first = stored(feed.give(batch(0, 0, loss=1.0)).finish("failed")).info
     feed.crash().give(batch(1, 1, loss=2.0)).flush()

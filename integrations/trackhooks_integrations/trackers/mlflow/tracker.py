@@ -78,6 +78,8 @@ _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", 400, 413)
 """Codes of MLflow and of HTTP. A server in front of MLflow answers 413 if a file is too large."""
 _METRIC_NAMES = {"ultralytics": of_ultralytics}
 _STATUSES = {"finished": "FINISHED", "failed": "FAILED"}
+_STATUS = "trackhooks.status"
+"""The tag with a status that MLflow does not have, or with the reason of one."""
 
 
 class MLflow(Tracker):
@@ -160,6 +162,7 @@ class MLflow(Tracker):
         self._id, self._experiment = found.info.run_id, found.info.experiment_id
         self._metrics = Metrics(self._client, self._id, state, self._rename)
         self._params: dict[str, str] = dict(found.data.params)
+        self._has_ended_before = _STATUS in found.data.tags
         self._tables: list[Any] = msgspec.json.decode(found.data.tags.get("mlflow.loggedArtifacts", "[]"))
         self._models = Models(self._client, found, run.id, Checkpoints(run.keep, state.get("checkpoints")))
         self._describe(run)
@@ -349,8 +352,8 @@ class MLflow(Tracker):
             self._metrics.send()
         if self._register is not None and status == "finished":
             self._models.register(self._register)
-        if reason or status not in _STATUSES:
-            self._tag({"trackhooks.status": f"{status}: {reason}" if reason else status})
+        if reason or status not in _STATUSES or self._has_ended_before:
+            self._tag({_STATUS: f"{status}: {reason}" if reason else status})
         if self._joined is None:
             ended = int((self.run.ended or self._time) * 1000)
             self._client.set_terminated(self._id, _STATUSES.get(status, "KILLED"), ended)
