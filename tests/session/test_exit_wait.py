@@ -54,7 +54,7 @@ def test_a_number_of_seconds_is_accepted(given: Any, seconds: float | None) -> N
     assert settings(wait=given).wait == seconds
 
 
-@pytest.mark.parametrize("given", [-1, "soon", float("nan"), float("inf"), True, [], object()], ids=str)
+@pytest.mark.parametrize("given", [-1, "soon", float("nan"), float("inf"), True, [], object], ids=str)
 def test_anything_else_is_refused_with_what_is_accepted(given: Any) -> None:
     with pytest.raises(InvalidValueError, match="wait must be a number of seconds, such as 30 or 0, got"):
         settings(wait=given)
