@@ -74,7 +74,7 @@ def test_mlflow_says_in_one_line_what_is_wrong_with_its_database(tmp_path: Path)
 TRAIN = """
     import sys, time, trackhooks
     with trackhooks.run(name="r", **{{{tracker!r}: {{}}}}) as run:
-        for epoch in run.epochs(40):
+        for epoch in run.epochs(400):
             for _ in run.train(range(2)):
                 run.log(loss=1.0)
             time.sleep(0.5)
@@ -125,7 +125,7 @@ def test_wandb_says_in_the_training_and_at_its_end_what_is_wrong(
         printed = said(tmp_path, "wandb", WANDB_API_KEY=key, WANDB_BASE_URL=address)
     during, _, after = printed.partition("the training has ended")
     assert during.count(reason.format(address)) == 1, printed
-    assert f"({reason.format(address).removeprefix('wandb: ')})" in after, printed
+    assert f"({reason.format(address)})" in after, printed
 
 
 @pytest.mark.slow
@@ -133,4 +133,4 @@ def test_mlflow_says_in_the_training_and_at_its_end_that_there_is_no_server(tmp_
     printed = said(tmp_path, "mlflow", MLFLOW_TRACKING_URI=odd_servers.DEAD)
     during, _, after = printed.partition("the training has ended")
     assert during.count("mlflow: no server at http://127.0.0.1:9") == 1, printed
-    assert "(no server at http://127.0.0.1:9)" in after, printed
+    assert "(mlflow: no server at http://127.0.0.1:9)" in after, printed
