@@ -94,6 +94,7 @@ def test_a_directory_without_runs_is_called_that(command: str, tmp_path: Path) -
 ENDLESS: dict[str, Callable[[Run, Any], Any]] = {
     "tags": lambda run, found: trackhooks.run(tags=found, delivery="off", dir=run.path.parent),
     "aliases": lambda run, found: run.log_model(run.path / "run.json", found),
+    "values": lambda run, found: run.log_histogram("h", map(float, found)),
     "rows": lambda run, found: run.log_table("t", ([item] for item in found), ["a"]),
     "columns": lambda run, found: run.log_table("t", [[1]], found),
     "a row": lambda run, found: run.log_table("t", [found], ["a"]),
@@ -107,6 +108,11 @@ def test_an_iterable_that_never_ends_is_refused(what: str, run: Run) -> None:
     with pytest.raises(InvalidValueError, match=f"{what} must have at most [0-9]+ items, got .* never ends"):
         ENDLESS[what](run, map(str, itertools.count()))
     assert run.records
+
+
+def test_a_container_may_have_any_number_of_items(run: Run) -> None:
+    run.log_histogram("h", [0.5] * 1_000_001)
+    run.log_model(run.path / "run.json", [f"v{number}" for number in range(1001)])
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from ..hooks.indices import LARGEST as LARGEST
 from ..hooks.indices import index as index
 from . import numbers
 
+_CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 _MOST_STRINGS = 1000
-"""How many tags or aliases are accepted at most."""
+"""How many tags or aliases are taken from an iterable at most."""
 _STATUSES = FINAL | {"running"}
 
 
@@ -153,11 +154,13 @@ def listed(what: str, given: Any) -> list[Any]:
 
 
 def bounded(what: str, given: Iterable[Any], most: int) -> list[Any]:
-    """Return the items of an iterable, which may never end.
+    """Return the items of an iterable. One that is not a container may never end.
 
     Raises:
-        InvalidValueError: It has more items than `most`.
+        InvalidValueError: It is not a container, and has more items than `most`.
     """
+    if type(given) in _CONTAINERS:
+        return list(given)
     found = list(islice(iter(given), most + 1))
     if len(found) > most:
         raise InvalidValueError(

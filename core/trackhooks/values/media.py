@@ -19,7 +19,7 @@ from .params import scalar
 _MOST_BINS = 100_000
 _MOST_COLUMNS = 10_000
 _MOST_ROWS = 1_000_000
-_MOST_NUMBERS = 10_000_000
+_MOST_NUMBERS = 1_000_000
 """How much of an iterable is read, because it may never end."""
 
 
