@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 import re
 import shlex
@@ -72,7 +73,11 @@ def as_program(parts: list[Example]) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if programs(page)])
 def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
+    settings = tmp_path / "settings" / "Ultralytics"
+    settings.mkdir(parents=True)
+    (settings / "settings.json").write_text(json.dumps({"runs_dir": str(tmp_path / "runs")}))
     environment = os.environ | ENVIRONMENT | {"YOLO_CONFIG_DIR": str(tmp_path / "settings")}
+    del environment["PYTEST_CURRENT_TEST"]  # with it, Ultralytics' own integrations are off
     for code in programs(page):
         program = tmp_path / "page.py"
         program.write_text(code, encoding="utf-8")
