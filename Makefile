@@ -30,7 +30,7 @@ test-fast: $(VENV)/dev.stamp  ## the tests that neither train for long nor start
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-ultralytics-8.3: $(OLDER)/stamp  ## the tests of Ultralytics, with the version of requirements/ultralytics-8.3.txt
-	PYTHONPATH=$(OLDER) $(PYTEST) -k ultralytics $(PYTEST_ARGS)
+	PYTHONPATH=$(OLDER) $(PYTEST) -k "ultralytics and not test_docs" $(PYTEST_ARGS)
 
 lint: $(VENV)/dev.stamp  ## style, format, types, and which room imports which
 	$(BIN)/ruff check .
