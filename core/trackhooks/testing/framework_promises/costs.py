@@ -15,7 +15,7 @@ import pytest
 from ...session.run import Run
 from .base import FrameworkTrial, events, needs
 
-MOST_CALLS: Final = 150
+MOST_CALLS: Final = 200
 """The most calls of functions of trackhooks and its integration for a batch that no callback of the run hears."""
 WAITING: Final = (
     "item",
