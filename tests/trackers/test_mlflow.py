@@ -178,7 +178,7 @@ def test_measurements_are_not_kept_back_for_ever(tmp_path: Path, store: str) -> 
 def test_each_run_has_a_colour_that_it_keeps(tmp_path: Path, store: str) -> None:
     colours = []
     for number, name in enumerate("abc"):
-        run = run_info(tmp_path / name, created=CREATED + number)
+        run = run_info(tmp_path / name, created=CREATED + number, project="colours")
         feed = feeding(store, run).give(outside(0, params={"lr": 1})).flush()
         colours.append(stored(feed).data.tags["mlflow.runColor"])
     assert len(set(colours)) == 3
