@@ -42,6 +42,8 @@ class DeliveryManager:
         self._threads: Follower | None = None
         self._followed: dict[str, tuple[RunInfo, list[Spec]]] = {}
         """The runs that the delivery process delivers, by folder."""
+        self._file_trackers: set[str] = set()
+        """The trackers that write files of this machine. At the end of the process it is too late to look them up."""
         self._here: dict[str, tuple[RunInfo, list[str]]] = {}
         """The runs that threads of this process deliver, and the names of their trackers, by folder."""
         self._ended: set[str] = set()
@@ -74,6 +76,7 @@ class DeliveryManager:
 
     def _follow_in_process(self, run: RunInfo, specs: list[Spec]) -> None:
         self._followed[run.path] = (run, specs)
+        self._file_trackers |= {spec.name for spec in specs if find(spec.name).writes_files}
         # Files that an earlier process set aside were reported then.
         self._reported |= {(run.path, str(path)) for path in damaged_files(run.path)}
         self._ended.discard(run.path)
@@ -288,7 +291,9 @@ class DeliveryManager:
     def _standings(self) -> Iterator[Standing]:
         """How far each tracker is with each run; runs whose folder was removed are left out."""
         for run, specs in self._followed.values():
-            yield from self._standings_of(run, {spec.name: find(spec.name).writes_files for spec in specs})
+            yield from self._standings_of(
+                run, {spec.name: spec.name in self._file_trackers for spec in specs}
+            )
         for run, names in self._here.values():
             yield from self._standings_of(run, dict.fromkeys(names, False), not self._join_threads(0))
 
