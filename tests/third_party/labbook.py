@@ -19,9 +19,6 @@ class Labbook(Tracker):
     def log_params(self, params: Any, event: Any) -> None:
         self.log_metrics(params, "param", event)
 
-    def log_facts(self, facts: Any, event: Any) -> None:
-        self.log_metrics(facts, "fact", event)
-
     def log_metrics(self, metrics: Any, axis: str, event: Any) -> None:
         for name, value in metrics.items():
             self.note(axis, name, getattr(event, axis, 0), value)

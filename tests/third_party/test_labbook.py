@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("third_party")
 class TestLabbook(TrackerPromises):
     tracker = "labbook"
     cannot = {
+        "facts": "it has no place for them",
         "files": "it has no place for them",
         "images": "it has no place for them",
         "tables": "it has no place for them",
@@ -30,7 +31,7 @@ class TestLabbook(TrackerPromises):
     def read(self, run: RunInfo, options: Mapping[str, Any]) -> Seen:
         with closing(sqlite3.connect(Path(run.path, "labbook.db"))) as db:
             notes = db.execute("SELECT kind, name, x, value FROM notes ORDER BY x").fetchall()
-        of = {kind: dict[str, Any]() for kind in ("status", "param", "fact", "step", "epoch", "text")}
+        of = {kind: dict[str, Any]() for kind in ("status", "param", "step", "epoch", "text")}
         for kind, name, x, value in notes:
             of[kind].setdefault(name, []).append((x, json.loads(value)))
         epochs = {
@@ -39,7 +40,6 @@ class TestLabbook(TrackerPromises):
         return Seen(
             status=of["status"][""][0][1],
             params={name: values[0][1] for name, values in of["param"].items()},
-            facts={name: values[0][1] for name, values in of["fact"].items()},
             metrics=of["step"] | epochs,
             texts=of["text"],
         )
