@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 OLDER := $(abspath $(VENV))/ultralytics-8.3
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
-# The tests run Keras on torch, and in three processes, which often wait. Each file stays in one process, because its tests share what they
-# train and start. WORKERS=0 runs them all in the process of pytest itself.
+# The tests run Keras on torch, and in three processes, which often wait. Each file stays in one process, because its
+# tests share what they train and start. WORKERS=0 runs them all in the process of pytest itself.
 export KERAS_BACKEND ?= torch
 WORKERS ?= 3
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
