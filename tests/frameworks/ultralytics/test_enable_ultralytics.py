@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +73,7 @@ def test_a_model_that_exists_already_is_recorded(shapes: Shapes, tmp_path: Path)
 
 
 def test_disable_restores_the_framework(shapes: Shapes, tmp_path: Path) -> None:
+    gc.collect()  # the runs of other tests that are still attached to a model
     before = {name: vars(Model)[name] for name in ("train", "val", "predict", "export", "benchmark")}
     trackhooks.enable(dir=tmp_path, delivery="off")
     assert all(vars(Model)[name] is not method for name, method in before.items())
