@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from keras_models import events, infos
 from ultralytics.utils.callbacks import get_default_callbacks
-from yolo import Shapes
+from yolo import VERSION, Shapes
 
 import trackhooks
 
@@ -57,8 +57,9 @@ def test_what_a_callback_of_the_model_raises_is_raised_and_its_hook_is_recorded(
     assert raised.value is error
     assert (info.status, info.reason) == ("failed", "PrunedError: not good enough")
     assert len(events(Path(info.path), hook)) == 1
-    # A training that raises before its trainer is made is not torn down.
-    assert len(events(Path(info.path), "teardown")) == (hook != "on_pretrain_routine_start")
+    # A training that raises before its trainer is made is not torn down, and with Ultralytics 8.3 before it starts.
+    early = ["on_pretrain_routine_start", *(["on_pretrain_routine_end"] if VERSION < (8, 4) else [])]
+    assert len(events(Path(info.path), "teardown")) == (hook not in early)
 
 
 def test_a_training_while_an_exception_is_handled_is_finished(shapes: Shapes, folder: Path) -> None:
