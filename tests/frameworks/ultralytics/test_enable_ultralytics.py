@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,6 @@ pytestmark = pytest.mark.slow  # each trains
 
 class FailureError(Exception):
     pass
-
-
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
-    return Shapes(tmp_path_factory.mktemp("shapes"))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """The folder with the runs, while `enable` is on."""
-    trackhooks.enable(dir=tmp_path / "runs", delivery="off")
-    yield tmp_path / "runs"
-    trackhooks.disable()
 
 
 def runs(folder: Path) -> list[Any]:
