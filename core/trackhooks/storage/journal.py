@@ -27,14 +27,13 @@ Versions
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import struct
 import threading
 import weakref
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -67,7 +66,9 @@ _HEADER = struct.Struct("<11sB4x")
 _OUR_HEADER = _HEADER.pack(_MAGIC, VERSION)
 _FRAME = struct.Struct("<4sII")
 _MARKER = b"\xf7TH\x1a"  # no UTF-8 text contains it
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
+"""How many bytes are read at once, or twice the beginning of a record that is longer."""
+_MOST_LENGTHS = 4096
 _TAIL = 1 << 16
 """How many bytes at the end are searched first."""
 _STDERR = 2
@@ -75,6 +76,7 @@ _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
+_DecodeError, _FRAME_SIZE, _unpack = msgspec.DecodeError, _FRAME.size, _FRAME.unpack_from
 _pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
 
 
@@ -90,12 +92,20 @@ def path_of(run: str | os.PathLike[str]) -> Path:
 
 def _frame(payload: bytes) -> bytes:
     size = len(payload)
-    return _pack(_MARKER, size, _crc32(payload, _crc32_of_length(size))) + payload
+    return _pack(_MARKER, size, _crc32(payload, _crc32_of_length[size])) + payload
 
 
-@functools.lru_cache(maxsize=4096)
-def _crc32_of_length(size: int) -> int:
-    return _crc32(_pack_length(size))
+class _LengthChecksums(dict[int, int]):
+    """The CRC-32 of each length of a payload. Most records of a journal have one of a few lengths."""
+
+    def __missing__(self, size: int) -> int:
+        if len(self) >= _MOST_LENGTHS:
+            self.clear()
+        found = self[size] = _crc32(_pack_length(size))
+        return found
+
+
+_crc32_of_length = _LengthChecksums()
 
 
 def _write_all(fd: int, rest: bytes) -> None:
@@ -336,9 +346,10 @@ class Reader:
         buffer, position, leave_out = b"", 0, self._leave_out
         self._file.seek(self.offset)
         while True:
+            position = yield from self._ordinary(buffer, position)
             event, size = _parse(buffer, position, leave_out)
             if not size:
-                chunk = self._file.read(_CHUNK)
+                chunk = self._file.read(max(_CHUNK, len(buffer)))
                 buffer, position = buffer[position:] + chunk, 0
                 if chunk:
                     continue
@@ -355,6 +366,29 @@ class Reader:
                 self.skipped += size
             else:
                 yield self._whole(event)
+
+    def _ordinary(self, buffer: bytes, position: int) -> Generator[Event, None, int]:
+        """Yield the intact records from `position` to the first that needs care. Returns the position of that one."""
+        # Inlined by hand, because this is done for every record: there may be millions.
+        last = len(buffer) - _FRAME_SIZE
+        while position <= last:
+            marker, size, crc = _unpack(buffer, position)
+            start = position + _FRAME_SIZE
+            payload = buffer[start : start + size]
+            if marker != _MARKER or len(payload) != size or size > MAX_RECORD:
+                break
+            if _crc32(payload, _crc32_of_length[size]) != crc:
+                break
+            try:
+                event = _decode(payload)
+            except _DecodeError:
+                break
+            if event.overflow:
+                break
+            position = start + size
+            self.offset += _FRAME_SIZE + size
+            yield event
+        return position
 
     def _stay_within(self) -> None:
         """Continue after the last record if the file became shorter: an older copy, or the death of a machine."""
