@@ -24,6 +24,7 @@ from .event import Event
 from .hooks.callback import Callback
 from .hooks.callback_list import CallbackList
 from .reading.comparison import compare
+from .reading.history import history
 from .reading.listing import runs
 from .session.enable import disable, enable, keras_callback
 from .session.run import Run, run
@@ -46,6 +47,7 @@ __all__ = [
     "compare",
     "disable",
     "enable",
+    "history",
     "journal",
     "keras_callback",
     "run",

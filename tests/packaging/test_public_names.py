@@ -24,6 +24,7 @@ NAMES = {
     "Tracker",
     # read back
     "compare",
+    "history",
     "journal",
     "runs",
     # errors and warnings

@@ -11,12 +11,14 @@ import msgspec
 from ..errors import InvalidValueError
 from ..event import Scalar
 from . import best_moment, formats, frames
+from .columns import Form, Over
 from .compared import Compared, Shown
 from .comparison_table import table_of
 from .differences import all_params as all_params_of
 from .differences import differing_environment, differing_facts, differing_params, given_params
 from .finding import RunLike, find
 from .groups import SEEDS, Column, Which, columns
+from .history import History
 from .listing import RunList
 from .query import where as matching
 from .selection import matching_metrics, shown_metrics
@@ -119,6 +121,16 @@ class Comparison(Compared):
             MissingPackageError: if polars is not installed.
         """
         return frames.to_polars(self.to_rows())
+
+    def history(self, metrics: str = "*", *, form: Form = "wide", over: Over = "step") -> History:
+        """Return all points of the metrics of the runs, also of those inside of groups, as `trackhooks.history` does.
+
+        Raises:
+            UnknownNameError: if a pattern matches no metric; the message suggests the nearest name.
+            InvalidValueError: if an argument has another form.
+            MissingPackageError: if NumPy is not installed.
+        """
+        return self.runs.history(metrics, form=form, over=over)
 
     def table(self, most_params: int | None = None) -> Table:
         """Return the table that is printed, with one column per run; with more than six runs, one row per run.

@@ -74,6 +74,11 @@ def is_run(path: Path) -> bool:
     return (path / run_folder.INFO).is_file()
 
 
+def is_one_run(run: RunLike) -> bool:
+    """Return whether a value that `find` accepts names one run, and not a directory of runs."""
+    return isinstance(run, RunSummary) or any(map(is_run, (Path(run), run_folder.home() / run)))
+
+
 def runs_in(directory: str | os.PathLike[str] | None = None) -> list[Path]:
     """Return the folders of the runs in a directory. If it is itself the folder of a run, return that one.
 

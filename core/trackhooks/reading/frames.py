@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingPackageError
 from . import formats
+from .packages import package
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +23,7 @@ def to_pandas(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
     Raises:
         MissingPackageError: if pandas is not installed.
     """
-    frame: pandas.DataFrame = _package("pandas").DataFrame(_columns(rows))
+    frame: pandas.DataFrame = package("pandas").DataFrame(_columns(rows))
     return frame
 
 
@@ -34,16 +33,9 @@ def to_polars(rows: Sequence[Mapping[str, Any]]) -> polars.DataFrame:
     Raises:
         MissingPackageError: if polars is not installed.
     """
-    columns = {name: _of_one_type(values) for name, values in _columns(rows).items()}
-    frame: polars.DataFrame = _package("polars").DataFrame(columns)
+    columns = {name: of_one_type(values) for name, values in _columns(rows).items()}
+    frame: polars.DataFrame = package("polars").DataFrame(columns)
     return frame
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(f"{name} is not installed. Run: pip install {name}") from error
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
@@ -56,7 +48,7 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def _of_one_type(values: list[Any]) -> list[Any]:
+def of_one_type(values: list[Any]) -> list[Any]:
     """Convert values of several types to text, which polars would refuse, except for integers among floats."""
     types = {type(value) for value in values if value is not None}
     if len(types) < 2 and not _are_too_large(values):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from ..errors import InvalidValueError
-from ..event import Scalar
+from ..event import RunInfo, Scalar
 from . import fields, formats
 from .differences import all_params, differing_facts, differing_params, is_seed, value_of
 from .summary import RunSummary
@@ -167,11 +167,14 @@ def _label(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _singles(runs: Sequence[RunSummary]) -> list[Column]:
-    """Return a column for each run. If two have the same name, all are labeled by their folders."""
+    """Return a column for each run."""
+    return [Column(label, [run]) for label, run in zip(labels(runs), runs, strict=True)]
+
+
+def labels(runs: Sequence[RunSummary | RunInfo]) -> list[str]:
+    """Return the names of runs. If two have the same name, all are labeled by their folders."""
     names = [run.name for run in runs]
-    if len(set(names)) < len(names):
-        names = [os.path.relpath(run.path) for run in runs]
-    return [Column(name, [run]) for name, run in zip(names, runs, strict=True)]
+    return names if len(set(names)) == len(names) else [os.path.relpath(run.path) for run in runs]
 
 
 def _by_seed(runs: Sequence[RunSummary]) -> list[Column]:

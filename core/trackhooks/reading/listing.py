@@ -13,8 +13,10 @@ from ..errors import TrackhooksError, warn
 from ..hooks.metric_goals import OF_TRAIN_BATCHES
 from ..storage import run_folder
 from . import fields, formats, frames
+from .columns import Form, Over
 from .differences import differing_params, value_of
 from .finding import runs_in
+from .history import History, checked, history_of
 from .query import where as matching
 from .selection import damage_notes, importance, shown_metrics
 from .summary import RunSummary, summarize
@@ -94,6 +96,16 @@ class RunList(list[RunSummary]):
             MissingPackageError: if polars is not installed.
         """
         return frames.to_polars(self.to_rows())
+
+    def history(self, metrics: str = "*", *, form: Form = "wide", over: Over = "step") -> History:
+        """Return all points of the metrics of the runs, as `trackhooks.history` does.
+
+        Raises:
+            UnknownNameError: if a pattern matches no metric; the message suggests the nearest name.
+            InvalidValueError: if there are no runs, or if an argument has another form.
+            MissingPackageError: if NumPy is not installed.
+        """
+        return history_of(self, checked(metrics, form, over))
 
     def table(self, width: int | None = None, first: str = "") -> Table:
         """Return the table that is printed.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import unknown
 from ..hooks.metric_goals import OF_TRAIN_BATCHES
@@ -46,22 +47,39 @@ def matching_metrics(runs: Sequence[RunSummary], patterns: str) -> list[str]:
     Raises:
         UnknownNameError: if a pattern matches no metric.
     """
-    names = all_metrics(runs)
-    found = [match for pattern in patterns.split(",") for match in _match(names, pattern.strip())]
+    return matching(all_metrics(runs), patterns, "metric")
+
+
+def matching(names: Sequence[str], patterns: str, kind: str) -> list[str]:
+    """Return the names that match comma-separated patterns, in the order of the patterns.
+
+    Raises:
+        UnknownNameError: if a pattern matches none of the names; `kind` says what they are for.
+    """
+    found: list[str] = []
+    for pattern in _patterns(patterns):
+        matches = list(filter(matcher(pattern), names))
+        if not matches:
+            raise unknown(kind, pattern, names)
+        found += matches
     return formats.unique(found)
+
+
+def matcher(patterns: str) -> Callable[[str], bool]:
+    """Return a function that decides whether a name matches one of the comma-separated patterns."""
+    # Metrics have brackets in their names, such as `iou[0]`: they are not sets of characters.
+    every = [fnmatch.translate(pattern.replace("[", "[[]")) for pattern in _patterns(patterns)]
+    found = re.compile("|".join(every)).match
+    return lambda name: found(name) is not None
+
+
+def _patterns(patterns: str) -> list[str]:
+    return [pattern.strip() for pattern in patterns.split(",")]
 
 
 def all_metrics(runs: Iterable[RunSummary]) -> list[str]:
     """Return the names of all metrics of the runs."""
     return formats.unique(name for run in runs for name in run.metrics)
-
-
-def _match(names: list[str], pattern: str) -> list[str]:
-    # Metrics have brackets in their names, such as `iou[0]`: they are not sets of characters.
-    found = [name for name in names if fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))]
-    if not found:
-        raise unknown("metric", pattern, names)
-    return found
 
 
 def damage_notes(runs: Iterable[RunSummary]) -> list[str]:
