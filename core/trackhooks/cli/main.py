@@ -1,4 +1,4 @@
-"""The commands `trackhooks exec`, `runs`, `compare`, `sync` and `doctor`.
+"""The commands `trackhooks exec`, `runs`, `compare`, `export`, `sync` and `doctor`.
 
 Results go to standard output; messages and progress go to standard error. The exit code is 1 on failure, and 2 if the
 command line is not valid.
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
 
 import click
 
@@ -20,17 +20,22 @@ from ..delivery.cursor import check_spec
 from ..delivery.registry import names_in
 from ..delivery.throttle import Throttle
 from ..errors import TrackhooksError, TrackhooksWarning, nearest
+from ..reading.columns import Form, Over
 from ..reading.comparison import Comparison, Options, baseline_run, compare_summaries
-from ..reading.finding import find, runs_in
+from ..reading.export import TEXT
+from ..reading.finding import find, is_one_run, runs_in
 from ..reading.formats import plain
 from ..reading.groups import SEEDS
 from ..reading.listing import RunList, read_runs
+from ..reading.sources import checked
 from ..reading.summary import summarize
 from ..reading.table import Table, as_text, terminal_width
 from ..recording import environment
 from ..storage import run_folder
 from ..storage.journal import path_of
 from .doctor import examine
+from .export import STDOUT, output_of
+from .export import export as export_runs
 from .sync import parse_options, parse_value
 from .sync import sync as sync_run
 
@@ -197,6 +202,73 @@ def compare(runs: Sequence[str], form: str | None, baseline: str | None, **optio
         _print_as(form, found)
     else:
         _print(found.table(None if options["all_params"] else 100))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN | DIRECTORY]…")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    help="The file, which ends in .parquet, .arrow, .csv or .jsonl; - for standard output.",
+)
+@click.option(
+    "--metrics", metavar="GLOB", default="*", help="Only matching metrics, such as 'val/*' or 'val/*,lr/0'."
+)
+@click.option(
+    "--params",
+    metavar="GLOB",
+    help="Add matching parameters as columns param/…, such as lr,batch_size or '*'.",
+)
+@click.option(
+    "--form",
+    type=click.Choice(get_args(Form)),
+    default="wide",
+    show_default=True,
+    help="One column per metric, or one row per recorded value.",
+)
+@click.option(
+    "--over",
+    type=click.Choice(get_args(Over)),
+    default="step",
+    show_default=True,
+    help="The rows of the wide form.",
+)
+@_where
+@click.option(
+    "--format", "form_of_text", type=click.Choice(TEXT), help="The format on standard output; by default csv."
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def export(
+    runs: Sequence[str],
+    output: str,
+    where: str | None,
+    form_of_text: str | None,
+    force: bool,
+    **options: str | None,
+) -> None:
+    """Write all points of runs to a file: Parquet, Arrow, CSV or JSON Lines.
+
+    The columns are run, step, epoch, time, and one for each metric. A value that a metric does not have at a step is
+    null, or empty in CSV; of several values at the same step, the last one is written. With --form long, there is one
+    row for each recorded value, with the columns run, metric, step, epoch, time and value.
+
+    RUN is the folder of a run, or the name of a run in TRACKHOOKS_DIR (or runs); DIRECTORY exports all runs in it. If
+    one run is named by itself, there is no column run in the wide form. Without either, all runs of TRACKHOOKS_DIR (or
+    runs) are exported. Parquet and Arrow need pyarrow: pip install 'trackhooks[columns]'.
+    """
+    if form_of_text is not None and output != STDOUT:
+        raise click.UsageError(f"--format is for -o {STDOUT}; the suffix of a file names its format.")
+    if not runs and not runs_in():
+        raise click.ClickException(f"No runs found in {run_folder.home()}.")
+    target = output_of(output, form_of_text, force)
+    paths = find(runs or [run_folder.home()], newest_first=True)
+    with _reading(paths) as progress:
+        summaries = [summarize(path, progress) for path in paths]
+    named = len(runs) != 1 or not is_one_run(runs[0])
+    written = export_runs(summaries, where, checked(**options, named=named), target)
+    click.echo(written, nl=bool(written), err=True)
 
 
 @main.command()

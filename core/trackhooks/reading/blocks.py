@@ -31,6 +31,12 @@ class Block(NamedTuple):
     values: list[Array]
     """The values of each metric."""
 
+    def only(self, wanted: Wanted) -> Block | None:
+        """Return the wanted metrics; None if there are none."""
+        pairs = [(name, values) for name, values in zip(self.names, self.values, strict=True) if wanted(name)]
+        names, values = tuple(name for name, _ in pairs), [values for _, values in pairs]
+        return self._replace(names=names, values=values) if names else None
+
 
 class _Growing:
     """A block that is being read: the numbers of all records one after the other."""
@@ -80,7 +86,7 @@ class Blocks:
             if some:
                 values = metrics.values() if len(some) == len(names) else map(metrics.__getitem__, some)
                 self._found[some].add(number, event, values)
-        return [growing.block() for growing in self._found.values()]
+        return [self._found.pop(names).block() for names in list(self._found)]  # frees the memory of each
 
     def _choose(self, names: tuple[str, ...]) -> tuple[str, ...]:
         some = self._chosen[names] = tuple(filter(self._wanted, names))

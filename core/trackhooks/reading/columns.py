@@ -18,6 +18,9 @@ POSITIONS: Final = ("step", "epoch", "time")
 RUN: Final = "run"
 """The column with the names of the runs."""
 
+PARAM: Final = "param/"
+"""The prefix of the columns of parameters."""
+
 
 class Column(NamedTuple):
     """One column. Missing values are NaN, or None in a column of objects."""
@@ -31,9 +34,9 @@ Columns = dict[str, Column]
 """Columns of the same length, by name."""
 
 
-def column_name(metric: str, taken: Iterable[str] = (RUN, *POSITIONS)) -> str:
-    """Return the name of the column of a metric: its own, unless another column has it."""
-    return f"metric/{metric}" if metric in taken else metric
+def column_name(metric: str) -> str:
+    """Return the name of the column of a metric: its own, unless other columns are named like it."""
+    return f"metric/{metric}" if metric in (RUN, *POSITIONS) or metric.startswith(PARAM) else metric
 
 
 def wide(found: Mapping[str, Points], names: Sequence[str], over: Over) -> Columns:
@@ -42,20 +45,33 @@ def wide(found: Mapping[str, Points], names: Sequence[str], over: Over) -> Colum
     If a metric has several values in a row, the last one is used. The other positions of a row are those of its last
     record.
     """
-    np = packages.numpy()
     records = {
         id(points.step): points for points in found.values()
     }  # metrics of the same records share the arrays
     axes = [getattr(points, over) for points in records.values()]
-    keys = np.unique(np.concatenate(axes)) if axes else np.empty(0)
+    keys = _distinct(axes)
     rows = {key: _rows(keys, axis) for key, axis in zip(records, axes, strict=True)}
-    columns = _positions(records.values(), list(rows.values()), len(keys)) | {over: Column(keys)}
+    columns = _positions(records.values(), list(rows.values()), len(keys))
+    if records:
+        columns[over] = Column(keys)
     for name in names:
         points = found.get(name)
         columns[column_name(name)] = (
             nothing(len(keys)) if points is None else _placed(points.value, rows[id(points.step)], len(keys))
         )
     return columns
+
+
+def _distinct(axes: Sequence[Array]) -> Array:
+    """Return the values of all axes in ascending order, without duplicates."""
+    np = packages.numpy()
+    if not axes:
+        return cast("Array", np.empty(0, np.int64))
+    values = axes[0] if len(axes) == 1 else np.concatenate(axes)
+    if not (values[1:] > values[:-1]).all():
+        values = np.sort(values, kind="stable")
+        values = values[np.concatenate([[True], values[1:] != values[:-1]])]
+    return cast("Array", values)
 
 
 def _rows(keys: Array, axis: Array) -> Array | None:
@@ -115,10 +131,11 @@ def long(found: Mapping[str, Points], names: Sequence[str]) -> Columns:
     return columns
 
 
-def constant(value: Any, length: int) -> Column:
-    """Return a column that has the same value, an object of Python, in all rows."""
+def constant(value: Any, length: int, kind: Any = object) -> Column:
+    """Return a column that has the same value in all rows. A value that is None is missing in all of them."""
     np = packages.numpy()
-    return Column(np.full(length, value, object), np.zeros(length, bool) if value is None else None)
+    filled = np.zeros(length, bool) if value is None else None
+    return Column(np.full(length, np.nan if value is None and kind is float else value, kind), filled)
 
 
 def stacked(parts: Sequence[Columns]) -> Columns:
@@ -143,3 +160,8 @@ def _filled(column: Column) -> Array:
 def length_of(columns: Columns) -> int:
     """Return the number of rows."""
     return len(next(iter(columns.values())).values)
+
+
+def without_rows(columns: Columns) -> Columns:
+    """Return the same columns with no rows."""
+    return {name: Column(column.values[:0]) for name, column in columns.items()}

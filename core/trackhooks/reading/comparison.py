@@ -122,15 +122,17 @@ class Comparison(Compared):
         """
         return frames.to_polars(self.to_rows())
 
-    def history(self, metrics: str = "*", *, form: Form = "wide", over: Over = "step") -> History:
+    def history(
+        self, metrics: str = "*", *, form: Form = "wide", over: Over = "step", params: str | None = None
+    ) -> History:
         """Return all points of the metrics of the runs, also of those inside of groups, as `trackhooks.history` does.
 
         Raises:
-            UnknownNameError: if a pattern matches no metric; the message suggests the nearest name.
+            UnknownNameError: if a pattern matches no metric or parameter; the message suggests the nearest name.
             InvalidValueError: if an argument has another form.
             MissingPackageError: if NumPy is not installed.
         """
-        return self.runs.history(metrics, form=form, over=over)
+        return self.runs.history(metrics, form=form, over=over, params=params)
 
     def table(self, most_params: int | None = None) -> Table:
         """Return the table that is printed, with one column per run; with more than six runs, one row per run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from . import frames, packages
+from . import packages
 from .columns import Column, Columns
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def to_pandas(columns: Columns) -> pandas.DataFrame:
     pd = packages.package("pandas")
     found = {name: column.values for name, column in columns.items()}
     found[TIME] = pd.to_datetime(_microseconds(found[TIME]), unit="us", utc=True)
-    frame: pandas.DataFrame = pd.DataFrame(found).infer_objects()
+    frame: pandas.DataFrame = pd.DataFrame(found)
     return frame
 
 
@@ -56,7 +56,7 @@ def _series(pl: Any, name: str, column: Column) -> Any:
     if name == TIME:
         return pl.Series(name, _microseconds(column.values)).cast(pl.Datetime("us", "UTC"))
     if column.values.dtype == object:
-        return pl.Series(name, frames.of_one_type(to_list(column)))
+        return pl.Series(name, to_list(column), pl.String)
     found = pl.Series(name, column.values)
     if column.filled is None:
         return found
@@ -78,7 +78,7 @@ def _array(pa: Any, name: str, column: Column) -> Any:
     if name == TIME:
         return pa.array(_microseconds(column.values)).cast(pa.timestamp("us", "UTC"))
     if column.values.dtype == object:
-        return pa.array(frames.of_one_type(to_list(column)))
+        return pa.array(to_list(column), pa.string())
     return pa.array(column.values, mask=None if column.filled is None else ~column.filled)
 
 

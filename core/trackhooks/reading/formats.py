@@ -119,16 +119,17 @@ def size(count: int) -> str:
 
 def as_json(value: Any) -> str:
     """Convert a value to JSON. NaN and infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`, as in Protobuf."""
-    return msgspec.json.format(msgspec.json.encode(_finite(value), enc_hook=str), indent=2).decode()
+    return msgspec.json.format(msgspec.json.encode(finite(value), enc_hook=str), indent=2).decode()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON does not have, by strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from ..errors import InvalidValueError, JournalError, UnknownNameError, unknown, warn
-from ..errors.foreign import shown
-from ..event import RunInfo
-from ..storage import run_folder
-from ..values import checks
-from . import conversions
+from ..errors import JournalError, UnknownNameError, unknown, warn
+from . import conversions, export
 from .blocks import Wanted
-from .columns import RUN, Columns, Form, Over, constant, length_of, long, stacked, wide
-from .finding import RunLike, find, is_one_run
+from .columns import Columns, Form, Over, length_of, stacked, without_rows
+from .finding import RunLike
 from .formats import unique
-from .groups import labels
 from .history_table import table_of
 from .points import Points, points
-from .query import where as matching_runs
-from .selection import matcher, matching
-from .summary import RunSummary, summarize
+from .selection import matcher, matching, wants_system
+from .sources import Options, Source, checked, choose
 from .table import Table, as_text, terminal_width
 
 if TYPE_CHECKING:
@@ -34,48 +26,16 @@ if TYPE_CHECKING:
     from .packages import Array
 
 
-class Options(msgspec.Struct, kw_only=True, frozen=True):
-    """The options of `history`, which documents them."""
-
-    metrics: str = "*"
-    form: Form = "wide"
-    over: Over = "step"
-
-
-def checked(metrics: Any, form: Any, over: Any) -> Options:
-    """Return the options.
-
-    Raises:
-        InvalidValueError: if one of them is not accepted.
-    """
-    return Options(
-        metrics=checks.name("metrics", metrics),
-        form=_one_of("form", form, Form),
-        over=_one_of("over", over, Over),
-    )
-
-
-def _one_of(name: str, value: Any, kind: Any) -> Any:
-    accepted = get_args(kind)
-    if not isinstance(value, str) or value not in accepted:
-        raise InvalidValueError(f"{name} must be one of {', '.join(accepted)}, got {shown(value)}.")
-    return value
-
-
 class History(Mapping[str, "Array"]):
     """The points of runs: a mapping from the name of a column to its values, an array of NumPy.
 
     Printed, it is a table of the first and the last rows.
     """
 
-    def __init__(self, columns: Columns, names: Sequence[str], form: Form, over: Over) -> None:
+    def __init__(self, columns: Columns, names: Sequence[str]) -> None:
         self._columns = columns
         self.names = list(names)
         """The names of the metrics."""
-        self.form = form
-        """`"wide"` or `"long"`."""
-        self.over = over
-        """What the rows of the wide form are: `"step"`, `"epoch"` or `"time"`."""
 
     @property
     def rows(self) -> int:
@@ -122,6 +82,24 @@ class History(Mapping[str, "Array"]):
         """
         return conversions.to_arrow(self._columns)
 
+    def write(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the columns to a file. It appears when it is complete.
+
+        Missing values are null, or empty in CSV. Times are time stamps in Parquet and Arrow, and seconds since 1970 in
+        the others. In JSON Lines, NaN and infinities are `"NaN"`, `"Infinity"` and `"-Infinity"`.
+
+        Args:
+            path: the file, which ends in `.parquet`, `.arrow`, `.csv` or `.jsonl`.
+            overwrite: whether an existing file is replaced.
+
+        Raises:
+            InvalidValueError: if the file exists already, its directory does not exist, or its suffix is not known.
+            MissingPackageError: if pyarrow is not installed, for Parquet and Arrow.
+            OSError: if the file cannot be written.
+        """
+        checked = export.check(path, overwrite)
+        export.write([self._columns], without_rows(self._columns), checked, overwrite=overwrite)
+
     def table(self, width: int | None = None) -> Table:
         """Return the table that is printed: the first and the last rows, and the columns that fit.
 
@@ -149,6 +127,7 @@ def history(
     form: Form = "wide",
     over: Over = "step",
     where: str | None = None,
+    params: str | None = None,
 ) -> History:
     """Return all points of the metrics of runs, as columns.
 
@@ -173,69 +152,36 @@ def history(
         over: what the rows of the wide form are: `"step"`, `"epoch"` or `"time"`.
         where: read only the runs that match a filter, such as `"params.lr < 0.1 and tag:baseline"`.
 
+        params: a comma-separated list of patterns for the names of parameters, such as `"lr,batch_size"` or `"*"`,
+            which become columns `param/…`.
+
     Raises:
-        UnknownNameError: if a run does not exist, or if a pattern matches no metric; the message suggests the nearest
-            name.
+        UnknownNameError: if a run does not exist, or if a pattern matches no metric or parameter; the message suggests
+            the nearest name.
         InvalidValueError: if there are no runs, or if an argument has another form.
         JournalError: if the journal of the only run cannot be read. Of several runs, such a run is left out with a
             warning.
         MissingPackageError: if NumPy is not installed.
     """
-    options = checked(metrics, form, over)
-    alone = isinstance(runs, (str, os.PathLike, RunSummary))
-    given = [cast(RunLike, runs)] if alone else list(checks.iterator("runs", runs))
-    paths = find(given, newest_first=True)
-    found: Sequence[RunInfo | RunSummary]
-    if where is None:
-        found = [run_folder.read_info(path) for path in paths]
-    else:
-        found = matching_runs([summarize(path) for path in paths], where)
-    if paths and not found:
-        raise InvalidValueError(f"no run matches the filter {where!r}.")
-    return history_of(found, options, named=not (alone and is_one_run(given[0])))
+    options = checked(metrics=metrics, form=form, over=over, params=params)
+    return history_of(*choose(runs, options, where))
 
 
-def history_of(runs: Sequence[RunInfo | RunSummary], options: Options, named: bool = True) -> History:
-    """Return the points of runs: see `history`.
-
-    Args:
-        runs: the runs.
-        options: the checked options.
-        named: whether the wide form has a column with the names of the runs.
-    """
-    if not runs:
-        raise InvalidValueError("there are no runs to read. Name some: history(['runs/a', 'runs/b'])")
+def history_of(runs: Sequence[Source], options: Options) -> History:
+    """Return the points of runs: see `history`."""
     wanted, system = matcher(options.metrics), wants_system(options.metrics)
-    found = {
-        label: some
-        for label, run in zip(labels(runs), runs, strict=True)
-        if (some := _points(run, wanted, system, optional=len(runs) > 1)) is not None
-    }
-    names = _names(runs, unique(name for some in found.values() for name in some), options.metrics)
-    parts = [
-        columns_of(some, names, options, label if named or options.form == "long" else None)
-        for label, some in found.items()
+    found = [
+        (run, some)
+        for run in runs
+        if (some := points_of(run, wanted, system=system, optional=len(runs) > 1)) is not None
     ]
-    return History(stacked(parts), names, options.form, options.over)
+    names = _names(found, options.metrics)
+    parts = [run.columns(some, names, options) for run, some in found]
+    return History(stacked(parts), names)
 
 
-def columns_of(
-    found: Mapping[str, Points], names: Sequence[str], options: Options, label: str | None
-) -> Columns:
-    """Return the columns of one run. With a label, the first of them is `run`."""
-    columns = long(found, names) if options.form == "long" else wide(found, names, options.over)
-    return columns if label is None else {RUN: constant(label, length_of(columns))} | columns
-
-
-def wants_system(patterns: str) -> bool:
-    """Return whether comma-separated patterns name measurements of the machine."""
-    return any(pattern.strip().startswith("system") for pattern in patterns.split(","))
-
-
-def _points(
-    run: RunInfo | RunSummary, wanted: Wanted, system: bool, optional: bool
-) -> dict[str, Points] | None:
-    """Return the points of a run. If one of several runs cannot be read, warn and return None."""
+def points_of(run: Source, wanted: Wanted, *, system: bool, optional: bool) -> dict[str, Points] | None:
+    """Return the points of a run. If an optional run cannot be read, warn and return None."""
     try:
         return points(run.path, wanted, system=system)
     except JournalError as error:
@@ -245,12 +191,13 @@ def _points(
         return None
 
 
-def _names(runs: Sequence[RunInfo | RunSummary], found: list[str], patterns: str) -> list[str]:
+def _names(found: Sequence[tuple[Source, Mapping[str, Points]]], patterns: str) -> list[str]:
     """Return the names of the metrics in the order of the patterns."""
+    names = unique(name for _, some in found for name in some)
     if patterns == "*":  # also of a run that has not recorded a metric yet
-        return found
+        return names
     try:
-        return matching(found, patterns, "metric")
+        return matching(names, patterns, "metric")
     except UnknownNameError:  # for the nearest name, those of all metrics are needed
-        every = [points(run.path, system=wants_system(patterns)) for run in runs]
+        every = [points(run.path, system=wants_system(patterns)) for run, _ in found]
         return matching(unique(name for some in every for name in some), patterns, "metric")

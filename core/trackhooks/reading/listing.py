@@ -16,9 +16,10 @@ from . import fields, formats, frames
 from .columns import Form, Over
 from .differences import differing_params, value_of
 from .finding import runs_in
-from .history import History, checked, history_of
+from .history import History, history_of
 from .query import where as matching
 from .selection import damage_notes, importance, shown_metrics
+from .sources import checked, sources
 from .summary import RunSummary, summarize
 from .table import Cell, Column, Section, Table, as_text, status_cell, terminal_width
 
@@ -97,7 +98,9 @@ class RunList(list[RunSummary]):
         """
         return frames.to_polars(self.to_rows())
 
-    def history(self, metrics: str = "*", *, form: Form = "wide", over: Over = "step") -> History:
+    def history(
+        self, metrics: str = "*", *, form: Form = "wide", over: Over = "step", params: str | None = None
+    ) -> History:
         """Return all points of the metrics of the runs, as `trackhooks.history` does.
 
         Raises:
@@ -105,7 +108,8 @@ class RunList(list[RunSummary]):
             InvalidValueError: if there are no runs, or if an argument has another form.
             MissingPackageError: if NumPy is not installed.
         """
-        return history_of(self, checked(metrics, form, over))
+        options = checked(metrics=metrics, form=form, over=over, params=params)
+        return history_of(sources(self, options), options)
 
     def table(self, width: int | None = None, first: str = "") -> Table:
         """Return the table that is printed.

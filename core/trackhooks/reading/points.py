@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..errors import JournalError, warn
 from ..storage.journal import FILE_NAME, SYSTEM, Reader
-from . import packages
+from . import packages, points_file
 from .blocks import Block, Blocks, Wanted
 from .formats import counted
 
@@ -54,27 +54,48 @@ def points(
     """
     packages.numpy()
     folder = Path(run)
-    found = _by_name(_read(folder / FILE_NAME, wanted))
-    if system and (folder / SYSTEM).exists():
-        found |= _by_name(_read(folder / SYSTEM, wanted))
-    return found
+    found = _by_name(_of_run(folder, wanted))
+    return found | system_points(folder, wanted) if system else found
 
 
-def _read(journal: Path, wanted: Wanted) -> list[Block]:
+def system_points(run: Path, wanted: Wanted = everything) -> dict[str, Points]:
+    """Return the measurements of the machine, `system/…`, over their own steps.
+
+    Raises:
+        JournalError: if they cannot be read.
+        MissingPackageError: if NumPy is not installed.
+    """
+    journal = run / SYSTEM
+    return _by_name(_read(journal, wanted)[0]) if journal.exists() else {}
+
+
+def _of_run(folder: Path, wanted: Wanted) -> list[Block]:
+    """Read the metrics of a run, those of a finished one from columns, which are stored the first time."""
+    stored = points_file.load(folder, wanted)
+    if stored is not None:
+        return stored
+    journal = folder / FILE_NAME
+    if not points_file.is_useful(folder):
+        return _read(journal, wanted)[0]
+    size = journal.stat().st_size
+    found, whole = _read(journal, everything)
+    if whole:
+        points_file.save(folder, found, size)
+    return [some for block in found if (some := block.only(wanted)) is not None]
+
+
+def _read(journal: Path, wanted: Wanted) -> tuple[list[Block], bool]:
+    """Return the blocks of a journal, and whether it was read completely."""
+    collected = Blocks(wanted)
     try:
         with Reader(journal) as reader:
-            found = Blocks(wanted).read(reader)
-            _report_damage(reader)
+            found = collected.read(reader)
     except OSError as error:
         raise JournalError(f"{journal} cannot be read: {error.strerror}.") from error
-    return found
-
-
-def _report_damage(reader: Reader) -> None:
     if reader.skipped:
-        warn(
-            f"{reader.path} is damaged: {counted(reader.skipped, 'byte')} cannot be read, and their points are missing."
-        )
+        lost = counted(reader.skipped, "byte")
+        warn(f"{journal} is damaged: {lost} cannot be read, and the points in them are missing.")
+    return found, collected.whole and not reader.skipped and not reader.left_out
 
 
 def _by_name(found: Iterable[Block]) -> dict[str, Points]:

@@ -73,6 +73,11 @@ def matcher(patterns: str) -> Callable[[str], bool]:
     return lambda name: found(name) is not None
 
 
+def wants_system(patterns: str) -> bool:
+    """Return whether comma-separated patterns ask for the measurements of the machine, `system/…`."""
+    return any(pattern.startswith("system") for pattern in _patterns(patterns))
+
+
 def _patterns(patterns: str) -> list[str]:
     return [pattern.strip() for pattern in patterns.split(",")]
 
