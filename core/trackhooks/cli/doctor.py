@@ -188,7 +188,7 @@ def _runs(paths: list[Path], progress: Callable[[int], None] | None) -> list[Fin
 
 def _run(path: Path, progress: Callable[[int], None] | None) -> Iterator[Finding]:
     try:
-        run = summarize(path, progress)
+        run = summarize(path, progress, from_start=True)
     except TrackhooksError as error:
         yield Finding(path.name, str(error), False)
         return

@@ -30,6 +30,7 @@ from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..storage.lost_runs import has_ended, whole_info
 from ..storage.processes import created, is_alive
+from ..storage.summary_file import read_totals
 from .cursor import FOLDER, Spec
 from .feed import Feed
 from .follower import Follower
@@ -220,7 +221,7 @@ def main(is_fresh: bool) -> None:
     while orders.may_record and not all(map(has_ended, follower.runs)):
         time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
     for path in follower.runs:
-        follower.end(path)
+        _end(path, follower)
     fresh.no_more_runs.set()
     _become_foreground()
     follower.join()
@@ -313,7 +314,13 @@ def _follow_or_end(order: _Order, follower: Follower) -> None:
         run = whole_info(order.follow)
         follower.follow(run, [(spec.make, spec, spec.every) for spec in order.specs], order.measures)
     if order.end:
-        follower.end(order.end)
+        _end(order.end, follower)
+
+
+def _end(run: str, follower: Follower) -> None:
+    """End a run, and store its summary, so that a list of many runs does not have to read their journals."""
+    follower.end(run)
+    read_totals(run, ended=True)
 
 
 def _become_background() -> None:

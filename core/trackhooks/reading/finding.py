@@ -94,7 +94,7 @@ def runs_in(directory: str | os.PathLike[str] | None = None) -> list[Path]:
 
 
 def _all_in(directory: Path) -> list[Path]:
-    return sorted(run_folder.paths(directory))
+    return sorted(run_folder.paths(directory), key=lambda path: path.name)
 
 
 def _raise_unknown(path: Path, home: Path) -> NoReturn:

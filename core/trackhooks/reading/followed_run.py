@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 
+import msgspec
+
 from ..errors import JournalError
 from ..event import Event
 from ..hooks.vocabulary import axis_of
 from ..storage import run_folder
 from ..storage.journal import Reader
+from ..storage.totals import Totals
 from .curve import Curve
 from .selection import HIDDEN
-from .summary import Collector, RunSummary
+from .summary import RunSummary, summary_of
 
 
 class FollowedRun:
@@ -55,15 +58,13 @@ class FollowedRun:
         Raises:
             TrackhooksError: if the run was removed.
         """
-        return self._found.summary(run_folder.read_info(self._path))
+        return summary_of(self._found, run_folder.read_info(self._path))
 
 
-class _WithCurves(Collector):
-    """Collects the curve of each metric as well."""
+class _WithCurves(Totals):
+    """Collects the curve of each metric as well. The stored summary has no curves, so it cannot be used."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.curves: dict[str, Curve] = defaultdict(Curve)
+    curves: dict[str, Curve] = msgspec.field(default_factory=lambda: defaultdict(Curve))
 
     def take(self, event: Event) -> None:
         """Add an event."""

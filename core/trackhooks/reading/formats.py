@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ..errors.plural import counted as counted
 from ..event import Scalar
 
 _ARROWS = {"min": "↓", "max": "↑", "": ""}
@@ -79,11 +80,6 @@ def moment(seconds: float) -> str:
     then = time.localtime(seconds)
     same_year = then.tm_year == time.localtime().tm_year
     return time.strftime("%b %d %H:%M" if same_year else "%Y-%m-%d", then)
-
-
-def counted(count: int, noun: str) -> str:
-    """Format a count with its noun: `1 step`, `1,200 steps`."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def plain(text: str) -> str:

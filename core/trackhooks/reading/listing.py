@@ -20,7 +20,7 @@ from .history import History, history_of
 from .query import where as matching
 from .selection import damage_notes, importance, shown_metrics
 from .sources import checked, sources
-from .summary import RunSummary, summarize
+from .summary import RunSummary, summarize_info
 from .table import Cell, Column, Section, Table, as_text, status_cell, terminal_width
 
 if TYPE_CHECKING:
@@ -186,8 +186,9 @@ def runs(
 ) -> RunList:
     """List the runs of a directory, newest first.
 
-    A run whose process has died is listed as `killed` or `lost`, even if its `run.json` says that it is running;
-    nothing is written. Other folders in the directory are ignored. Runs that cannot be read are skipped with a warning.
+    A run whose process has died is listed as `killed` or `lost`, even if its `run.json` says that it is running. Other
+    folders in the directory are ignored. Runs that cannot be read are skipped with a warning. Only the file `summary`
+    of a run is written, so that the next list does not read its journal again.
 
     Args:
         dir: the directory; by default `TRACKHOOKS_DIR`, or `runs` if that is not set.
@@ -210,8 +211,9 @@ def read_runs(
     found = RunList()
     for path in paths:
         try:
-            if project in (None, run_folder.read_info(path).project):
-                found.append(summarize(path, progress))
+            info = run_folder.read_info(path)
+            if project in (None, info.project):
+                found.append(summarize_info(info, progress))
         except TrackhooksError as error:
             warn(f"run skipped: {error}")
     return found.sorted_by("created")

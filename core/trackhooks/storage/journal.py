@@ -328,7 +328,19 @@ class Reader:
     @property
     def behind(self) -> int:
         """How many bytes of the journal have not been read yet."""
-        return max(os.fstat(self._file.fileno()).st_size - self.offset, 0)
+        return max(self.stat().st_size - self.offset, 0)
+
+    def stat(self) -> os.stat_result:
+        """Return the size and the times of the file that is read, even if another one has replaced it."""
+        return os.fstat(self._file.fileno())
+
+    def bytes_at(self, offset: int, size: int) -> bytes:
+        """Return bytes of the file, without moving the reader."""
+        position = self._file.tell()
+        self._file.seek(offset)
+        found = self._file.read(size)
+        self._file.seek(position)
+        return found
 
     def close(self) -> None:
         """Close the file."""
@@ -392,7 +404,7 @@ class Reader:
 
     def _stay_within(self) -> None:
         """Continue after the last record if the file became shorter: an older copy, or the death of a machine."""
-        if os.fstat(self._file.fileno()).st_size < self.offset > _HEADER.size:
+        if self.stat().st_size < self.offset > _HEADER.size:
             skipped, left_out = self.skipped, self.left_out.copy()
             self.offset = _HEADER.size
             for _ in self:
@@ -401,11 +413,7 @@ class Reader:
 
     def _is_there(self, garbage: bytes) -> bool:
         """Return whether bytes are still in the file: a writer may have cut off an incomplete record meanwhile."""
-        position = self._file.tell()
-        self._file.seek(self.offset)
-        found = self._file.read(len(garbage))
-        self._file.seek(position)
-        return found == garbage
+        return self.bytes_at(self.offset, len(garbage)) == garbage
 
     def _leave_out(self, part: str) -> None:
         """Count a part of a record that is not known here, and report it the first time."""

@@ -229,7 +229,8 @@ def paths(parent: str | os.PathLike[str]) -> Iterator[Path]:
     """Find the folders of runs in a directory, in any order. Other folders are skipped."""
     try:
         with os.scandir(parent) as entries:
-            folders = [Path(entry.path) for entry in entries if entry.is_dir()]
+            folders = [entry.path for entry in entries if entry.is_dir()]
     except (FileNotFoundError, NotADirectoryError):
         return
-    yield from (folder for folder in folders if (folder / INFO).exists())
+    # Strings, because there may be thousands of folders, and paths take several times as long.
+    yield from (Path(folder) for folder in folders if os.path.exists(f"{folder}/{INFO}"))  # noqa: PTH110
