@@ -50,9 +50,19 @@ def test_a_tracker_that_fails_is_not_waited_for(tmp_path: Path) -> None:
         def flush(self) -> dict[str, object]:
             raise ConnectionError("down")
 
-    with trackhooks.run(Down(), dir=tmp_path) as run:
+    with trackhooks.run(Down(), dir=tmp_path, wait=0) as run:  # nor at the end of this process
         run.log(loss=1.0)
     assert run.url("down", timeout=600) is None
+
+
+@pytest.mark.parametrize("delivery", ["process", "inline"])
+def test_a_tracker_without_an_address_is_not_waited_for(
+    tmp_path: Path, third_party: None, delivery: str
+) -> None:
+    with trackhooks.run("labbook", dir=tmp_path, delivery=delivery) as run:
+        run.log(loss=1.0)
+    assert run.wait(100)
+    assert run.url("labbook", timeout=600) is None
 
 
 @pytest.mark.parametrize("wrong", [-1, "soon", float("nan")])

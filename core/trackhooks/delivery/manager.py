@@ -221,7 +221,9 @@ class DeliveryManager:
             may_come = self._delivers(run, name) and time.monotonic() < until
             found = cursors(run.path, name)
             url = next((cursor.url for cursor in found if cursor.url), None)
-            if url or not may_come or any(cursor.error for cursor in found) or not has_more(run.path, 0):
+            # A tracker that has received a record and reported no address does not have one.
+            answered = any(cursor.error or cursor.index >= 0 for cursor in found)
+            if url or answered or not may_come or not has_more(run.path, 0):
                 return url
             time.sleep(_POLL_S)
 
