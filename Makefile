@@ -7,11 +7,11 @@ BIN := $(VENV)/bin
 OLDER := $(abspath $(VENV))/ultralytics-8.3
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
-# The tests run Keras on torch, and in three processes, which often wait. Each file stays in one process, because its
-# tests share what they train and start. WORKERS=0 runs them all in the process of pytest itself.
+# The tests run Keras on torch, and in three processes, which often wait; tests/conftest.py says how they are divided.
+# WORKERS=0 runs them all in the process of pytest itself.
 export KERAS_BACKEND ?= torch
 WORKERS ?= 3
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-ultralytics-8.3 lint format docs bench pins clean

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from folders import THIRD_PARTY
@@ -21,6 +21,7 @@ import trackhooks
 
 if TYPE_CHECKING:
     from delivered import Delivered
+    from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # no test judges by time
@@ -29,6 +30,21 @@ _ultralytics = tempfile.TemporaryDirectory(prefix="ultralytics-")
 os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": _ultralytics.name}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are too small for threads to pay
 os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes TensorFlow, which is not installed
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist calls it
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Keep the tests of a class, or of a file, in one process: they share what they train and start.
+
+    Examples and benchmarks share nothing, and take long: each is given to whichever process is free.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it is not typed
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if nodeid.startswith("tests/docs/") else str(super()._split_scope(nodeid))
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture

@@ -250,6 +250,7 @@ def test_compare_shows_all_parameters_on_request() -> None:
 # The terminal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_terminal_gets_lines_that_fit_and_colors(columns: int) -> None:
     for number in range(6):

@@ -149,6 +149,7 @@ def test_the_program_is_recorded_and_runs_as_without_it(words: list[str], tmp_pa
     assert (info.status, info.trackers) == ("finished", ["csv", "tensorboard"])
 
 
+@pytest.mark.slow
 def test_an_executable_script_without_an_interpreter_runs_as_in_a_shell(tmp_path: Path) -> None:
     write(tmp_path / "train.py", TOY, 0o755)
     write(tmp_path / "all", "python train.py\n", 0o755)
@@ -157,6 +158,7 @@ def test_an_executable_script_without_an_interpreter_runs_as_in_a_shell(tmp_path
     assert len(recorded(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_every_python_process_of_the_program_is_recorded(tmp_path: Path) -> None:
     write(
         tmp_path / "train.py",
@@ -200,6 +202,7 @@ def test_it_ends_as_the_program_does(ending: str, code: int, status: str, tmp_pa
     )  # nothing can set the status of a killed process without delivery
 
 
+@pytest.mark.slow
 def test_the_trackers_are_those_of_the_environment_if_none_are_named(tmp_path: Path) -> None:
     write(tmp_path / "train.py", TOY)
     run("train.py", cwd=tmp_path, TRACKHOOKS="tensorboard")

@@ -267,6 +267,7 @@ def test_an_event_that_a_tracker_cannot_take_is_skipped_and_all_others_arrive(
     assert "bad cannot be taken" in log or delivery == "inline"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*will be tried again:trackhooks.TrackhooksWarning")
 def test_a_delivery_process_that_dies_is_started_again_and_nothing_comes_twice(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path) as run:
@@ -461,6 +462,7 @@ def test_a_folder_of_pythonpath_comes_before_what_is_installed(tmp_path: Path) -
     assert (tmp_path / "runs" / "r" / "where").read_text() == str(given / "threadpoolctl.py")
 
 
+@pytest.mark.slow
 def test_a_file_beside_the_script_named_as_a_backend_is_not_mistaken_for_it(tmp_path: Path) -> None:
     (tmp_path / "tensorboard.py").write_text("raise ImportError('a script of the user')")
     body = """
@@ -508,6 +510,7 @@ def test_options_are_neither_in_the_argument_list_nor_in_the_folder(tmp_path: Pa
     assert not any(secret.encode() in data for data in stored)
 
 
+@pytest.mark.slow
 def test_an_outage_at_the_end_does_not_hold_the_program_up_and_says_what_is_left(tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()
@@ -572,6 +575,7 @@ def test_a_forked_child_opens_separate_runs(tmp_path: Path) -> None:
     assert [line["metrics"] for line in lines.read(tmp_path / "child") if "metrics" in line] == [{"y": 2.0}]
 
 
+@pytest.mark.slow
 def test_an_evaluation_after_the_end_still_goes_to_the_run(tmp_path: Path) -> None:
     run = trackhooks.run("lines:Lines", dir=tmp_path)
     train(run, epochs=1)
@@ -630,6 +634,7 @@ def test_a_removed_folder_stops_nothing(tmp_path: Path) -> None:
     assert kept.wait(DEADLINE_S)
 
 
+@pytest.mark.slow
 def test_a_program_whose_runs_were_removed_does_not_wait_for_their_trackers(tmp_path: Path) -> None:
     body = f"""
         import psutil, shutil, sys, time, trackhooks

@@ -87,6 +87,7 @@ BY_A_CHILD = f"""
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [BY_ITSELF, BY_A_CHILD], ids=["by itself", "by a child"])
 def test_what_a_training_and_its_children_use_is_measured(tmp_path: Path, work: str) -> None:
     run_program(tmp_path, TRAINING.format(work=work.strip()))
@@ -121,6 +122,7 @@ def test_a_run_that_is_shorter_than_the_interval_has_a_sample(tmp_path: Path) ->
     assert lines.samples(run.path) == [0]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_final_status_is_not_measured_until_it_continues(tmp_path: Path) -> None:
     run = trackhooks.run("lines:Lines", dir=tmp_path, delivery="inline", system="100ms")
     until(lambda: measured(run.path))
@@ -161,6 +163,7 @@ with trackhooks.run("lines:Lines", name="r", system="100ms") as run:
 """
 
 
+@pytest.mark.slow
 def test_each_sample_arrives_once_when_the_delivery_process_dies(tmp_path: Path) -> None:
     run_program(tmp_path, KILLS)
     run = tmp_path / "runs" / "r"

@@ -87,6 +87,7 @@ def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Pat
         assert done.returncode == 0, f"{page}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_each_example_of_the_readme_imports_only_what_the_line_above_it_installs() -> None:
     text = PAGES["README.md"].read_text(encoding="utf-8")
     installed: set[str] = set()
@@ -136,6 +137,7 @@ def as_name(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
+@pytest.mark.slow
 def test_the_messages_of_the_page_on_troubles_are_those_of_the_code() -> None:
     page = PAGES["docs/topics/troubleshooting.md"].read_text(encoding="utf-8")
     table = page.partition("| Message |")[2].partition("\n\n")[0]

@@ -45,6 +45,7 @@ def test_every_hook_has_a_row_and_every_bundled_tracker_a_column() -> None:
     assert {len(places) for places in page.PLACES.values()} == {len(page.TRACKERS)}
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_table() -> None:
     done = subprocess.run([sys.executable, SCRIPT, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -93,6 +93,7 @@ class TestKeras(FrameworkPromises):
         return b"".join(weights.tobytes() for weights in model.get_weights())
 
 
+@pytest.mark.slow
 class TestUltralytics(FrameworkPromises):
     framework = "ultralytics.engine.model"
     batches = 2

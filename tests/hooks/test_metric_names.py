@@ -81,6 +81,7 @@ WORDS = st.from_regex(r"(val_)?[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(WORDS, st.integers()), st.sets(WORDS))
 def test_the_logs_of_an_epoch_are_the_same_after_both_translations(
     logs: dict[str, int], validated: set[str]

@@ -98,6 +98,7 @@ def modules_after(statement: str, installed: Path, cwd: Path) -> set[str]:
     return names - sys.stdlib_module_names
 
 
+@pytest.mark.slow
 def test_the_wheel_puts_two_packages_and_their_metadata_into_site_packages(installed: Path) -> None:
     found = {path.name.partition("-")[0] for path in site_packages(installed).iterdir()}
     assert found == {*PACKAGES, "needs.pth"}
@@ -136,6 +137,7 @@ def test_every_extra_names_what_it_installs(wheel: Path) -> None:
     assert [extra for extra in extras if not any(f"extra == '{extra}'" in need for need in needs)] == []
 
 
+@pytest.mark.slow
 def test_every_entry_point_of_the_wheel_can_be_loaded(wheel: Path, installed: Path, tmp_path: Path) -> None:
     for entry in entry_points(wheel):
         run(installed / "bin" / "python", "-c", f"from {entry.module} import {entry.attr}", cwd=tmp_path)
@@ -154,6 +156,7 @@ def test_the_sdist_holds_what_a_packager_needs_to_build_and_test(distributions: 
     assert {"core/trackhooks/py.typed", "integrations/trackhooks_integrations/py.typed"} <= names
 
 
+@pytest.mark.slow
 def test_extras_are_added_to_an_installed_trackhooks_without_a_registry_that_has_it(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_importing_trackhooks_imports_no_tracker_and_no_framework(installed: Pat
     assert modules_after("import trackhooks", installed, tmp_path) - {"trackhooks"} <= LIGHT
 
 
+@pytest.mark.slow
 def test_importing_a_bundled_tracker_imports_no_backend(wheel: Path, installed: Path, tmp_path: Path) -> None:
     trackers = [entry for entry in entry_points(wheel) if entry.group == "trackhooks.trackers"]
     assert trackers

@@ -170,6 +170,7 @@ def test_an_epoch_is_not_counted_twice_when_a_run_is_resumed() -> None:
     assert (found.epochs, found.steps, found.status) == (5, 20, "finished")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps(here: Path) -> None:
     path = log("a")
 

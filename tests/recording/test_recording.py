@@ -105,6 +105,7 @@ for _ in range(5):
 """
 
 
+@pytest.mark.slow
 def test_eight_processes_that_start_runs_at_once_never_share_a_folder(tmp_path: Path) -> None:
     racers = [
         subprocess.Popen([sys.executable, "-c", RACE, tmp_path], stdout=subprocess.PIPE, text=True)
@@ -304,6 +305,7 @@ def test_parameters_that_have_no_names_are_refused(run: Run, wrong: Any) -> None
         run.log_params(wrong)
 
 
+@pytest.mark.slow
 def test_huge_parameters_and_thousands_of_them_are_recorded(run: Run) -> None:
     run.log_params({f"p{number}": number for number in range(10_000)}, big=2**70, text="x" * 1_000_000)
     assert len(last(run).params) == 10_002

@@ -12,6 +12,7 @@ from trackhooks import journal
 from trackhooks.testing.tracker_promises.metrics import interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no timer signals")
 def test_every_record_has_its_own_index_and_step_and_every_file_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cat")

@@ -43,6 +43,7 @@ def texts(run: trackhooks.Run) -> None:
         run.log_text("note", "again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", [batches, records, texts])
 def test_a_tracker_that_cannot_be_opened_is_reported_in_any_loop(
     tmp_path: Path, loop: Callable[[trackhooks.Run], None]

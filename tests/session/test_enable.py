@@ -213,6 +213,7 @@ def test_a_callback_that_opens_runs_is_used_instead(folder: Path) -> None:
 # Many
 
 
+@pytest.mark.slow
 def test_every_fold_of_a_cross_validation_is_a_run_and_keeps_nothing_alive(folder: Path) -> None:
     models = []
     for _ in range(20):

@@ -258,6 +258,7 @@ def test_a_full_disk_keeps_no_incomplete_file_and_the_training_continues(
     assert hooks[:2] == ["on_model_save", "log"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_large_file_is_not_held_in_memory(tmp_path: Path, program: Callable[..., str]) -> None:
     """Neither when the training copies it, nor when it is delivered."""

@@ -318,6 +318,7 @@ def exhausted(tmp_path: Path, *arguments: object) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["process", "inline", "off"])
 @pytest.mark.parametrize("left", [0, 1, 2, 3, 4, 6, 8])
 def test_a_training_without_file_descriptors_continues(tmp_path: Path, left: int, delivery: str) -> None:
@@ -330,6 +331,7 @@ def test_a_training_without_file_descriptors_continues(tmp_path: Path, left: int
     assert steps == list(range(20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["process", "inline"])
 def test_events_that_were_not_delivered_for_lack_of_descriptors_are_delivered_later(
     tmp_path: Path, delivery: str

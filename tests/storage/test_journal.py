@@ -483,6 +483,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(field=st.sampled_from(Event.__struct_fields__[3:]), value=JSON)
 def test_no_value_of_a_field_affects_the_other_fields(
     tmp_path_factory: pytest.TempPathFactory, field: str, value: Any
@@ -613,6 +614,7 @@ def test_a_second_name_of_the_same_file_does_not_allow_a_second_writer(tmp_path:
     writer.close()
 
 
+@pytest.mark.slow
 def test_a_dropped_writer_releases_its_lock(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path)
     writer.append(event(0))
@@ -761,6 +763,7 @@ def test_a_forked_child_never_writes_and_does_not_keep_the_lock(tmp_path: Path, 
     )
 
 
+@pytest.mark.slow
 def test_a_fork_while_another_thread_appends_harms_neither(tmp_path: Path, program: Program) -> None:
     program(
         """
@@ -1021,6 +1024,7 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().partition("rchar: ")[2].split()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="bytes are counted by /proc, which is Linux'")
 def test_a_journal_is_read_once_to_resume_it_and_at_the_first_look_at_a_killed_run(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, delivery="off") as small:

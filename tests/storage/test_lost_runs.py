@@ -183,6 +183,7 @@ with trackhooks.run(name="inside", delivery="off", dir="runs"):
     assert end_if_dead(inside).status == "finished"
 
 
+@pytest.mark.slow
 def test_setting_the_clock_does_not_make_a_process_look_dead(tmp_path: Path) -> None:
     source = """
 import re, subprocess, time

@@ -39,6 +39,7 @@ def report() -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_tracker_that_breaks_a_promise_fails_the_test_of_this_promise(report: str) -> None:
     failed = re.findall(r"^FAILED .*faulty\.py::(\w+)::(.*?)(?: - .*)?$", report, re.MULTILINE)
     assert dict(failed) == BROKEN, report
@@ -63,6 +64,7 @@ class TestAbsent(TrackerPromises):
 """
 
 
+@pytest.mark.slow
 def test_a_failure_shows_both_sides_in_other_projects_too(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -W error\n")
     (tmp_path / "test_mine.py").write_text(SUITE)

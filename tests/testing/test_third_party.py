@@ -23,6 +23,7 @@ def test_it_is_shorter_than_forty_lines() -> None:
     assert len((THIRD_PARTY / "labbook.py").read_text().splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_additions_to_sys_path_reach_a_running_delivery_process(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:

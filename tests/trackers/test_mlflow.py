@@ -103,6 +103,7 @@ def model_files(feed: Feeding, model: Any) -> list[str]:
 # Metrics
 
 
+@pytest.mark.slow
 def test_metrics_are_read_back_at_their_steps_epochs_and_times(feed: Feeding) -> None:
     feed.give(*(batch(index, index, loss=1 / (index + 1)) for index in range(3)))
     feed.give(at_epoch("on_fit_epoch_end", 3, 0, {"val/loss": 0.25})).flush()
@@ -117,12 +118,14 @@ def test_nan_is_kept_and_infinity_is_the_largest_number_of_the_store(feed: Feedi
     assert history(feed, "train_batch/c") == [(0, 0, -LARGEST)]
 
 
+@pytest.mark.slow
 def test_more_metrics_than_fit_in_one_request_are_delivered(feed: Feeding) -> None:
     feed.give(*(batch(index, index, loss=index, accuracy=index) for index in range(1234))).flush()
     assert [row[2] for row in history(feed, "train_batch/loss")] == list(range(1234))
     assert len(history(feed, "train_batch/accuracy")) == 1234
 
 
+@pytest.mark.slow
 def test_events_that_are_delivered_again_after_a_crash_give_the_same_rows(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0), at_epoch("on_val_end", 1, 0, {"val/loss": math.nan})).flush()
     again = [
@@ -205,6 +208,7 @@ def test_a_name_that_mlflow_does_not_accept_is_changed_by_the_rule(name: str, ca
     assert legal(name) == called
 
 
+@pytest.mark.slow
 def test_two_names_that_would_become_equal_remain_two(
     feed: Feeding, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,6 +291,7 @@ def test_without_a_project_the_experiment_is_trackhooks_or_that_of_the_environme
     assert experiments == ["trackhooks", "mine"]
 
 
+@pytest.mark.slow
 def test_the_experiment_of_the_environment_applies_only_to_its_own_store_and_without_a_project(
     tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -820,6 +825,7 @@ def version(database: Path) -> str:
     return str(number)
 
 
+@pytest.mark.slow
 def test_a_new_store_does_not_exist_before_it_is_complete(tmp_path: Path) -> None:
     """MLflow cannot continue a database that a killed process left unfinished."""
     home = tmp_path / "store"
@@ -839,6 +845,7 @@ def test_a_new_store_does_not_exist_before_it_is_complete(tmp_path: Path) -> Non
     assert sorted(path.name for path in home.iterdir()) == [".new.db.lock", "new.db"]
 
 
+@pytest.mark.slow
 def test_the_default_is_a_store_in_the_working_directory_with_no_other_files(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_database_that_another_client_creates_before_ours_is_placed_is_kept_an
     assert sorted(path.name for path in tmp_path.glob(".*")) == [".mlflow.db.lock"]
 
 
+@pytest.mark.slow
 def test_a_database_that_another_client_completes_before_ours_is_placed_is_kept_and_used(
     tmp_path: Path, before_placing: Callable[[Callable[[], None]], None]
 ) -> None:
@@ -196,6 +197,7 @@ def test_a_run_and_another_client_that_start_in_an_empty_folder_both_keep_everyt
     assert found["trackhooks"]["ours"]["loss"] == 0.25
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_hard_links")
 def test_without_hard_links_a_new_database_is_the_same(tmp_path: Path) -> None:
     deliver(tmp_path)
@@ -226,6 +228,7 @@ def test_without_hard_links_the_database_of_another_client_is_kept_as_well(
     )
 
 
+@pytest.mark.slow
 def test_an_empty_file_becomes_the_database_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +241,7 @@ def test_an_empty_file_becomes_the_database_in_its_place(
     assert runs(tmp_path) == OURS
 
 
+@pytest.mark.slow
 def test_tables_of_another_program_in_the_file_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +264,7 @@ def test_a_file_that_is_not_a_database_is_an_error_and_stays(tmp_path: Path) -> 
     assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_link_to_a_database_that_does_not_exist_yet_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "mlflow.db").symlink_to(tmp_path / "disk" / "real.db")
@@ -279,6 +284,7 @@ def test_what_sqlite_left_of_an_earlier_database_is_not_removed(tmp_path: Path, 
     assert not (tmp_path / "mlflow.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [".mlflow.db.mine.new", ".mlflow.db.new", ".mlflow.db.old.new-journal"])
 def test_only_our_own_unfinished_databases_are_removed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")

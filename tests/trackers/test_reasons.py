@@ -64,6 +64,7 @@ def test_mlflow_says_what_is_wrong_with_its_server(
         assert why(tmp_path, "mlflow", tracking_uri=address) == reason.format(address)
 
 
+@pytest.mark.slow
 def test_mlflow_says_in_one_line_what_is_wrong_with_its_database(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("not a database")
     found = why(tmp_path, "mlflow", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")

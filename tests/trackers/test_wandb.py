@@ -93,6 +93,7 @@ def rows(run: RunInfo, *names: str) -> list[tuple[Any, ...]]:
 # Metrics
 
 
+@pytest.mark.slow
 def test_metrics_are_rows_numbered_by_the_journal_with_step_epoch_and_time(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0), batch(3, 1, loss=0.5, accuracy=0.25))
     feed.give(at_epoch("on_fit_epoch_end", 7, 0, {"val/loss": 0.75})).finish()
@@ -130,6 +131,7 @@ def test_names_that_w_and_b_uses_itself_are_changed_by_the_rule(feed: Feeding) -
 # Exactly once
 
 
+@pytest.mark.slow
 def test_rows_that_are_delivered_again_after_a_crash_are_present_once(
     run: RunInfo, program: Callable[..., str]
 ) -> None:
@@ -180,6 +182,7 @@ def test_an_attempt_after_a_failure_continues_the_open_run(feed: Feeding) -> Non
     assert len(files(feed.run)) == 1
 
 
+@pytest.mark.slow
 def test_everything_logged_before_a_flush_survives_a_kill(run: RunInfo) -> None:
     script = """
         import os, sys
@@ -288,6 +291,7 @@ def test_the_exit_code_and_the_summary_show_how_the_run_ended(feed: Feeding, sta
     )
 
 
+@pytest.mark.slow
 def test_runs_in_threads_of_one_process_remain_separate(tmp_path: Path) -> None:
     def deliver(run: RunInfo, number: int) -> None:
         feed = feeding(run)
@@ -315,6 +319,7 @@ def test_without_an_account_the_run_is_offline_which_is_logged_once(
     assert feed.tracker.url == f"wandb leet {files(run)[0].parents[1]}"
 
 
+@pytest.mark.slow
 def test_the_environment_variables_of_w_and_b_apply(
     run: RunInfo, tmp_path: Path, program: Callable[..., str]
 ) -> None:
@@ -340,6 +345,7 @@ def test_the_environment_variables_of_w_and_b_apply(
     assert (found["project"], found["entity"]) == ("theirs", "lab")
 
 
+@pytest.mark.slow
 def test_w_and_b_leaves_no_module_half_loaded_and_a_start_that_fails_no_folder(
     run: RunInfo, program: Callable[..., str]
 ) -> None:
@@ -367,6 +373,7 @@ def test_w_and_b_leaves_no_module_half_loaded_and_a_start_that_fails_no_folder(
     assert not list(Path(run.path).glob("wandb/*run-*"))
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Callable[..., str]) -> None:
     script = """
         import os, sys
@@ -387,6 +394,7 @@ def test_a_server_that_is_down_raises_at_every_attempt(run: RunInfo, program: Ca
     assert printed.count("Connection refused") == 2
 
 
+@pytest.mark.slow
 def test_a_key_that_the_server_rejects_is_an_error_at_every_attempt(
     run: RunInfo, program: Callable[..., str]
 ) -> None:
@@ -440,6 +448,7 @@ def test_rows_of_an_earlier_process_count_online_only_if_the_server_has_everythi
     assert not Opening(None, None, None, "offline", None).is_behind(run)
 
 
+@pytest.mark.slow
 def test_an_active_run_is_joined_and_left_open(tmp_path: Path, program: Callable[..., str]) -> None:
     script = """
         import sys
@@ -598,6 +607,7 @@ def test_pictures_tables_histograms_texts_and_the_graph_are_media_of_the_row(fee
     assert json.loads((folder / item["model/graph.path"]).read_text())["edges"] == [["conv", "relu"]]
 
 
+@pytest.mark.slow
 def test_wandb_sync_accepts_a_copy_of_the_folder(feed: Feeding, tmp_path: Path) -> None:
     feed.give(batch(0, 0, loss=1.0)).finish()
     copy = shutil.copytree(feed.run.path, tmp_path / "copy")

@@ -254,6 +254,7 @@ def test_no_call_lets_a_secret_out(name: str, tmp_path: Path, capsys: pytest.Cap
     leaves.check()
 
 
+@pytest.mark.slow
 def test_no_end_of_a_run_lets_a_secret_out(tmp_path: Path) -> None:
     leaves = Leaves(tmp_path)
     for call in CALLS["close"]:

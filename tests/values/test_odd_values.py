@@ -310,6 +310,7 @@ def test_what_an_option_of_automatic_runs_accepts_is_read_back_and_the_rest_is_r
         assert not open_runs.every(), description
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(CALLS)), st.sampled_from(sorted(ODD))), min_size=2, max_size=12)
@@ -401,6 +402,7 @@ def test_ctrl_c_passes_while_parameters_are_read(give: Callable[..., Any], tmp_p
     assert not open_runs.every()
 
 
+@pytest.mark.slow
 def test_a_mapping_that_never_ends_is_cut_off(run: Run) -> None:
     with pytest.warns(TrackhooksWarning, match="more than 100000 values"):
         run.log_params(cfg=Endless())

@@ -162,6 +162,7 @@ def test_a_url_without_a_password_stays_as_it_is(url: str) -> None:
     assert redact_text(url) == url
 
 
+@pytest.mark.slow
 @given(
     user=st.from_regex(r"[a-z0-9._%+-]{0,10}", fullmatch=True),
     password=st.from_regex(r"[A-Za-z0-9._~!$&'()*+,;=%:-]{1,30}", fullmatch=True),
@@ -191,6 +192,7 @@ def test_what_a_text_assigns_to_a_secret_is_redacted(text: str, clean: str) -> N
     assert redact_text(text) == clean
 
 
+@pytest.mark.slow
 @given(st.text(st.characters()))
 def test_the_text_of_an_object_hides_its_password_whatever_it_is(password: str) -> None:
     shown = redact_text(f"Client(password={password!r}, n=1)")

@@ -502,6 +502,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(KEYS, ANYTHING, max_size=4))
 def test_anything_becomes_parameters_that_can_be_stored(given_as: dict[Any, Any]) -> None:
     found = params.flat_params(given_as)

@@ -330,6 +330,7 @@ def test_restored_best_weights_are_an_update_of_the_parameters(run: trackhooks.R
     assert "on_params_update" in names(run)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )  # torch's
@@ -429,6 +430,7 @@ def methods_of_keras() -> list[Any]:
     return [methods, inside, [name in vars(keras.Model) for name in METHODS]]
 
 
+@pytest.mark.slow
 def test_a_training_that_failed_keeps_neither_its_callback_nor_its_model_alive(tmp_path: Path) -> None:
     for left_open in open_runs.every():  # by other tests
         left_open.close()
@@ -520,6 +522,7 @@ def test_a_callback_without_batch_hooks_does_not_keep_batches_on_the_thread(run:
     assert threading.get_ident() not in where.threads
 
 
+@pytest.mark.slow
 def test_the_record_is_in_order_whichever_thread_ends_a_batch(run: trackhooks.Run) -> None:
     data = np.tile(X, (20, 1)), np.tile(Y, (20, 1))
     sequential().fit(*data, batch_size=2, epochs=2, verbose=0, validation_data=(X, Y), callbacks=[run.keras])

@@ -257,6 +257,7 @@ def settings(folder: Path) -> dict[str, Any]:
     return found.params
 
 
+@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("make", SILENT.values(), ids=SILENT)
 def test_an_odd_model_trains_as_in_plain_keras(make: Any, tracked: Tracked, tmp_path: Path) -> None:
@@ -269,6 +270,7 @@ def test_an_odd_model_trains_as_in_plain_keras(make: Any, tracked: Tracked, tmp_
     assert len(events(runs(tmp_path)[0], "on_fit_epoch_end")) == 2
 
 
+@pytest.mark.slow
 @WAYS
 @pytest.mark.parametrize("make", REPORTED.values(), ids=REPORTED)
 def test_what_cannot_be_read_is_reported_once_and_the_rest_is_kept(
@@ -296,6 +298,7 @@ def test_a_strict_run_raises_what_cannot_be_read(make: Any, tracked: Tracked, tm
         tracked(make, tmp_path, True)
 
 
+@pytest.mark.slow
 def test_the_tutorials_schedule_is_recorded_by_its_name_and_its_rates(tmp_path: Path) -> None:
     with told() as messages:
         by_enable(REPORTED["the tutorial's schedule"], tmp_path, False)
@@ -308,6 +311,7 @@ def test_the_tutorials_schedule_is_recorded_by_its_name_and_its_rates(tmp_path: 
     assert 0 < rates[0] < rates[1]
 
 
+@pytest.mark.slow
 def test_an_optimizer_without_configuration_keeps_its_learning_rate(tmp_path: Path) -> None:
     with told() as messages:
         by_enable(REPORTED["an optimizer without get_config"], tmp_path, False)
@@ -319,6 +323,7 @@ def test_an_optimizer_without_configuration_keeps_its_learning_rate(tmp_path: Pa
     assert settings(tmp_path)["optimizer/lr"] == 0.01
 
 
+@pytest.mark.slow
 def test_many_layers_of_one_class_are_reported_once(tmp_path: Path) -> None:
     def make() -> Any:
         odd = type("OddLayer", (Doubling,), {"layers": property(fail)})
@@ -329,6 +334,7 @@ def test_many_layers_of_one_class_are_reported_once(tmp_path: Path) -> None:
     assert len(messages) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_while_a_model_is_read_ends_the_training(
     error: type[BaseException], tmp_path: Path
@@ -351,6 +357,7 @@ class OddData(keras.utils.PyDataset):  # type: ignore[misc]
         return X[5 * index : 5 * index + 5], Y[5 * index : 5 * index + 5]
 
 
+@pytest.mark.slow
 @WAYS
 def test_data_that_do_not_say_their_size_are_trained_on(tracked: Tracked, tmp_path: Path) -> None:
     class Fitted(Subclassed):

@@ -150,6 +150,7 @@ def test_an_exception_in_an_evaluation_of_the_same_model_inside_its_fit_is_recor
 # Copies
 
 
+@pytest.mark.slow
 def test_a_callback_that_is_unpickled_in_another_process_says_that_it_records_nothing(
     tmp_path: Path, program: Callable[..., str]
 ) -> None:

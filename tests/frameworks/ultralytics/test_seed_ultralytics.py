@@ -101,6 +101,7 @@ def frozen(model: Any) -> dict[str, Any]:
     return {name: mean.clone() for name, mean in model.named_buffers() if name == "model.0.bn.running_mean"}
 
 
+@pytest.mark.slow
 def test_freezing_the_statistics_of_frozen_layers(shapes: Shapes, add_callback: Register) -> None:
     model, trained = shapes.model(), []
     add_callback(model, "on_train_epoch_start", put_in_eval_mode)

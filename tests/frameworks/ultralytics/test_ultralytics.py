@@ -96,6 +96,7 @@ def test_steps_continue_from_epoch_to_epoch(trained: tuple[Any, trackhooks.Run])
     ]
 
 
+@pytest.mark.slow
 def test_batch_losses_are_those_of_the_batch_and_their_sum(shapes: Shapes, run: trackhooks.Run) -> None:
     model, seen = shapes.model(), []
 
@@ -128,6 +129,7 @@ def test_losses_are_summed_up(trained: tuple[Any, trackhooks.Run]) -> None:
         assert metrics[f"{part}/loss"] == pytest.approx(sum(metrics[f"{part}/{loss}"] for loss in LOSSES))
 
 
+@pytest.mark.slow
 def test_a_classification_has_one_loss_which_is_not_summed_up(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model("classify")
     run.attach(model)
@@ -217,6 +219,7 @@ def test_the_evaluation_of_the_best_checkpoint_is_not_an_epoch(trained: tuple[An
     assert best.metrics.items() <= event(run, "on_train_end").metrics.items()
 
 
+@pytest.mark.slow
 def test_epochs_without_validation_have_no_metrics_of_earlier_ones(
     shapes: Shapes, run: trackhooks.Run
 ) -> None:
@@ -239,6 +242,7 @@ def test_every_save_records_last_and_the_best_so_far(trained: tuple[Any, trackho
     assert [save.epoch for save in saves] == [0, 1]
 
 
+@pytest.mark.slow
 def test_checkpoints_of_a_period_are_recorded_as_well(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)
@@ -247,6 +251,7 @@ def test_checkpoints_of_a_period_are_recorded_as_well(shapes: Shapes, run: track
     assert others == [["epoch0.pt"], [], ["epoch2.pt"]]
 
 
+@pytest.mark.slow
 def test_last_and_best_are_kept_as_they_are_at_the_end(shapes: Shapes, run: trackhooks.Run) -> None:
     """Each epoch overwrites them, and at the end Ultralytics strips them of their optimizers."""
     model = shapes.model()
@@ -278,6 +283,7 @@ def test_plots_are_recorded_as_pictures(shapes: Shapes, run: trackhooks.Run) -> 
     )
 
 
+@pytest.mark.slow
 def test_a_seeded_training_is_the_same_with_and_without_a_run(shapes: Shapes, run: trackhooks.Run) -> None:
     def weights(tracked: bool) -> dict[str, Any]:
         torch.manual_seed(0)
@@ -346,6 +352,7 @@ def test_a_training_that_does_not_start_fails_the_run(shapes: Shapes, run: track
     assert "missing.yaml" in events(run)[-1].reason
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_continues_when_it_is_trained_again(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     model.add_callback(*raise_in("on_train_batch_end", StoppedError()))
@@ -367,6 +374,7 @@ def test_an_exception_in_a_callback_of_the_run_loses_no_record(shapes: Shapes, r
     assert event(run, "on_fit_epoch_end").metrics.keys() > METRICS
 
 
+@pytest.mark.slow
 def test_a_training_that_resumes_continues_after_its_checkpoint(shapes: Shapes, tmp_path: Path) -> None:
     model = shapes.model()
     model.add_callback(*raise_in("on_train_epoch_start", StoppedError(), epoch=2))
@@ -386,6 +394,7 @@ def test_a_training_that_resumes_continues_after_its_checkpoint(shapes: Shapes, 
     assert second.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_separate_run_for_a_resumed_training_counts_from_the_checkpoint(
     shapes: Shapes, tmp_path: Path
 ) -> None:
@@ -412,6 +421,7 @@ def trainer_class() -> Any:
     return DetectionTrainer
 
 
+@pytest.mark.slow
 def test_an_epoch_repeated_for_want_of_memory_counts_on(shapes: Shapes, run: trackhooks.Run) -> None:
     if VERSION < (8, 4):
         pytest.skip(f"Ultralytics {VERSION} does not repeat an epoch for want of memory")
@@ -436,6 +446,7 @@ def test_an_epoch_repeated_for_want_of_memory_counts_on(shapes: Shapes, run: tra
     assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_an_epoch_repeated_after_nan_is_recorded_once_it_went_well(
     shapes: Shapes, run: trackhooks.Run
 ) -> None:
@@ -460,6 +471,7 @@ def test_an_epoch_repeated_after_nan_is_recorded_once_it_went_well(
 # Who listens
 
 
+@pytest.mark.slow
 def test_a_callback_of_the_run_that_is_added_in_a_training_is_heard(
     shapes: Shapes, run: trackhooks.Run
 ) -> None:
@@ -486,6 +498,7 @@ def test_callbacks_of_the_run_get_ultralytics_own_objects(shapes: Shapes, run: t
     assert kinds == {"DetectionTrainer", "DetectionValidator", "DetectionPredictor", "Exporter"}
 
 
+@pytest.mark.slow
 def test_resetting_the_models_callbacks_does_not_end_the_recording(
     shapes: Shapes, run: trackhooks.Run
 ) -> None:
@@ -525,6 +538,7 @@ def test_a_copy_of_a_model_in_use_is_heard_by_no_run(shapes: Shapes, run: trackh
     assert len(events(run)) == count
 
 
+@pytest.mark.slow
 def test_pickled_callbacks_hold_no_lock_file_or_run(shapes: Shapes, run: trackhooks.Run) -> None:
     cloudpickle = pytest.importorskip("cloudpickle")
     model = shapes.model()
@@ -557,6 +571,7 @@ def test_several_models_may_be_attached_to_one_run(shapes: Shapes, run: trackhoo
     assert len(events(run, "on_predict_end")) == 2
 
 
+@pytest.mark.slow
 def test_a_disabled_run_only_calls_its_callbacks(
     shapes: Shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -571,6 +586,7 @@ def test_a_disabled_run_only_calls_its_callbacks(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_custom_trainer_may_be_attached(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     overrides = {"model": model.cfg, "data": shapes.data, "epochs": 1, "imgsz": 32, "batch": 4, "plots": False,
@@ -593,6 +609,7 @@ def test_an_object_that_raises_when_asked_for_its_class_is_refused(run: trackhoo
         run.attach(Unbound())
 
 
+@pytest.mark.slow
 def test_a_trainer_that_is_made_otherwise_warns_once_and_trains(shapes: Shapes, run: trackhooks.Run) -> None:
     class Other(trainer_class()):  # type: ignore[misc]
         def label_loss_items(self, loss_items: Any = None, prefix: str = "train") -> Any:
@@ -625,6 +642,7 @@ def test_an_evaluation_on_its_own_is_a_test(shapes: Shapes, run: trackhooks.Run)
     assert recorded["speed/test_inference_ms"] > 0
 
 
+@pytest.mark.slow
 def test_repeated_evaluations_have_separate_steps(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)
@@ -636,6 +654,7 @@ def test_repeated_evaluations_have_separate_steps(shapes: Shapes, run: trackhook
     assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_an_evaluation_inside_of_a_training_is_a_test_of_that_moment(
     shapes: Shapes, run: trackhooks.Run
 ) -> None:
@@ -764,6 +783,7 @@ def export(model: Any, **arguments: Any) -> Any:
     return model.export(**{"format": "torchscript", "imgsz": 32, "verbose": False, **arguments})
 
 
+@pytest.mark.slow
 def test_an_export_is_recorded_with_its_path_and_its_checkpoint(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)
@@ -790,6 +810,7 @@ def test_an_export_of_an_untrained_model_has_no_checkpoint(
     assert (exported.path, exported.parent) == (str(Path(path).absolute()), None)
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_says_why_and_leaves_the_status(shapes: Shapes, run: trackhooks.Run) -> None:
     model = shapes.model()
     run.attach(model)
@@ -824,6 +845,7 @@ def test_a_benchmark_records_its_table_and_its_exports(
     assert len(events(run, "on_val_end", "on_predict_end")) == before
 
 
+@pytest.mark.slow
 def test_trainings_on_several_data_sets_are_separate_runs(shapes: Shapes, tmp_path: Path) -> None:
     engine = pytest.importorskip("ultralytics.engine.trainer")
     if not hasattr(engine, "MultiTrainer"):
@@ -920,6 +942,7 @@ def test_a_callback_that_cannot_be_pickled_is_left_out(shapes: Shapes, run: trac
     assert run.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_training_that_fires_no_hooks_says_so(shapes: Shapes, run: trackhooks.Run) -> None:
     """As on several GPUs with Ultralytics 8.3."""
 
