@@ -30,6 +30,9 @@ _ultralytics = tempfile.TemporaryDirectory(prefix="ultralytics-")
 os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": _ultralytics.name}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are too small for threads to pay
 os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes TensorFlow, which is not installed
+os.environ["TRACKHOOKS_PATCH"] = (
+    "0"  # the tests run in a repository, whose changes must not be part of their runs
+)
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist calls it

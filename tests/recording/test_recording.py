@@ -730,29 +730,33 @@ def repository(tmp_path: Path) -> Path:
 def test_the_state_of_the_code_is_captured(repository: Path) -> None:
     git(repository, "remote", "add", "origin", f"https://me:{SECRET}@github.com/me/it.git")
     (repository / "untracked").write_text("x")
-    found = environment.git(str(repository))
+    found = environment.repository(str(repository))
     assert found == {
         "git/commit": git(repository, "rev-parse", "HEAD"), "git/branch": "main", "git/dirty": False,
         "git/remote": "https://me:<redacted>@github.com/me/it.git",
     }  # fmt: skip
     (repository / "train.py").write_text("print(1)\n")
-    assert environment.git(str(repository))["git/dirty"] is True
+    assert environment.repository(str(repository))["git/dirty"] is True
     git(repository, "commit", "-am", "second")
     git(repository, "checkout", "--detach")
-    found = environment.git(str(repository))
+    found = environment.repository(str(repository))
     assert (found["git/branch"], found["git/dirty"]) == (None, False)
     assert found["git/commit"] == git(repository, "rev-parse", "HEAD")
 
 
 def test_a_repository_without_commits_and_a_directory_without_one_have_no_commit(tmp_path: Path) -> None:
-    assert environment.git(str(tmp_path)) == {}
+    assert environment.repository(str(tmp_path)) == {}
     git(tmp_path, "init")
-    assert environment.git(str(tmp_path)) == {"git/commit": None, "git/branch": "main", "git/dirty": False}
+    assert environment.repository(str(tmp_path)) == {
+        "git/commit": None,
+        "git/branch": "main",
+        "git/dirty": False,
+    }
 
 
 def test_without_git_nothing_is_captured_of_it(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(repository))
-    assert environment.git(str(repository)) == {}
+    assert environment.repository(str(repository)) == {}
 
 
 def test_the_program_and_its_packages_are_captured(repository: Path) -> None:

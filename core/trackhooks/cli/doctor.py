@@ -24,7 +24,14 @@ from ..storage.locks import is_held
 
 _NUMERIC = ("torch", "tensorflow", "jax", "numpy")
 _REQUIRED = ("msgspec", "psutil", "wrapt", "click", "rich")
-_VARIABLES = ("TRACKHOOKS", "TRACKHOOKS_DIR", "TRACKHOOKS_DELIVERY", "TRACKHOOKS_WAIT", "TRACKHOOKS_DISABLED")
+_VARIABLES = (
+    "TRACKHOOKS",
+    "TRACKHOOKS_DIR",
+    "TRACKHOOKS_DELIVERY",
+    "TRACKHOOKS_WAIT",
+    "TRACKHOOKS_DISABLED",
+    "TRACKHOOKS_PATCH",
+)
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "")}
 
 # Errors that importing a tracker of another package may raise.

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,12 +14,15 @@ from ..errors.secrets import redact_command, redact_text
 from ..event import Scalar
 from ..storage.processes import host
 from ..values.params import scalar
+from . import git
+from .hardware import hardware
+from .packages import versions
 
-_PACKAGES = (
-    "torch", "torchvision", "keras", "tensorflow", "jax", "ultralytics", "numpy", "sklearn", "pandas", "transformers",
-    "lightning", "timm", "cv2", "PIL", "xgboost",
+_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "KERAS_BACKEND", "TF_DETERMINISTIC_OPS", "XLA_FLAGS",
 )  # fmt: skip
-_GIT_TIMEOUT_S = 2.0
+"""Variables that change the results or the speed of a training."""
 
 
 def capture() -> dict[str, Scalar]:
@@ -35,9 +37,11 @@ def capture() -> dict[str, Scalar]:
         "command": " ".join(redact_command(sys.orig_argv[1:] or sys.argv)),
         "arguments": shlex.join(redact_command(sys.argv[1:])),
         "directory": here,
-        "cpus": os.cpu_count(),
-        **(git(here) if here else {}),
-        **{f"package/{name}": version for name, version in _versions().items()},
+        **hardware(),
+        **(repository(here) if here else {}),
+        **{f"variable/{name}": redact_text(os.environ[name]) for name in _VARIABLES if name in os.environ},
+        **versions(),
+        "package/trackhooks": own_version(),
     }
     return {name: scalar(value) for name, value in found.items()}  # a file name may not be valid UTF-8
 
@@ -66,13 +70,6 @@ def _user() -> str | None:
         return None
 
 
-def _versions() -> dict[str, str]:
-    """Return the versions of those relevant packages that the program has imported so far."""
-    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in _PACKAGES}
-    versions = {name: str(version) for name, version in found.items() if version is not None}
-    return versions | {"trackhooks": own_version()}
-
-
 def own_version() -> str:
     """Return the version of trackhooks."""
     try:
@@ -81,14 +78,14 @@ def own_version() -> str:
         return "unknown"
 
 
-def git(where: str) -> dict[str, Scalar]:
+def repository(where: str) -> dict[str, Scalar]:
     """Return `git/commit`, `git/branch`, `git/dirty` and `git/remote` of the repository, or nothing outside of one."""
-    status = _run_git(where, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    status = git.output_of(where, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     if status is None:
         return {}
     lines = status.splitlines()
     heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# ") and " " in line[2:])
-    remote = _run_git(where, "config", "--get", "remote.origin.url")
+    remote = git.output_of(where, "config", "--get", "remote.origin.url")
     return {
         "git/commit": _unless(heads.get("branch.oid"), "(initial)"),
         "git/branch": _unless(heads.get("branch.head"), "(detached)"),
@@ -99,17 +96,3 @@ def git(where: str) -> dict[str, Scalar]:
 
 def _unless(value: str | None, placeholder: str) -> str | None:
     return None if value == placeholder else value
-
-
-def _run_git(where: str, *words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "--no-optional-locks", *words],
-            cwd=where,
-            capture_output=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None

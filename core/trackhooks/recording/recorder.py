@@ -56,6 +56,9 @@ class Owner:
     def epoch_recorded(self, recorder: Recorder) -> None:
         """An epoch has been written to the journal."""
 
+    def settling(self, recorder: Recorder) -> None:
+        """The run is about to get its final status: the last moment for what its owner records."""
+
     def closed(self, recorder: Recorder, recorded: bool) -> None:
         """The run has been closed; `recorded` says whether its journal was open until then."""
 
@@ -303,6 +306,8 @@ class Recorder:
             InvalidValueError: `status` is not the status of a run that has ended, or `reason` is not a string.
         """
         status, reason = ending(status, reason)
+        if self.records:
+            self.owner.settling(self)
         if self._to_tear_down:
             self.callbacks.run_callbacks("teardown", status=status, reason=reason)
         else:
@@ -364,6 +369,8 @@ class Recorder:
 
     def _end(self, status: str, reason: str) -> None:
         recorded = self.records
+        if recorded:
+            self.owner.settling(self)
         known = self._timeline.status.equals(status, reason) and not self._to_tear_down
         try:
             if not known and (recorded or not self.has_journal):

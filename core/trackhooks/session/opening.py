@@ -19,6 +19,7 @@ from ..recording import environment, identity, open_runs, ranks, run_names
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Owner, Recorder
 from ..recording.status import status_of
+from ..recording.uncommitted import Uncommitted
 from ..storage.journal import Writer
 from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
@@ -61,7 +62,9 @@ def _records(chosen: Settings) -> bool:
 
 def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> Recorder:
     info, writer = _folder_of(_info(chosen, parent), chosen, resume)
-    opened = Recorder(info, writer, CallbackList(), chosen.extra_hooks, chosen.strict, Delivered(chosen))
+    changes = Uncommitted.of(environment.directory(), info.environment) if chosen.patch else None
+    owner = Delivered(chosen, changes)
+    opened = Recorder(info, writer, CallbackList(), chosen.extra_hooks, chosen.strict, owner)
     open_runs.add(opened)
     try:
         _begin(opened, chosen, resumes=resume is not None)
@@ -97,16 +100,20 @@ class Delivered(Owner):
 
     Args:
         chosen: the settings of the run, and of the runs that are part of it.
+        changes: the uncommitted changes of the code, to be recorded; None if there are none.
     """
 
-    def __init__(self, chosen: Settings) -> None:
+    def __init__(self, chosen: Settings, changes: Uncommitted | None = None) -> None:
         self._chosen = chosen
+        self._changes = changes
         self._unused = [copy.copy(made) for made in chosen.objects]
         self._checking = threading.Lock()
         self._checked_at = time.monotonic()
 
     def recorded(self, recorder: Recorder) -> None:
-        """Report errors of the trackers, if the last time was long enough ago."""
+        """Record the uncommitted changes as soon as git has listed them. Report errors of the trackers now and then."""
+        if self._changes is not None and self._changes.is_ready:
+            self.settling(recorder)
         if time.monotonic() - self._checked_at > _CHECK_S:
             self.epoch_recorded(recorder)
 
@@ -119,9 +126,17 @@ class Delivered(Owner):
             finally:
                 self._checking.release()
 
+    def settling(self, recorder: Recorder) -> None:
+        """Record the uncommitted changes of the code, once."""
+        changes, self._changes = self._changes, None
+        if changes is not None:
+            changes.record(recorder)
+
     def closed(self, recorder: Recorder, recorded: bool) -> None:
         """Tell the delivery that nothing more is recorded."""
         open_runs.remove(recorder)
+        if self._changes is not None:
+            self._changes.discard()
         if recorded:
             delivery_manager().end(recorder.info)
 

@@ -29,6 +29,7 @@ Trackers = str | Tracker | Sequence[str | Tracker]
 
 _MODES = ("process", "inline", "off")
 _MOST_OPTIONS = 1000
+_SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 
 
 class Options(msgspec.Struct, kw_only=True):
@@ -67,6 +68,8 @@ class Settings(Options, kw_only=True):
     """The trackers that were given as objects."""
     extra_hooks: frozenset[str]
     """The hooks that these trackers need besides those that are always recorded."""
+    patch: bool
+    """Whether the uncommitted changes of the code are recorded."""
 
     @property
     def tracker_names(self) -> list[str]:
@@ -110,6 +113,7 @@ def settings(*trackers: Trackers, **options: Any) -> Settings:
         specs=specs,
         objects=objects,
         extra_hooks=frozenset[str]().union(*(tracker.extra_hooks for tracker in [*made, *objects])),
+        patch=_records_patch(),
     )
 
 
@@ -203,6 +207,13 @@ def _rank(rank: Any) -> int | None:
     if not given.removeprefix("-").isdecimal():
         raise InvalidValueError(f"TRACKHOOKS_RANK must be a whole number, got {shown(given)}.")
     return int(given)
+
+
+def _records_patch() -> bool:
+    given = os.environ.get("TRACKHOOKS_PATCH", "").strip().lower()
+    if given not in _SWITCHES:
+        raise InvalidValueError(f"TRACKHOOKS_PATCH must be 0 or 1, got {shown(given)}.")
+    return _SWITCHES[given]
 
 
 def _mode(delivery: str | None) -> str:
