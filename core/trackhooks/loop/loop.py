@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..event import Scalar
 from ..recording.event_writer import Number, on_host
 from ..recording.recorder import Recorder
 from ..values import checks
+from ..values.data_facts import loader_facts
 from .batches import Item, Pass, length, samples
 from .collector import Collector
 from .early_exit import left_by_exception
@@ -45,6 +47,8 @@ class OwnLoop:
         self._state = recorder.callbacks.state
         self._state.set_loop("a custom loop")
         self._collector = Collector(recorder)
+        self._data: dict[str, dict[str, Scalar]] = {}
+        """The facts that are recorded of each split of the data."""
         self._training = Training(recorder, self._collector)
         self.watch = self._training.watch
         self.epochs = self._training.epochs
@@ -68,6 +72,8 @@ class OwnLoop:
         if not self._training.running:
             self._training.start_lone_epoch()
         self._callbacks.set_params({**(self._callbacks.params or {}), "steps": length(batches)})
+        if self._state.data is not batches:
+            self._record_data("train", batches)
         self._state.set_data(batches)
         return self._batches(batches, _TRAIN, self._training.train_part(), first=self._recorder.place.batches)
 
@@ -81,6 +87,8 @@ class OwnLoop:
         amid = inside and self._collector.scope is not training.epoch
         if inside and not amid:
             training.end_train_part()
+        if self._state.val_data is not batches:
+            self._record_data("val" if inside else "test", batches)
         self._state.set_val_data(batches)
         self._fire("on_val_start")
         end = partial(self._end_validation, batch=self._recorder.place.batches if amid else None)
@@ -91,6 +99,13 @@ class OwnLoop:
         metrics = scope.means.result()
         self._training.add_validation(metrics)
         self._fire("on_val_end", metrics | scope.speed(), batch=batch)
+
+    def _record_data(self, split: str, batches: Iterable[Any]) -> None:
+        """Record what is known about the data, unless it is the same as before."""
+        facts = loader_facts(split, batches)
+        if facts and facts != self._data.get(split):
+            self._data[split] = facts
+            self._recorder.record({}, facts=facts)
 
     def predict(self, batches: Iterable[Item]) -> Iterable[Item]:
         """See `Run.predict`."""

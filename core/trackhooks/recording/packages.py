@@ -7,9 +7,9 @@ from types import ModuleType
 
 _NAMED = (
     "torch", "torchvision", "torchaudio", "torchmetrics", "triton", "keras", "tensorflow", "jax", "jaxlib",
-    "ultralytics", "numpy", "scipy", "sklearn", "pandas", "polars", "transformers", "tokenizers", "datasets", "accelerate",
-    "peft", "lightning", "pytorch_lightning", "timm", "albumentations", "cv2", "PIL", "xgboost", "lightgbm", "catboost",
-    "optuna", "ray",
+    "ultralytics", "numpy", "scipy", "sklearn", "pandas", "polars", "transformers", "tokenizers", "datasets",
+    "accelerate", "peft", "lightning", "pytorch_lightning", "timm", "albumentations", "cv2", "PIL", "xgboost",
+    "lightgbm", "catboost", "optuna", "ray",
 )  # fmt: skip
 """Packages that change the results of a training: each has its own entry."""
 _OTHERS = "packages"

@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from trackhooks.errors import InvalidValueError, warn
-from trackhooks.event import File
+from trackhooks.event import File, Scalar
 from trackhooks.frameworks import double_logging, resume_marker
-from trackhooks.frameworks.helpers import Lookups, checked_logs, file, flag, prefixed, status_of
+from trackhooks.frameworks.helpers import (
+    Lookups,
+    array_facts,
+    checked_logs,
+    file,
+    flag,
+    loader_facts,
+    prefixed,
+    status_of,
+)
 from trackhooks.frameworks.interface import Logs, RunHooks
 
 from . import description
@@ -23,6 +32,10 @@ _BATCH_HOOKS = tuple(
 )
 _IN_PLACE = (*_BATCH_HOOKS, "on_train_epoch_end", "on_val_start")
 """Hooks that are called late when Keras ends its batches on other threads."""
+
+
+_DATA = ("x", "y", "sample_weight")
+"""The arguments of `fit` that contain data."""
 
 
 class KerasLoop:
@@ -74,13 +87,17 @@ class KerasLoop:
         self.run.introduce(
             model,
             described.parameters(params or {}, arguments),
-            lambda: {"facts": described.sizes(), "media": described.media()},
+            lambda: {"facts": described.sizes() | self._data(arguments), "media": described.media()},
             described.defaults(),
         )
         self.keras.on_train_begin(logs)
         if stop:
             problem = f"{type(model).__name__}.stop_training could not be set to True"
             self._lookups.guard(problem, None, setattr, model, "stop_training", True)
+
+    def _data(self, arguments: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return facts about the data that `fit` was given."""
+        return self._lookups.find("the data of fit", {}, _data_facts, arguments)
 
     def _warn_of_other_loggers(self, model: Any, arguments: Mapping[str, Any]) -> None:
         fit, callbacks = getattr(type(model), "fit", None), flatten(arguments.get("callbacks"))
@@ -219,6 +236,20 @@ class KerasLoop:
             raise
         files = _exported(path, form, self.run.last_file, time.monotonic() - started)
         self.run.fire("on_export_end", files=files)
+
+
+def _data_facts(arguments: Mapping[str, Any]) -> dict[str, Scalar]:
+    val = arguments.get("validation_data")
+    pair = isinstance(val, (list, tuple))
+    splits = {
+        "train": {name: arguments.get(name) for name in _DATA},
+        "val": dict(zip(_DATA, val, strict=False)) if pair else {"x": val},
+    }
+    found: dict[str, Scalar] = {}
+    for split, data in splits.items():
+        # A loader of PyTorch is passed as `x`.
+        found |= loader_facts(split, data.get("x")) or array_facts(split, data)
+    return found
 
 
 def flatten(callbacks: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from trackhooks.event import File
 from trackhooks.frameworks import helpers
 from trackhooks.frameworks.helpers import Lookups, flat_params, settings, sizes, status_of
 
-from . import curves
+from . import curves, data
 
 _MOST_SAMPLES = 16
 Found = TypeVar("Found")
@@ -103,11 +103,16 @@ class Training(_Part):
         return HookData(more=self._arguments(trainer))
 
     def on_pretrain_routine_end(self, trainer: Any) -> HookData:
-        """Return the size and layers of the model, and the optimizer's settings, also if `optimizer=auto` chose it."""
+        """Return the size and layers of the model, facts about the data, and the optimizer's settings.
+
+        The optimizer is known here even if `optimizer=auto` chose it.
+        """
         optimizer = self._of(trainer, "optimizer", None, getattr, "optimizer", None)
         # If the run was attached after the trainer was created, the arguments have not been recorded yet.
         more = {} if self._announced else self._arguments(trainer)
-        facts = more.pop("facts", {}) | settings(optimizer, self._lookups)
+        facts = (
+            more.pop("facts", {}) | settings(optimizer, self._lookups) | data.facts(trainer, self._lookups)
+        )
         model = self._of(trainer, "model", None, _model)
         if model is None:
             return HookData(more={**more, "facts": facts})
