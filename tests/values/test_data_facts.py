@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,4 +162,4 @@ def test_few_items_are_all_taken_and_many_are_spread() -> None:
     assert list(spread(3, 5)) == [0, 1, 2]
     found = sorted(spread(1000, 10))
     assert len(set(found)) == 10
-    assert max(after - before for before, after in zip(found, found[1:], strict=False)) < 200
+    assert max(after - before for before, after in itertools.pairwise(found)) < 200

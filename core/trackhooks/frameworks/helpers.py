@@ -37,6 +37,6 @@ from ..values.weak_dict import WeakIdentityDict
 
 __all__ = [
     "BY_NAME", "Failure", "Lookups", "WeakIdentityDict", "array_facts", "at_default", "attempt", "checked_logs",
-    "checked_params", "file", "fingerprint", "flag", "flat_params", "index", "is_a", "loader_facts", "media", "prefixed",
-    "settings", "sizes", "spread", "status_of",
+    "checked_params", "file", "fingerprint", "flag", "flat_params", "index", "is_a", "loader_facts", "media",
+    "prefixed", "settings", "sizes", "spread", "status_of",
 ]  # fmt: skip
