@@ -240,10 +240,10 @@ class KerasLoop:
 
 def _data_facts(arguments: Mapping[str, Any]) -> dict[str, Scalar]:
     val = arguments.get("validation_data")
-    pair = isinstance(val, (list, tuple))
+    parts = val if isinstance(val, (list, tuple)) else [val]
     splits = {
         "train": {name: arguments.get(name) for name in _DATA},
-        "val": dict(zip(_DATA, val, strict=False)) if pair else {"x": val},
+        "val": dict(zip(_DATA, parts, strict=False)),
     }
     found: dict[str, Scalar] = {}
     for split, data in splits.items():
