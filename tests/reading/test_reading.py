@@ -284,6 +284,12 @@ def test_a_damaged_journal_is_read_around_the_damage_which_is_reported() -> None
     assert "Damaged journals: a" in str(trackhooks.runs())
 
 
+def test_not_all_of_many_damaged_journals_are_named() -> None:
+    for number in range(22):
+        (log(f"a{number:02}") / "journal").unlink()
+    assert str(trackhooks.runs()).endswith("a03, a02, and 2 more. For details, run: trackhooks doctor")
+
+
 def test_a_run_without_its_journal_is_still_listed() -> None:
     path = log("a", loss=[1.0])
     (path / "journal").unlink()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
 
 import click
 
-from ..delivery.cursor import check_spec
+from ..delivery.cursor import check_spec, journal_size
 from ..delivery.registry import names_in
 from ..delivery.throttle import Throttle
 from ..errors import TrackhooksError, TrackhooksWarning, nearest
@@ -32,7 +32,6 @@ from ..reading.summary import summarize
 from ..reading.table import Table, as_text, terminal_width
 from ..recording import environment
 from ..storage import run_folder
-from ..storage.journal import path_of
 from .doctor import examine
 from .export import STDOUT, output_of
 from .export import export as export_runs
@@ -338,8 +337,11 @@ def _print(table: Table) -> None:
 @contextmanager
 def _reading(paths: Sequence[Path]) -> Iterator[Progress]:
     """Show a progress bar if the journals are large."""
-    size = sum(journal.stat().st_size for journal in map(path_of, paths) if journal.is_file())
-    with _bar(shown=size > _SHORT) as bar:
+    size = sum(map(journal_size, paths)) if sys.stderr.isatty() else 0
+    if size <= _SHORT:
+        yield lambda count: None
+        return
+    with _bar() as bar:
         task = bar.add_task("reading", total=size)
         yield lambda count: bar.advance(task, count)
 
@@ -355,9 +357,9 @@ def _delivering(path: Path) -> Iterator[Callable[[str, int, int], None]]:
         )
 
 
-def _bar(shown: bool = True) -> Bar:
+def _bar() -> Bar:
     """Create a progress bar. It is hidden if standard error is not a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    return Bar(console=Console(stderr=True), transient=True, disable=not (shown and sys.stderr.isatty()))
+    return Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

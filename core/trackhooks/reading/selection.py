@@ -19,6 +19,8 @@ _IMPORTANT = (
 )  # fmt: skip
 """Prefixes of metrics, the most important first. The empty one is the place of all others."""
 _OTHERS = _IMPORTANT.index(())
+_MOST_NAMES = 20
+"""Number of runs that a note names."""
 
 
 def shown_metrics(runs: Sequence[RunSummary]) -> list[str]:
@@ -88,6 +90,8 @@ def all_metrics(runs: Iterable[RunSummary]) -> list[str]:
 
 
 def damage_notes(runs: Iterable[RunSummary]) -> list[str]:
-    """Return a line that names the runs with a damaged journal, if there are any."""
+    """Return a line that names the runs with a damaged journal, if there are any; not all if they are many."""
     damaged = [formats.plain(run.name) for run in runs if run.journal.damage]
-    return [f"Damaged journals: {', '.join(damaged)}. For details, run: trackhooks doctor"] if damaged else []
+    more = [f"and {len(damaged) - _MOST_NAMES:,} more"] if len(damaged) > _MOST_NAMES else []
+    names = ", ".join([*damaged[:_MOST_NAMES], *more])
+    return [f"Damaged journals: {names}. For details, run: trackhooks doctor"] if damaged else []

@@ -147,9 +147,11 @@ def _at_the_bottom(heads: Sequence[str]) -> list[str]:
 
 def _width(text: str) -> int:
     """Return the width of a text in a terminal, in which some characters are two columns wide."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
-    return len(text) if text.isascii() else cell_len(text)
+    return cell_len(text)
 
 
 def _line(cells: Sequence[Cell], widths: Sequence[int], paint: Callable[[Cell], str]) -> str:

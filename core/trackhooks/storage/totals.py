@@ -57,6 +57,10 @@ class Metric(msgspec.Struct, array_like=True, gc=False):
     def take(self, value: float, event: Event) -> bool:
         """Add a value. Returns whether it is the best so far; of equally good values, that is the first."""
         self.last, self.step, self.epoch = value, event.step, event.epoch
+        return self.rate(value, event)
+
+    def rate(self, value: float, event: Event) -> bool:
+        """Note a value as the best if it is. Returns whether it is."""
         if not self.goal or value != value or not self._improves(value):
             return False
         self.best, self.best_step, self.best_epoch = value, event.step, event.epoch
@@ -165,13 +169,16 @@ class Totals(msgspec.Struct, array_like=True):
         if event.overflow:  # its separate file is missing or damaged
             self.without_file += 1
         self.time = event.time
-        if event.step > self.step:
-            self.step = event.step
+        metrics, step, epoch = self.metrics, event.step, event.epoch
+        if step > self.step:
+            self.step = step
         for name, value in event.metrics.items():
-            metric = self.metrics.get(name)
+            metric = metrics.get(name)
             if metric is None:
-                metric = self.metrics[name] = Metric(value, -1, -1, axis_of(event), goal(name))
-            metric.take(value, event)
+                metric = metrics[name] = Metric(value, -1, -1, axis_of(event), goal(name))
+            metric.last, metric.step, metric.epoch = value, step, epoch
+            if metric.goal:
+                metric.rate(value, event)
         if event.hook != "on_train_batch_end" or event.params or event.facts or event.files or event.status:
             self._take_more(event)
 
