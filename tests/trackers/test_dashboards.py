@@ -35,7 +35,7 @@ def page() -> Iterator[Any]:
 
 
 def deliver(folder: Path, number: int, uri: str) -> Feeding:
-    """A run with a learning rate of its own and everything else the same."""
+    """A run with a learning rate of its own and everything else the same. MLflow is updated during its long epochs."""
     lr = 0.1 ** (number + 1)
     run = run_info(folder / f"lr={lr:g}", created=CREATED + number, project="digits")
     feed = Feeding(lambda: load("mlflow", tracking_uri=uri), run)
@@ -43,8 +43,12 @@ def deliver(folder: Path, number: int, uri: str) -> Feeding:
     feed.give(outside(1, facts={"model/name": f"sequential_{number}", "model/parameters": 13}))
     for epoch in range(3):
         loss = {"val/loss": 1 / (1 + epoch) + number}
-        feed.give(batch(2 + 2 * epoch, epoch, loss=loss["val/loss"]))
-        feed.give(at_epoch("on_fit_epoch_end", 3 + 2 * epoch, epoch, loss, best=loss))
+        for second in range(50 * epoch, 50 * epoch + 50):
+            feed.give(batch(2 + second, second, epoch, loss=loss["val/loss"]))
+            if second % 10 == 0:
+                feed.flush()
+        feed.give(at_epoch("on_train_epoch_end", 52 + 50 * epoch, epoch, {"train/loss": 0.5, "lr/0": lr}))
+        feed.give(at_epoch("on_fit_epoch_end", 52 + 50 * epoch, epoch, loss, best=loss))
     return feed.finish()
 
 
@@ -68,9 +72,13 @@ def test_mlflow_opens_on_what_differs_and_on_which_was_better(
         chosen = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
         page.goto(f"{server.uri}/#/compare-runs?{chosen}")
         page.get_by_text("Parallel Coordinates Plot").first.wait_for()
-        parameters = page.get_by_role("combobox").first.locator("xpath=ancestor::*[3]").inner_text()
-        assert "lr" in parameters.split()
+        parameters, metrics = (
+            page.get_by_role("combobox").nth(number).locator("xpath=ancestor::*[3]").inner_text().split()
+            for number in range(2)
+        )
+        assert "lr" in parameters
         assert "model/name" not in parameters
+        assert metrics[0] == "best/val/loss"
     finally:
         page.screenshot(path=tmp_path / "mlflow.png", full_page=True)
         server.stop()

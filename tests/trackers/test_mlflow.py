@@ -112,7 +112,7 @@ def test_metrics_are_read_back_at_their_steps_epochs_and_times(feed: Feeding) ->
 
 
 def test_nan_is_kept_and_infinity_is_the_largest_number_of_the_store(feed: Feeding) -> None:
-    feed.give(batch(0, 0, a=math.nan, b=math.inf, c=-math.inf)).flush()
+    feed.give(batch(0, 0, a=math.nan, b=math.inf, c=-math.inf)).finish()
     assert math.isnan(history(feed, "train_batch/a")[0][2])
     assert history(feed, "train_batch/b") == [(0, 0, LARGEST)]
     assert history(feed, "train_batch/c") == [(0, 0, -LARGEST)]
@@ -151,9 +151,47 @@ def first_logged(feed: Feeding) -> list[str]:
         return [key for (key,) in database.execute(of_run, (stored(feed).info.run_id,))]
 
 
-def test_the_best_value_is_one_bar_and_comes_before_the_metrics_of_the_epoch_and_the_system(
-    tmp_path: Path, store: str
-) -> None:
+def first_epoch(length_s: float) -> list[Event]:
+    """What a loop records in an epoch, in its order: the best values come last."""
+    loss = {"val/loss": 0.5}
+    events = [
+        measured(0),
+        *(batch(1 + part, part, loss=1.0) for part in range(3)),
+        at_epoch("on_train_epoch_end", 4, 0, {"train/loss": 1.0}),
+        at_epoch("on_fit_epoch_end", 5, 0, {"lr/0": 0.1, **loss}, best=loss),
+    ]
+    for event in events[4:]:
+        event.time = CREATED + length_s
+    return events
+
+
+def test_the_best_value_comes_before_all_other_metrics(tmp_path: Path, store: str) -> None:
+    feed = feeding(store, run_info(tmp_path / "r"))
+    for event in first_epoch(length_s=50):
+        feed.give(event).flush().crash()
+    assert first_logged(feed) == [
+        "best/val/loss",
+        "val/loss",
+        "train/loss",
+        "lr/0",
+        "train_batch/loss",
+        "system/cpu_percent",
+    ]
+    assert len(history(feed, "train_batch/loss")) == 3
+    assert history(feed, "train/loss") == [(0, 50_000, 1.0)]
+
+
+def test_metrics_of_a_long_first_epoch_are_shown_after_a_minute(tmp_path: Path, store: str) -> None:
+    *during, end = first_epoch(length_s=100)
+    feed = feeding(store, run_info(tmp_path / "r")).give(*during[:4]).flush()
+    assert not first_logged(feed)
+    feed.give(*during[4:]).flush()
+    assert len(history(feed, "train_batch/loss")) == 3
+    feed.give(end).finish()
+    assert set(first_logged(feed)) >= {"best/val/loss", "val/loss"}
+
+
+def test_a_best_value_is_one_bar(tmp_path: Path, store: str) -> None:
     feed = feeding(store, run_info(tmp_path / "r"))
     feed.give(measured(0)).flush().crash()
     for epoch, loss in enumerate([1.0, 2.0, 0.5]):
@@ -162,7 +200,6 @@ def test_the_best_value_is_one_bar_and_comes_before_the_metrics_of_the_epoch_and
             at_epoch("on_fit_epoch_end", 1 + epoch, epoch, {"val/loss": loss}, best=best)
         ).flush().crash()
     feed.give(measured(4)).finish()
-    assert first_logged(feed) == ["best/val/loss", "val/loss", "system/cpu_percent"]
     assert stored(feed).data.metrics["best/val/loss"] == 0.5
     assert {step for step, *_ in history(feed, "best/val/loss")} == {0}
     assert [row[2] for row in history(feed, "system/cpu_percent")] == [50.0, 54.0]
@@ -339,7 +376,7 @@ def test_a_rejected_request_is_an_error_of_the_event_but_a_deleted_run_is_not(fe
     with pytest.raises(MlflowException, match="deleted"):
         feed.crash()
     reader(feed).restore_run(id_)
-    feed.crash().give(batch(1, 1, loss=1.0)).flush()
+    feed.crash().give(batch(1, 1, loss=1.0)).finish()
     assert history(feed, "train_batch/loss") == [(1, 1000, 1.0)]
 
 
@@ -416,6 +453,7 @@ def test_a_run_that_is_resumed_is_the_same_run_and_running_again(feed: Feeding) 
     first = stored(feed.give(batch(0, 0, loss=1.0)).finish("failed")).info
     feed.crash().give(batch(1, 1, loss=2.0)).flush()
     assert (stored(feed).info.run_id, stored(feed).info.status) == (first.run_id, "RUNNING")
+    feed.finish()
     assert len(history(feed, "train_batch/loss")) == 2
 
 
@@ -479,6 +517,11 @@ def test_the_url_is_the_runs_page_on_a_server_or_the_command_that_shows_the_file
 # Models
 
 
+def after_first_epoch(feed: Feeding) -> Feeding:
+    """Until its end, metrics are kept back."""
+    return feed.give(at_epoch("on_fit_epoch_end", 0, 0, {"lr/0": 0.1}))
+
+
 def saved(
     feed: Feeding, index: int, epoch: int, name: str, bytes_: bytes, *aliases: str, **metrics: float
 ) -> Event:
@@ -489,7 +532,7 @@ def saved(
 def test_a_checkpoint_is_a_model_with_its_file_hash_aliases_and_metrics(
     feed: Feeding, tmp_path: Path
 ) -> None:
-    feed.give(at_epoch("on_val_end", 0, 4, {"val/loss": 0.5, "val/gap": math.nan}))
+    after_first_epoch(feed).give(at_epoch("on_val_end", 0, 4, {"val/loss": 0.5, "val/gap": math.nan}))
     feed.give(
         saved(feed, 1, 4, "last.pt", b"one", "last", "best", **{"val/loss": 0.5, "val/gap": math.nan})
     ).flush()
@@ -516,7 +559,7 @@ def download(uri: str, folder: str, name: str) -> bytes:
 def test_a_checkpoint_that_is_overwritten_is_the_same_model_with_the_metrics_of_each_epoch(
     feed: Feeding,
 ) -> None:
-    feed.give(saved(feed, 0, 0, "last.pt", b"one", "last", **{"val/loss": 3.0}))
+    after_first_epoch(feed).give(saved(feed, 0, 0, "last.pt", b"one", "last", **{"val/loss": 3.0}))
     feed.give(saved(feed, 1, 0, "best.pt", b"one", "best", **{"val/loss": 3.0})).flush()
     first = models(feed)
     feed.crash().give(saved(feed, 2, 1, "last.pt", b"two", "last", **{"val/loss": 4.0})).flush()
@@ -576,7 +619,7 @@ def test_every_checkpoint_is_a_model_if_all_are_kept(tmp_path: Path, store: str)
 
 
 def test_a_checkpoint_that_is_delivered_again_after_a_crash_is_one_model(feed: Feeding) -> None:
-    feed.flush()
+    after_first_epoch(feed).flush()
     event = saved(feed, 0, 0, "last.pt", b"one", "last", **{"val/loss": 3.0})
     feed.give(event).tracker.flush()
     feed.crash().give(event).flush()
@@ -700,11 +743,12 @@ def test_a_server_that_is_down_raises_soon_and_nothing_is_lost_or_repeated_when_
         import sys
         sys.path[:0] = sys.argv[3:4]
         from pathlib import Path
-        from feeding import Feeding, batch, run_info
+        from feeding import Feeding, at_epoch, batch, run_info
         from trackhooks_integrations.trackers.mlflow import MLflow
 
         feed = Feeding(lambda: MLflow(sys.argv[1]), run_info(Path(sys.argv[2])))
         print("up", flush=True)
+        feed.give(at_epoch("on_fit_epoch_end", 0, 0, {"lr/0": 0.1}))
         feed.give(batch(0, 0, loss=1.0)).flush().give(batch(1, 1, loss=2.0)).tracker.flush()
         input()
         from mlflow import MlflowException

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from trackhooks.event import Event, File
@@ -15,10 +15,12 @@ _MOST_ROWS = 1000
 """The most metrics that one request may have (`MAX_METRICS_PER_BATCH`)."""
 
 _BEST = "best/"
-"""Best values are at step 0, where MLflow draws bars over the runs. They are sent first: its pages open on the metrics
-that were sent first."""
-_SYSTEM = "system/"
-_OF_BATCHES = "train_batch/"
+"""Best values are at step 0, where MLflow draws bars over the runs."""
+_BATCHES, _SYSTEM = "train_batch/", "system/"
+_ORDER = (_BEST, "val/", "", _BATCHES, _SYSTEM)
+"""How the names begin, in the order in which a run's metrics are first sent: SQLite returns them in this order, and
+MLflow's pages open on the first."""
+_LONGEST_WAIT_MS = 60_000
 
 Rename = Callable[[str], str]
 
@@ -41,38 +43,36 @@ class Metrics:
         self._last: dict[str, dict[Axis, list[Any]]] = state.get("last", {})
         """Name → axis → step, value and time of the last row. The first axis gets the plain name."""
         self._rows: list[Any] = []
-        self._waiting: list[list[Any]] | None = state.get("waiting", [])
-        """Rows of `system/…` that are kept back until there is a metric to open the pages on; then None."""
+        self._waiting: list[Any] | None = _stored_rows(state.get("waiting", []))
+        """Rows that are kept back until the first epoch ends; then None. Only its end brings the best values."""
 
     def add(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
-        """Add the metrics of an event."""
-        made = {name: self._row(name, value, axis, event) for name, value in metrics.items()}
-        for kind in (_BEST, "", _SYSTEM):
-            self._take(kind, [row for name, row in made.items() if _kind(name) == kind])
-        if not all(name.startswith((_SYSTEM, _OF_BATCHES)) for name in made):
+        """Add the metrics of an event. Those of the first epoch are kept back until its end, a minute at most."""
+        rows = [self._row(name, value, axis, event) for name, value in metrics.items()]
+        self._take(rows)
+        if self._waiting is not None and (_ends_wait(event, rows) or self._is_too_much(event)):
             self.release()
         while len(self._rows) >= _MOST_ROWS:
             self._send_some()
 
-    def _take(self, kind: str, rows: list[Any]) -> None:
-        """Add rows of one kind; those of the system are kept back, but not for ever."""
-        if kind != _SYSTEM or self._waiting is None:
-            self._rows += rows
-            return
-        self._waiting += [[row.key, repr(row.value), row.timestamp, row.step] for row in rows]
-        if len(self._waiting) >= _MOST_ROWS:
-            self.release()
+    def _take(self, rows: Iterable[Any]) -> None:
+        pending = self._rows if self._waiting is None else self._waiting
+        pending += rows
+
+    def _is_too_much(self, event: Event) -> bool:
+        """Return whether no more rows are kept back. System metrics may come long before the training."""
+        waiting = self._waiting or []
+        since = next((row.timestamp for row in waiting if not row.key.startswith(_SYSTEM)), math.inf)
+        return len(waiting) >= _MOST_ROWS or event.time * 1000 - since >= _LONGEST_WAIT_MS
 
     def release(self) -> None:
         """Add the rows that were kept back."""
-        from mlflow.entities import Metric
-
-        waiting, self._waiting = self._waiting or [], None
-        self._rows += [Metric(name, float(value), time, step) for name, value, time, step in waiting]
+        self._rows += sorted(self._waiting or [], key=_place)
+        self._waiting = None
 
     def add_of_model(self, file: File, event: Event, model: str) -> None:
         """Link the metrics of a checkpoint to its LoggedModel: the rows of the run that have these values."""
-        self._rows += self._rows_of(file, event, model)
+        self._take(self._rows_of(file, event, model))
 
     def _rows_of(self, file: File, event: Event, model: str) -> Iterator[Any]:
         for name, value in file.metrics.items():
@@ -112,8 +112,28 @@ class Metrics:
 
     def state(self) -> State:
         """Return the state as plain JSON values."""
-        return {"metrics": list(self._names), "last": self._last, "waiting": self._waiting}
+        waiting = self._waiting
+        kept = waiting and [
+            [row.key, repr(row.value), row.timestamp, row.step, row.model_id] for row in waiting
+        ]
+        return {"metrics": list(self._names), "last": self._last, "waiting": kept}
 
 
-def _kind(name: str) -> str:
-    return next((kind for kind in (_BEST, _SYSTEM) if name.startswith(kind)), "")
+def _stored_rows(stored: list[list[Any]] | None) -> list[Any] | None:
+    from mlflow.entities import Metric
+
+    return stored and [Metric(name, float(value), *more) for name, value, *more in stored]
+
+
+def _place(row: Any) -> int:
+    """Return the place of a row in `_ORDER`."""
+    name = str(row.key)
+    kind = next((kind for kind in _ORDER if kind and name.startswith(kind)), "")
+    return _ORDER.index(kind)
+
+
+def _ends_wait(event: Event, rows: list[Any]) -> bool:
+    """Return whether an event is the end of an epoch, or belongs to no epoch, such as a standalone evaluation."""
+    if event.epoch >= 0:
+        return event.hook == "on_fit_epoch_end"
+    return not all(row.key.startswith((_BATCHES, _SYSTEM)) for row in rows)

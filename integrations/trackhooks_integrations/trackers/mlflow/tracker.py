@@ -23,6 +23,9 @@ Rules:
 - In file names, `#`, `?`, `%` and control characters become `_`, because MLflow reads them as parts of an address.
 - A metric that is logged over both steps and epochs becomes two metrics: the later one is `<name> epoch` or
   `<name> step`.
+- The metrics of the first epoch are sent at its end, the best values first, because MLflow's pages open on the metrics
+  that a SQLite store got first. If the epoch takes more than a minute, its metrics are sent after the minute, without
+  the best values: these are not known yet, and the page that compares runs then opens on `train_batch/…`.
 - MLflow does not allow a parameter to change: its later value is the tag `changed/<name>`. If a value has more than
   6000 characters, the parameter has the start and the artifact `params/<name>.txt` has the whole value. The same
   applies to what was found out (`facts/<name>.txt`) and to notes (`notes.md`).
