@@ -23,15 +23,6 @@ from trackhooks.storage.run_folder import read_info, write_info
 LOSSES = {"best": (0.5, 0.1, 0.3), "middle": (0.5, 0.3, 0.2), "worst": (0.9, 0.8, 0.7)}
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def record(
     name: str, params: Mapping[str, Any] | None = None, losses: Sequence[float] = (0.5, 0.2, 0.3), **more: Any
 ) -> Path:

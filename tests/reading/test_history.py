@@ -20,15 +20,6 @@ from trackhooks.storage.run_folder import read_info
 NAN = math.nan
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def train(name: str, epochs: int = 2, *, offset: float = 0.0, **params: Any) -> Path:
     """Record a run with three batches an epoch."""
     with trackhooks.run(name=name, params=params) as run:

@@ -22,15 +22,6 @@ from trackhooks.storage.run_folder import read_info, write_info
 ODD = (0.1, math.nan, math.inf, -math.inf, 1e-310, 1e300, -0.0, 2.0**60)
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def record(name: str = "a", *, steps: int = 3000) -> Path:
     """Record a finished run that is large enough for the file."""
     with trackhooks.run(name=name) as run:

@@ -30,15 +30,6 @@ from trackhooks.storage.run_folder import read_info, write_info
 DEADLINE_S = 120
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def train(name: str, *, lr: float = 0.1, losses: tuple[float, ...] = (0.5, 0.2, 0.3), **more: Any) -> Path:
     """Record a run with one epoch per loss."""
     with trackhooks.run(name=name, params={"lr": lr, "epochs": len(losses)}, **more) as run:

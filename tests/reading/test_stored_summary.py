@@ -32,15 +32,6 @@ counts_bytes = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def train(name: str = "a", epochs: int = 3, lr: float = 0.1) -> Path:
     with trackhooks.run(name=name, params={"lr": lr}, system=None) as run:
         log_epochs(run, epochs)

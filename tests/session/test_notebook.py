@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import random
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -128,6 +129,18 @@ def test_a_run_that_is_closed_is_shown_with_its_last_state(run: trackhooks.Run) 
     assert shown is not None
     assert "failed" in shown
     assert "ValueError: no" in shown
+
+
+def test_a_run_that_is_read_back_is_shown_like_an_open_one(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off", params={"lr": 0.1}) as run:
+        for loss in (1.0, 0.5):
+            run.log(loss=loss)
+    (found,) = trackhooks.runs(tmp_path)
+    shown = found._repr_html_()
+    assert shown == run._repr_html_()
+    assert "<polyline" in shown
+    shutil.rmtree(run.path)
+    assert "finished" in found._repr_html_()  # its curve is gone
 
 
 def test_what_users_write_is_escaped(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ..storage import run_folder
 from . import formats
 from .curve import Curve
 from .differences import given_params
+from .followed_run import FollowedRun
 from .html import ACCENT, STYLE, color_of
 from .selection import shown_metrics
 from .summary import Metric, RunSummary
@@ -52,6 +53,15 @@ def as_card(run: RunSummary, curves: Mapping[str, Curve]) -> str:
         ['<div class="trackhooks">', STYLE, _STYLE, _head(run), '<div class="parts">', *parts, "</div>",
          _links(run), "</div>"]
     )  # fmt: skip
+
+
+def card_of(run: RunSummary) -> str:
+    """Render a run as HTML, with a curve from its journal if that can be read."""
+    followed = FollowedRun(run.path)
+    try:
+        return as_card(run, followed.curves)
+    finally:
+        followed.close()
 
 
 def _head(run: RunSummary) -> str:

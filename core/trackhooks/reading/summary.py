@@ -124,6 +124,11 @@ class RunSummary(msgspec.Struct):
                 row |= self.metrics[name].to_row(name)
         return row
 
+    def _repr_html_(self) -> str:
+        from .run_card import card_of  # only notebooks need it; it reads summaries itself
+
+        return card_of(self)
+
     def __repr__(self) -> str:
         return f"<run {self.name!r}, {', '.join(filter(None, (self.status, self.length)))}, in {self.info.path!r}>"
 
