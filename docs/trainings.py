@@ -25,7 +25,6 @@ def keras() -> None:
     from sklearn.datasets import load_digits
 
     pixels, labels = load_digits(return_X_y=True)
-    trackhooks.enable(**TRACKERS, project="digits")
     for lr in (0.01, 0.1):
         keras.utils.set_random_seed(0)
         model = keras.Sequential(
