@@ -20,6 +20,7 @@ from .finding import RunLike, find
 from .groups import SEEDS, Column, Which, columns
 from .history import History
 from .listing import RunList
+from .packages import package
 from .query import where as matching
 from .selection import matching_metrics, shown_metrics
 from .summary import Metric, RunSummary, summarize
@@ -28,6 +29,9 @@ from .table import Table, as_text, terminal_width
 if TYPE_CHECKING:
     import pandas
     import polars
+
+    from .figures.axes import XAxis
+    from .figures.figure import Figure
 
 _MOST_PARAMS = 100
 """Maximum number of parameters in a printed table."""
@@ -134,6 +138,51 @@ class Comparison(Compared):
         """
         return self.runs.history(metrics, form=form, over=over, params=params)
 
+    def plot(
+        self, metrics: str, *, over: XAxis = "step", smoothing: float = 0.0, log: bool = False
+    ) -> Figure:
+        """Draw the curves of metrics, one chart for each. Groups of runs are their mean with a band of ± std.
+
+        Args:
+            metrics: a metric, or a comma-separated list of patterns, such as `"val/*"`.
+            over: the horizontal axis: `"step"`, `"epoch"`, `"time"`, or `"relative"` for the time since the start.
+            smoothing: from 0 to below 1, the weight of the past in a moving average, as in TensorBoard. The raw curves
+                are shown behind it.
+            log: whether the vertical axis is logarithmic.
+
+        Returns:
+            a figure that notebooks display, with `.save("file.html")` and `.figure`, the object of Bokeh.
+
+        Raises:
+            UnknownNameError: if a pattern matches no metric, or if there is no such axis.
+            InvalidValueError: if an argument has another form.
+            MissingPackageError: if Bokeh is not installed.
+        """
+        return _drawing().plot(self, metrics, over, smoothing, log)
+
+    def parallel(self, *names: str) -> Figure:
+        """Draw parallel coordinates: a line for each run, with one axis for each parameter or metric.
+
+        Args:
+            names: the axes, named as in filters: `"params.lr"`, `"best.val/loss"`. By default, the parameters that
+                differ and the most important metrics.
+
+        Raises:
+            UnknownNameError: if no run has such a value; the message suggests the nearest name.
+            InvalidValueError: if there are fewer than two axes.
+            MissingPackageError: if Bokeh is not installed.
+        """
+        return _drawing().parallel_coordinates(self, names)
+
+    def scatter(self, x: str, y: str) -> Figure:
+        """Draw a point for each run over two values, named as in filters: `scatter("params.lr", "best.val/loss")`.
+
+        Raises:
+            UnknownNameError: if no run has such a value; the message suggests the nearest name.
+            MissingPackageError: if Bokeh is not installed.
+        """
+        return _drawing().scatter_plot(self, x, y)
+
     def table(self, most_params: int | None = None) -> Table:
         """Return the table that is printed, with one column per run; with more than six runs, one row per run.
 
@@ -151,6 +200,19 @@ class Comparison(Compared):
         from .html import as_html  # only notebooks need it
 
         return as_html(self.table(_MOST_PARAMS))
+
+
+def _drawing() -> Any:
+    """Import what draws.
+
+    Raises:
+        MissingPackageError: if Bokeh or NumPy is not installed.
+    """
+    for name in ("numpy", "bokeh"):
+        package(name, "report")
+    from .figures import draw
+
+    return draw
 
 
 _NUMBERS = ("created", "duration", "epochs", "steps")

@@ -1,0 +1,84 @@
+"""The answer of a report: which run was better, and what else differed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .. import formats
+from ..compared import Compared
+from ..groups import Column, Spread
+from .table_data import goal_of
+
+_MOST_PARAMS, _MOST_OTHERS = 5, 4
+
+
+class Answer(NamedTuple):
+    """The best run or group, and the sentences about it."""
+
+    metric: str
+    winner: str
+    value: str
+    sentences: list[str]
+
+
+def answer(of: Compared) -> Answer | None:
+    """Return which run or group is the best by the most important metric, or None if no metric has a best value."""
+    metric = next((name for name in of.metrics if goal_of(of.runs, name)), None)
+    ranked = [] if metric is None else _ranked(of.columns, metric, goal_of(of.runs, metric))
+    if metric is None or not ranked:
+        return None
+    (winner, best), *others = ranked
+    sentences = [_next(best, others), *_differences(of, winner)]
+    return Answer(
+        formats.plain(metric),
+        formats.plain(winner.label),
+        _value(winner, metric, best),
+        list(filter(None, sentences)),
+    )
+
+
+def _ranked(columns: Sequence[Column], metric: str, goal: str) -> list[tuple[Column, Spread]]:
+    found = [(column, spread) for column in columns if (spread := column.spread(metric, "best")) is not None]
+    finite = [pair for pair in found if pair[1].mean == pair[1].mean]
+    return sorted(finite, key=lambda pair: pair[1].mean, reverse=goal == "max")
+
+
+def _value(column: Column, metric: str, spread: Spread) -> str:
+    value = formats.spread(spread.mean, spread.std)
+    if column.run is None:
+        return f"{value} over {spread.n} runs"
+    found = column.run.metrics[metric]
+    place = f"epoch {found.best_epoch}" if found.axis == "epoch" else f"step {found.best_step:,}"
+    return f"{value} at {place}"
+
+
+def _next(best: Spread, others: Sequence[tuple[Column, Spread]]) -> str:
+    if not others:
+        return ""
+    column, spread = others[0]
+    if spread.mean == best.mean:
+        return f"{formats.plain(column.label)} is equally good."
+    change = formats.percent(formats.change(spread.mean, best.mean))
+    return f"Next: {formats.plain(column.label)} with {formats.spread(spread.mean, spread.std)}{change and f' ({change})'}."
+
+
+def _differences(of: Compared, winner: Column) -> list[str]:
+    """Say what the winner has, and what the others have."""
+    found = []
+    for name in of.params[:_MOST_PARAMS]:
+        own = [formats.parameter(value) for value in winner.param(name)]
+        others = Counter(
+            formats.parameter(value)
+            for column in of.columns
+            if column is not winner
+            for value in column.param(name)
+        )
+        different = [value for value in others if value not in own]
+        if own and different:
+            more = "…" if len(different) > _MOST_OTHERS else ""
+            found.append(
+                f"{formats.plain(name)}: {', '.join(own)} (others {', '.join(different[:_MOST_OTHERS])}{more})"
+            )
+    return [f"What differs — {'; '.join(found)}."] if found else []
