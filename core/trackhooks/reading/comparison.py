@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -182,6 +183,34 @@ class Comparison(Compared):
             MissingPackageError: if Bokeh is not installed.
         """
         return _drawing().scatter_plot(self, x, y)
+
+    def report(
+        self,
+        path: str | os.PathLike[str] = "report.html",
+        *,
+        title: str | None = None,
+        picture_mb: float = 10.0,
+        force: bool = False,
+    ) -> Path:
+        """Write a report: one HTML file with the table, the curves, the parameters, and the pictures of the runs.
+
+        It needs no network and opens in any browser. Returns its absolute path.
+
+        Args:
+            path: the file. An existing file is only replaced if it is a page that trackhooks made.
+            title: the title; by default, the number of runs and their project.
+            picture_mb: how many megabytes of pictures are included, the latest first.
+            force: whether to replace any file.
+
+        Raises:
+            InvalidValueError: if the path does not end with `.html`, or if another argument has another form.
+            TrackhooksError: if the file exists and trackhooks did not make it, or if it cannot be written.
+            MissingPackageError: if Bokeh is not installed.
+        """
+        _drawing()
+        from .report import write
+
+        return write.report(self, path, title, picture_mb, force)
 
     def table(self, most_params: int | None = None) -> Table:
         """Return the table that is printed, with one column per run; with more than six runs, one row per run.

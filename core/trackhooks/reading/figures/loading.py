@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import JournalError
+from ..points import Points, points
 from ..summary import RunSummary
 from . import axes
 from .axes import Floats, XAxis

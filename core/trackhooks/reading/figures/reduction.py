@@ -95,7 +95,7 @@ class Means(NamedTuple):
 
     x: Floats
     value: Floats
-    count: NDArray[np.intp]
+    size: NDArray[np.intp]
 
 
 def means(x: Floats, value: Floats, on: Grid) -> Means:

@@ -61,7 +61,8 @@ def _next(best: Spread, others: Sequence[tuple[Column, Spread]]) -> str:
     if spread.mean == best.mean:
         return f"{formats.plain(column.label)} is equally good."
     change = formats.percent(formats.change(spread.mean, best.mean))
-    return f"Next: {formats.plain(column.label)} with {formats.spread(spread.mean, spread.std)}{change and f' ({change})'}."
+    value = formats.spread(spread.mean, spread.std)
+    return f"Next: {formats.plain(column.label)} with {value}{change and f' ({change})'}."
 
 
 def _differences(of: Compared, winner: Column) -> list[str]:

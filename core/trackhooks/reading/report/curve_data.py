@@ -36,7 +36,7 @@ class Reduced(NamedTuple):
     value: Floats
     mean: Floats
     """The mean of each bucket; empty if all points are kept."""
-    count: NDArray[np.intp]
+    size: NDArray[np.intp]
     """The number of points of each bucket."""
 
 
@@ -62,7 +62,7 @@ def reduce(number: int, run: RunSummary, track: Track, on: Grid) -> Reduced:
         time[places],
         track.value[places],
         mean.value,
-        mean.count,
+        mean.size,
     )
 
 
@@ -96,7 +96,7 @@ def encoded(name: str, goal: Goal, curves: Sequence[Reduced], on: Grid) -> dict[
         "value": encoding.values(_joined(curve.value for curve in curves)),
         "mean": encoding.values(_joined(curve.mean for curve in curves)),
         "count": encoding.counts(
-            np.concatenate([curve.count for curve in curves]) if curves else np.array([], int)
+            np.concatenate([curve.size for curve in curves]) if curves else np.array([], int)
         ),
     }
 

@@ -154,18 +154,16 @@ def _files(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
 def _differences(of: Compared) -> list[dict[str, Any]]:
     """Return the entries of the environment and the facts that differ, with the runs that have each value."""
     runs = of.runs
-    found = [
-        ("code and environment", name, [run.info.environment.get(name) for run in runs])
-        for name in of.shown.environment
-    ]
-    found += [
-        ("model and optimizer", name, [table_data.value_of(run, name) for run in runs])
-        for name in of.shown.facts
-    ]
+    code = [("code and environment", name, _environment(runs, name)) for name in of.shown.environment]
+    model = [("model and optimizer", name, [value_of(run, name) for run in runs]) for name in of.shown.facts]
     return [
         {"block": block, "name": formats.plain(name), "values": _by_value(values)}
-        for block, name, values in found
+        for block, name, values in [*code, *model]
     ]
+
+
+def _environment(runs: Sequence[RunSummary], name: str) -> list[Any]:
+    return [run.info.environment.get(name) for run in runs]
 
 
 def _by_value(values: Sequence[Any]) -> list[dict[str, Any]]:

@@ -39,12 +39,12 @@ def table(of: Compared) -> dict[str, Json]:
     return {
         "columns": [
             {
-                "title": formats.plain(columns[n].title),
-                "kind": columns[n].kind,
-                "block": columns[n].block,
-                "goal": columns[n].goal,
+                "title": formats.plain(column.title),
+                "kind": column.kind,
+                "block": column.block,
+                "goal": column.goal,
             }
-            for n in filled
+            for column in (columns[number] for number in filled)
         ],
         "rows": [[row[number] for number in filled] for row in rows],
     }

@@ -1,0 +1,233 @@
+// The curves: one chart for each metric, which is decoded and drawn when it comes into view.
+
+const LABELS = {step: "step", epoch: "epoch", relative: "time since the start", time: "wall time"};
+const UNITS = [[300, 1, "s"], [10800, 60, "min"], [Infinity, 3600, "h"]];
+const EAGER = 30; // so many charts are drawn before they come into view, so that they can be printed
+
+/** The length of a unit of an axis in seconds, or 1, and its name. */
+function unitOf(over) {
+  if (over === "time") return [0.001, ""];
+  if (over !== "relative") return [1, ""];
+  const [, length, name] = UNITS.find(([longest]) => DATA.limits.relative[1] < longest);
+  return [length, name];
+}
+
+function limitsOf(over) {
+  const [length] = unitOf(over);
+  const [low, high] = DATA.limits[over].map((end) => end / length);
+  const margin = (high - low || 1) * 0.01;
+  return {start: low - margin, end: high + margin};
+}
+
+class Chart {
+  constructor(coded) {
+    this.coded = coded;
+    this.metric = coded.metric;
+    this.canvas = make("div", {className: "canvas"});
+    this.element = make("div", {className: "chart", tabIndex: 0, role: "img"}, make("h3", {}, this.metric), this.canvas);
+    this.element.addEventListener("keydown", (event) => this.onKey(event));
+    this.describe();
+  }
+
+  describe() {
+    const drawn = this.coded.runs.filter((run) => state.drawn.has(run)).length;
+    this.element.setAttribute("aria-label", `${this.metric} over ${LABELS[state.over]}, ${drawn} runs. The best and the last values are in the table of runs.`);
+  }
+
+  /** Decode and draw the chart, once. */
+  show() {
+    this.shown ??= this.draw();
+    return this.shown;
+  }
+
+  async draw() {
+    this.tracks = await decodeCurves(JSON.parse(this.coded.text));
+    this.figure = await embedPainted(TEMPLATES.curves, this.canvas);
+    const named = (name) => this.figure.get_model_by_name(name);
+    this.sources = Object.fromEntries(["lines", "raw", "band", "marks"].map((name) => [name, named(name).data_source]));
+    this.plot = this.figure.roots()[0];
+    this.linear = {scale: this.plot.y_scale, ticker: this.plot.left[0].ticker, formatter: this.plot.left[0].formatter};
+    const {start, end} = this.plot.x_range.properties;
+    this.plot.x_range.change.connect(() => this.onZoom());
+    this.plot.on_event("doubletap", () => resetZoom());
+    this.update();
+  }
+
+  /** Follow the choices of the user. */
+  update() {
+    this.describe();
+    if (!this.figure) return;
+    const lines = this.lines();
+    this.setAxes();
+    this.sources.band.data = table(lines.bands, ["xs", "ys", "color"]);
+    this.sources.raw.data = table(lines.raw, ["xs", "ys", "color", "dash", "run"]);
+    this.sources.lines.data = table(lines.lines, ["xs", "ys", "color", "dash", "run"]);
+    this.sources.marks.data = table(lines.lines.flatMap((line) => line.gaps), ["x", "y", "color", "run", "value"]);
+    this.setHeight([...lines.bands, ...lines.raw, ...lines.lines]);
+    this.follow();
+  }
+
+  /** The lines to draw: of runs, or the means of groups. */
+  lines() {
+    const tracks = new Map(this.tracks.filter(({run}) => state.drawn.has(run)).map((track) => [track.run, track]));
+    const found = {lines: [], raw: [], bands: []};
+    for (const group of groupsToDraw()) {
+      const members = group.runs.filter((run) => tracks.has(run)).map((run) => this.line(tracks.get(run)));
+      if (members.length > 1) {
+        const mean = band(members.map(({smoothed}) => smoothed));
+        found.bands.push(...polygons(mean, state.log).map((piece) => ({...piece, color: group.color})));
+        found.lines.push(finished(mean, {...group, run: `${group.label}, mean of ${members.length}`}));
+      } else if (members.length) {
+        found.lines.push(finished(members[0].smoothed, group));
+        if (state.smoothing) found.raw.push(finished(members[0].raw, group));
+      }
+    }
+    return found;
+  }
+
+  line(track) {
+    const [length] = unitOf(state.over);
+    const place = {
+      step: (i) => track.step[i], epoch: (i) => track.epoch[i], relative: (i) => track.relative[i] / length,
+      time: (i) => (track.relative[i] + DATA.runs[track.run].created) / length,
+    }[state.over];
+    const x = Float64Array.from(track.value, (_, i) => place(i));
+    const raw = {x, y: track.value};
+    const averaged = state.smoothing || state.bands;
+    return {raw, smoothed: averaged ? smooth(center(track, x), state.smoothing) : raw};
+  }
+
+  setAxes() {
+    const [x, y] = [this.plot.below[0], this.plot.left[0]];
+    const [, name] = unitOf(state.over);
+    const isTime = state.over === "time";
+    const {Models} = Bokeh;
+    x.setv({
+      axis_label: LABELS[state.over] + (name && ` (${name})`),
+      ticker: isTime ? new Models.DatetimeTicker() : new Models.BasicTicker(),
+      formatter: isTime ? new Models.DatetimeTickFormatter() : new Models.BasicTickFormatter(),
+    });
+    const log = {scale: new Models.LogScale(), ticker: new Models.LogTicker({mantissas: [1, 2, 5]}), formatter: new Models.BasicTickFormatter()};
+    const {scale, ticker, formatter} = state.log ? log : this.linear;
+    this.plot.y_scale = scale;
+    y.setv({ticker, formatter});
+    for (const grid of this.plot.center.filter((model) => model.type === "Grid")) grid.ticker = grid.dimension ? ticker : x.ticker;
+    const hover = this.plot.toolbar.tools.find((tool) => tool.type === "HoverTool");
+    hover.tooltips = [["run", "@run"], [LABELS[state.over], isTime ? "$snap_x{%F %T}" : "$snap_x{0,0.[000]}"], ["value", "$snap_y"]];
+    hover.formatters = isTime ? {$snap_x: "datetime"} : {};
+  }
+
+  /** Let the vertical axis contain all that is drawn. */
+  setHeight(drawn) {
+    let low = Infinity, high = -Infinity;
+    for (const {ys} of drawn) {
+      for (const value of ys) {
+        if (value < low) low = value;
+        if (value > high) high = value;
+      }
+    }
+    if (low > high) [low, high] = state.log ? [0.1, 1] : [0, 1];
+    if (state.log) {
+      const margin = high > low ? (high / low) ** 0.05 : 2;
+      this.plot.y_range.setv({start: low / margin, end: high * margin});
+    } else {
+      const margin = high > low ? (high - low) * 0.05 : Math.abs(high) || 1;
+      this.plot.y_range.setv({start: low - margin, end: high + margin});
+    }
+  }
+
+  /** Show the part of the horizontal axis that all charts show. */
+  follow() {
+    if (!this.figure) return;
+    const {start, end} = state.zoom ?? limitsOf(state.over);
+    this.following = true;
+    this.plot.x_range.setv({start, end});
+    this.following = false;
+  }
+
+  onZoom() {
+    const {start, end} = this.plot.x_range;
+    if (!this.following) zoomTo({start, end}, this);
+  }
+
+  onKey({key, ctrlKey, metaKey, altKey}) {
+    const {start, end} = state.zoom ?? limitsOf(state.over);
+    const width = end - start;
+    const moves = {
+      "+": [width / 4, -width / 4], "-": [-width / 2, width / 2], ArrowLeft: [-width / 5, -width / 5], ArrowRight: [width / 5, width / 5],
+    };
+    if (ctrlKey || metaKey || altKey) return;
+    if (key === "0") resetZoom();
+    if (key in moves) zoomTo({start: start + moves[key][0], end: end + moves[key][1]});
+  }
+}
+
+/** What is drawn as one line: the groups, or each run. */
+function groupsToDraw() {
+  const single = (run) => ({...DATA.runs[run], run: DATA.runs[run].name, label: DATA.runs[run].name, runs: [run]});
+  if (!state.bands || !DATA.groups.length) return [...DATA.runs.keys()].map(single);
+  return DATA.groups.map((group) => (group.runs.length > 1 ? {...group, dash: "solid"} : single(group.runs[0])));
+}
+
+/** A line as Bokeh draws it. */
+function finished({x, y}, {color, dash, run, label}) {
+  const ys = drawable(y, state.log);
+  const named = {color, dash: dash ?? "solid", run: run ?? label};
+  return {xs: x, ys, ...named, gaps: gaps({x, y: ys, original: y}).map((mark) => ({...mark, ...named}))};
+}
+
+/** Rows as columns. */
+function table(rows, names) {
+  return Object.fromEntries(names.map((name) => [name, rows.map((row) => row[name])]));
+}
+
+const charts = [...document.querySelectorAll("script.curves")].map((script) => {
+  const {metric, runs} = JSON.parse(script.dataset.about);
+  return new Chart({metric, runs, text: script.textContent});
+});
+
+/** Show this part of the horizontal axis in all charts. */
+function zoomTo(zoom, from = null) {
+  state.zoom = zoom;
+  for (const chart of charts) if (chart !== from) chart.follow();
+}
+
+function resetZoom() {
+  state.zoom = null;
+  for (const chart of charts) chart.update();
+}
+
+function showCharts() {
+  byId("charts").append(...charts.map((chart) => chart.element));
+  const watcher = new IntersectionObserver((entries) => {
+    for (const {isIntersecting, target} of entries) {
+      if (isIntersecting) charts.find((chart) => chart.element === target).show();
+    }
+  }, {rootMargin: "200px"});
+  for (const chart of charts) watcher.observe(chart.element);
+}
+
+/** Draw the first charts that are not in view, one after the other, when there is nothing else to do. */
+async function showMore() {
+  for (const chart of charts.slice(0, EAGER)) {
+    await new Promise((done) => setTimeout(done, 100));
+    await chart.show();
+  }
+}
+
+function setUpCurves() {
+  byId("curves").hidden = !charts.length;
+  byId("bands-label").hidden = !DATA.groups.length;
+  byId("bands").checked = state.bands;
+  byId("over").addEventListener("change", () => choose({over: byId("over").value, zoom: null}));
+  byId("log").addEventListener("change", () => choose({log: byId("log").checked}));
+  byId("bands").addEventListener("change", () => choose({bands: byId("bands").checked}));
+  byId("smoothing").addEventListener("input", () => { byId("smoothing-value").textContent = byId("smoothing").value; });
+  byId("smoothing").addEventListener("input", calmly(() => choose({smoothing: Number(byId("smoothing").value)})));
+  byId("metrics").addEventListener("input", calmly(() => {
+    for (const chart of charts) chart.element.hidden = !matches(chart.metric, byId("metrics").value);
+  }));
+  byId("reset").addEventListener("click", resetZoom);
+  onChange(() => charts.forEach((chart) => chart.update()));
+  showCharts();
+}

@@ -1,0 +1,54 @@
+// Pictures side by side, files, and differences.
+
+function setUpPictures() {
+  if (!DATA.pictures.length && !DATA.leftOut) return;
+  byId("pictures").hidden = false;
+  const names = [...new Set(DATA.pictures.map(({name}) => name))].sort();
+  byId("picture-name").append(...names.map((name) => make("option", {value: name}, name)));
+  const left = DATA.leftOut;
+  byId("pictures-left-out").textContent = left ? `${left} older or missing pictures are left out: this file has at most ${DATA.limit} of them.` : "";
+  byId("picture-name").addEventListener("change", () => choosePictures());
+  byId("picture-step").addEventListener("input", () => showPictures());
+  onChange((changes) => { if (changes.drawn) showPictures(); });
+  choosePictures();
+}
+
+const chosenPictures = () => DATA.pictures.filter(({name}) => name === byId("picture-name").value);
+const stepsOf = (pictures) => [...new Set(pictures.map(({step}) => step))].sort((a, b) => a - b);
+
+function choosePictures() {
+  const steps = stepsOf(chosenPictures());
+  byId("picture-step").max = Math.max(steps.length - 1, 0);
+  byId("picture-step").value = steps.length - 1;
+  showPictures();
+}
+
+function showPictures() {
+  const pictures = chosenPictures();
+  const step = stepsOf(pictures)[Number(byId("picture-step").value)];
+  byId("picture-at").textContent = step ?? "";
+  const here = pictures.filter((picture) => picture.step === step && state.drawn.has(picture.run)).sort((a, b) => a.run - b.run);
+  byId("picture-list").replaceChildren(...here.map(({run, name, source, epoch}) => {
+    const {name: title} = DATA.runs[run];
+    const place = `step ${step}${epoch < 0 ? "" : `, epoch ${epoch}`}`;
+    return make("figure", {}, make("img", {src: source, alt: `${name} of ${title} at ${place}`}), make("figcaption", {}, swatch(DATA.runs[run]), make("bdi", {}, title), make("span", {className: "soft"}, ` ${place}`)));
+  }));
+}
+
+const names = (runs) => (runs.length === DATA.runs.length ? "all runs" : runs.map((run) => DATA.runs[run].name).join(", "));
+
+function fillTable(id, titles, rows) {
+  const head = make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", {scope: "col"}, title))));
+  const body = make("tbody", {}, ...rows.map(([first, ...cells]) => make("tr", {}, make("th", {scope: "row"}, make("bdi", {}, first)), ...cells.map((cell) => make("td", {className: "wraps"}, cell)))));
+  byId(id).replaceChildren(head, body);
+}
+
+function setUpLists() {
+  byId("differences").hidden = !DATA.differences.length;
+  fillTable("difference-table", ["", "value", "runs"], DATA.differences.flatMap(({name, values}) =>
+    values.map(({text, runs}, i) => [i ? "" : name, text || "none", names(runs)])));
+  byId("files").hidden = !DATA.files.length;
+  fillTable("file-table", ["file", "run", "kind", "aliases", "size", "path", "sha256"], DATA.files.map((file) =>
+    [file.name, DATA.runs[file.run].name, [file.kind, file.format].filter(Boolean).join(", "), file.aliases.join(", "),
+      file.superseded ? `${file.size}, overwritten since` : file.size, file.path, file.hash]));
+}
