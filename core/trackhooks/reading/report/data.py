@@ -12,6 +12,7 @@ from bokeh.models import Range1d
 
 from .. import formats
 from ..compared import Compared
+from ..differences import value_of
 from ..figures import curves, parallel, scatter
 from ..figures.colors import Style, run_styles
 from ..figures.colors import style as style_of
