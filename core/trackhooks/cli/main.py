@@ -1,4 +1,4 @@
-"""The commands `trackhooks exec`, `runs`, `compare`, `export`, `sync` and `doctor`.
+"""The commands `trackhooks exec`, `runs`, `compare`, `report`, `export`, `sync` and `doctor`.
 
 Results go to standard output; messages and progress go to standard error. The exit code is 1 on failure, and 2 if the
 command line is not valid.
@@ -21,6 +21,7 @@ from ..delivery.registry import names_in
 from ..delivery.throttle import Throttle
 from ..errors import TrackhooksError, TrackhooksWarning, nearest
 from ..reading.columns import Form, Over
+from ..reading import formats, packages
 from ..reading.comparison import Comparison, Options, baseline_run, compare_summaries
 from ..reading.export import TEXT
 from ..reading.finding import find, is_one_run, runs_in
@@ -28,7 +29,7 @@ from ..reading.formats import plain
 from ..reading.groups import SEEDS
 from ..reading.listing import RunList, read_runs
 from ..reading.sources import checked
-from ..reading.summary import summarize
+from ..reading.summary import RunSummary, summarize
 from ..reading.table import Table, as_text, terminal_width
 from ..recording import environment
 from ..storage import run_folder
@@ -113,6 +114,13 @@ _where = click.option(
 )
 
 
+_group_by = click.option(
+    "--group-by", metavar="NAMES", default=SEEDS,
+    help="Show the mean ± std of runs with the same values of these parameters or fields, such as lr,batch_size. By"
+    " default, of runs that differ only in their seed; none shows each run.",
+)  # fmt: skip
+
+
 def _sort(default: str | None) -> Callable[[_Command], _Command]:
     text = "Sort by a metric (best first), a parameter, or created, duration, epochs, steps, name, project or status."
     return click.option("--sort", metavar="KEY", default=default, help=text)
@@ -172,11 +180,7 @@ def runs(directory: str | None, form: str | None, project: str | None, where: st
 )
 @_where
 @click.option("--at", metavar="best:METRIC", help="Show all metrics at the epoch at which this one was best.")
-@click.option(
-    "--group-by", metavar="NAMES", default=SEEDS,
-    help="Show the mean ± std of runs with the same values of these parameters or fields, such as lr,batch_size. By"
-    " default, of runs that differ only in their seed; none shows each run.",
-)  # fmt: skip
+@_group_by
 @click.option("--baseline", metavar="RUN", help="Show how the others differ from this run, in per cent.")
 @_sort(default=None)
 def compare(runs: Sequence[str], form: str | None, baseline: str | None, **options: Any) -> None:
@@ -190,17 +194,55 @@ def compare(runs: Sequence[str], form: str | None, baseline: str | None, **optio
     request with --metrics: speed/…, system/…, best/…, train_batch/x if there is train/x, and lr/… if the learning rate
     is a parameter.
     """
-    if not runs and not runs_in():
-        raise click.ClickException(f"No runs found in {run_folder.home()}.")
-    paths = find(runs or [run_folder.home()], newest_first=True)
-    with _reading(paths) as progress:
-        summaries = [summarize(path, progress) for path in paths]
+    summaries = _summaries(runs)
     base = None if baseline is None else baseline_run(baseline)
     found = compare_summaries(summaries, Options(**options), base)
     if form:
         _print_as(form, found)
     else:
         _print(found.table(None if options["all_params"] else 100))
+
+
+@main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN | DIRECTORY]…")
+@click.option(
+    "-o", "--output", metavar="FILE", default="report.html", show_default=True, help="The file to write."
+)
+@click.option("--title", metavar="TEXT", help="The title. By default, the number of runs and their project.")
+@click.option(
+    "--metrics", metavar="GLOB", help="Show only matching metrics, such as 'val/*' or 'val/*,lr/0'."
+)
+@_where
+@_group_by
+@_sort(default=None)
+@click.option(
+    "--pictures", metavar="MB", type=float, default=10.0, show_default=True,
+    help="How many megabytes of pictures to include, the latest first.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the file even if trackhooks did not make it.")
+def report(
+    runs: Sequence[str], output: str, title: str | None, pictures: float, force: bool, **options: Any
+) -> None:
+    """Write a report of runs: one HTML file, which needs no network.
+
+    It shows which run was best and what else differed: a table to sort, filter and group, the curves, the parameters,
+    pictures side by side, checkpoints, and differences in the code and the environment.
+
+    RUN is the folder of a run, or the name of a run in TRACKHOOKS_DIR (or runs); DIRECTORY means all runs in it,
+    newest first. Without either, all runs of TRACKHOOKS_DIR (or runs) are shown. A report that exists is replaced;
+    any other file is not.
+    """
+    packages.for_figures()
+    from ..reading.report import write
+
+    write.check_path(output, force)
+    found = compare_summaries(_summaries(runs), Options(**options))
+    with _bar(shown=len(found.runs) > 1) as bar:
+        task = bar.add_task("drawing", total=len(found.runs))
+        path = write.report(
+            found, output, title=title, picture_mb=pictures, force=force, progress=lambda: bar.advance(task)
+        )
+    click.echo(f"{plain(str(path))} ({formats.size(path.stat().st_size)})")
 
 
 @main.command()
@@ -259,12 +301,8 @@ def export(
     """
     if form_of_text is not None and output != STDOUT:
         raise click.UsageError(f"--format is for -o {STDOUT}; the suffix of a file names its format.")
-    if not runs and not runs_in():
-        raise click.ClickException(f"No runs found in {run_folder.home()}.")
     target = output_of(output, form_of_text, force)
-    paths = find(runs or [run_folder.home()], newest_first=True)
-    with _reading(paths) as progress:
-        summaries = [summarize(path, progress) for path in paths]
+    summaries = _summaries(runs)
     named = len(runs) != 1 or not is_one_run(runs[0])
     written = export_runs(summaries, where, checked(**options, named=named), target)
     click.echo(written, nl=bool(written), err=True)
@@ -324,6 +362,15 @@ def doctor(directory: str | None) -> None:
     _print(report.table())
     if report.problems:
         raise click.exceptions.Exit(1)
+
+
+def _summaries(runs: Sequence[str]) -> list[RunSummary]:
+    """Summarize the named runs, or all of them."""
+    if not runs and not runs_in():
+        raise click.ClickException(f"No runs found in {run_folder.home()}.")
+    paths = find(runs or [run_folder.home()], newest_first=True)
+    with _reading(paths) as progress:
+        return [summarize(path, progress) for path in paths]
 
 
 def _print_as(form: str, found: RunList | Comparison) -> None:

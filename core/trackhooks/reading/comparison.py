@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import InvalidValueError
 from ..event import Scalar
-from . import best_moment, formats, frames
+from . import best_moment, formats, frames, packages
 from .columns import Form, Over
 from .compared import Compared, Shown
 from .comparison_table import table_of
@@ -21,7 +21,6 @@ from .finding import RunLike, find
 from .groups import SEEDS, Column, Which, columns
 from .history import History
 from .listing import RunList
-from .packages import package
 from .query import where as matching
 from .selection import matching_metrics, shown_metrics
 from .summary import Metric, RunSummary, summarize
@@ -159,7 +158,10 @@ class Comparison(Compared):
             InvalidValueError: if an argument has another form.
             MissingPackageError: if Bokeh is not installed.
         """
-        return _drawing().plot(self, metrics, over, smoothing, log)
+        packages.for_figures()
+        from .figures import draw
+
+        return draw.plot(self, metrics, over, smoothing, log)
 
     def parallel(self, *names: str) -> Figure:
         """Draw parallel coordinates: a line for each run, with one axis for each parameter or metric.
@@ -173,7 +175,10 @@ class Comparison(Compared):
             InvalidValueError: if there are fewer than two axes.
             MissingPackageError: if Bokeh is not installed.
         """
-        return _drawing().parallel_coordinates(self, names)
+        packages.for_figures()
+        from .figures import draw
+
+        return draw.parallel_coordinates(self, names)
 
     def scatter(self, x: str, y: str) -> Figure:
         """Draw a point for each run over two values, named as in filters: `scatter("params.lr", "best.val/loss")`.
@@ -182,7 +187,10 @@ class Comparison(Compared):
             UnknownNameError: if no run has such a value; the message suggests the nearest name.
             MissingPackageError: if Bokeh is not installed.
         """
-        return _drawing().scatter_plot(self, x, y)
+        packages.for_figures()
+        from .figures import draw
+
+        return draw.scatter_plot(self, x, y)
 
     def report(
         self,
@@ -207,10 +215,10 @@ class Comparison(Compared):
             TrackhooksError: if the file exists and trackhooks did not make it, or if it cannot be written.
             MissingPackageError: if Bokeh is not installed.
         """
-        _drawing()
+        packages.for_figures()
         from .report import write
 
-        return write.report(self, path, title, picture_mb, force)
+        return write.report(self, path, title=title, picture_mb=picture_mb, force=force)
 
     def table(self, most_params: int | None = None) -> Table:
         """Return the table that is printed, with one column per run; with more than six runs, one row per run.
@@ -229,19 +237,6 @@ class Comparison(Compared):
         from .html import as_html  # only notebooks need it
 
         return as_html(self.table(_MOST_PARAMS))
-
-
-def _drawing() -> Any:
-    """Import what draws.
-
-    Raises:
-        MissingPackageError: if Bokeh or NumPy is not installed.
-    """
-    for name in ("numpy", "bokeh"):
-        package(name, "report")
-    from .figures import draw
-
-    return draw
 
 
 _NUMBERS = ("created", "duration", "epochs", "steps")

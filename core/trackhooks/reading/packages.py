@@ -39,6 +39,16 @@ def numpy() -> Any:
     return package("numpy")
 
 
+def for_figures() -> None:
+    """Import the packages that figures and reports need.
+
+    Raises:
+        MissingPackageError: if one of them is not installed.
+    """
+    for name in ("numpy", "bokeh"):
+        package(name, "report")
+
+
 def pyarrow(module: str = "pyarrow") -> Any:
     """Import pyarrow, or a module of it.
 

@@ -47,3 +47,8 @@ def time_unit(seconds: float) -> tuple[float, str]:
         ),
         (3600, "h"),
     )
+
+
+def renderer(made: figure, name: str) -> Any:
+    """Return a renderer of a figure by its name."""
+    return made.select_one({"name": name})

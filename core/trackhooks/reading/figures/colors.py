@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ..groups import Column
 
-PALETTE: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A")
+PALETTE: Final = ("#1F82C4", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A8A")
 """The colors of Okabe and Ito without yellow and black, which one of the backgrounds hides."""
 _DASHES: Final = ("solid", "dashed", "dotted", "dotdash")
 

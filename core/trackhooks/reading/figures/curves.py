@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from bokeh.models import ColumnDataSource, GlyphRenderer, HoverTool
+from bokeh.core.properties import field
+from bokeh.models import ColumnDataSource, HoverTool
+from bokeh.models.annotations import Legend, LegendItem
+from bokeh.models.renderers import GlyphRenderer
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from . import axes
 from .axes import Floats, XAxis
 from .bands import band
-from .bare import bare, time_unit
+from .bare import bare, renderer, time_unit
 from .colors import Style
 from .reduction import grid, kept
 from .smoothing import smooth
@@ -108,14 +111,12 @@ def _hover(lines: GlyphRenderer[Any], over: XAxis) -> HoverTool:
 
 def fill(made: figure, name: str, data: dict[str, Any]) -> None:
     """Set the data of a renderer: `band`, `raw`, `lines` or `marks`."""
-    made.select_one({"name": name}).data_source.data = data
+    renderer(made, name).data_source.data = data
 
 
 def _add_legend(made: figure) -> None:
-    from bokeh.models import Legend, LegendItem
-
-    lines = made.select_one({"name": "lines"})
-    item = LegendItem(label={"field": "run"}, renderers=[lines])
+    lines = renderer(made, "lines")
+    item = LegendItem(label=field("run"), renderers=[lines])
     made.add_layout(
         Legend(items=[item], border_line_alpha=0, background_fill_alpha=0, label_text_font_size="9pt"),
         "right",

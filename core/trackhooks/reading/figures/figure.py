@@ -13,7 +13,7 @@ from .. import formats
 from . import embedding, pages
 
 if TYPE_CHECKING:
-    from bokeh.models import UIElement
+    from bokeh.models.ui import UIElement
 
 _FRAME_EDGE = 24
 """The height of a frame in a notebook beyond that of the figure."""

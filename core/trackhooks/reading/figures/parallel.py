@@ -15,7 +15,7 @@ from .dimensions import Dimension
 def chart(names: Sequence[str], styles: Sequence[Style], dimensions: Sequence[Dimension]) -> figure:
     """Draw the values of runs, which have these names and styles, in these dimensions."""
     count = len(dimensions)
-    made = bare("", x_range=Range1d(-0.4, count - 0.6), y_range=Range1d(-0.08, 1.08))
+    made = bare("", x_range=Range1d(start=-0.4, end=count - 0.6), y_range=Range1d(start=-0.08, end=1.08))
     made.xaxis.ticker = FixedTicker(ticks=list(range(count)))
     made.xaxis.major_label_overrides = {number: found.name for number, found in enumerate(dimensions)}
     made.yaxis.visible = made.ygrid.visible = made.xgrid.visible = False

@@ -79,7 +79,8 @@ def _extremes(bucket: Places, value: Floats, points: Places) -> Places:
     ordered = bucket[order]
     ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
     starts = np.append(0, ends[:-1] + 1)
-    return points[np.concatenate([order[starts], order[ends]])]
+    found: Places = points[np.concatenate([order[starts], order[ends]])]
+    return found
 
 
 def _gaps(missing: Places, chosen: Places) -> Places:
@@ -87,7 +88,8 @@ def _gaps(missing: Places, chosen: Places) -> Places:
     if not len(missing):
         return missing
     place = np.searchsorted(chosen, missing)
-    return missing[np.append(True, np.diff(place) > 0)]
+    first: Places = missing[np.append(True, np.diff(place) > 0)]
+    return first
 
 
 class Means(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from bokeh.models import Axis, ColumnDataSource, FixedTicker, HoverTool
 from bokeh.plotting import figure
 
-from .bare import bare
+from .bare import bare, renderer
 from .colors import Style
 from .dimensions import Dimension
 
@@ -21,7 +21,7 @@ def chart(names: Sequence[str], styles: Sequence[Style], x: Dimension, y: Dimens
     made.xaxis.axis_label, made.yaxis.axis_label = x.name, y.name
     for axis, dimension in ((made.xaxis[0], x), (made.yaxis[0], y)):
         _name_places(axis, dimension)
-    made.select_one({"name": "points"}).data_source.data = _points(names, styles, x, y)
+    renderer(made, "points").data_source.data = _points(names, styles, x, y)
     return made
 
 

@@ -187,6 +187,6 @@ def _charts(of: Compared, progress: Callable[[], None]) -> list[dict[str, Any]]:
 
 
 def _empty_charts() -> dict[str, Any]:
-    lines = curves.empty("", Look(), x_range=Range1d(0, 1), y_range=Range1d(0, 1))
-    points = scatter.empty(x_range=Range1d(0, 1), y_range=Range1d(0, 1))
+    lines = curves.empty("", Look(), x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1))
+    points = scatter.empty(x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1))
     return {"curves": lines, "scatter": points}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ...hooks.metric_goals import Goal
 from .. import formats
 from ..compared import Compared
 from ..differences import value_of
@@ -81,7 +82,7 @@ def _metrics(of: Compared) -> list[Column]:
     return best + [column(name, "last", goals[name]) for name in names]
 
 
-def goal_of(runs: Sequence[RunSummary], name: str) -> str:
+def goal_of(runs: Sequence[RunSummary], name: str) -> Goal:
     """Return whether the lowest (`"min"`) or the highest (`"max"`) value of a metric is the best; empty if neither."""
     return next((run.metrics[name].goal for run in runs if name in run.metrics), "")
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from ...errors import InvalidValueError
-from ...errors.foreign import shown
 from ...values import checks
 from .. import formats
 from ..compared import Compared
@@ -16,24 +14,37 @@ from ..figures import pages
 from .data import page_data
 from .page import render
 
+PICTURE_MB: Final = 10.0
+"""How many megabytes of pictures a report has at most, unless another limit is chosen."""
+
 
 def report(
     of: Compared,
     path: str | os.PathLike[str],
-    title: Any,
-    picture_mb: Any,
-    force: Any,
+    *,
+    title: str | None = None,
+    picture_mb: float = PICTURE_MB,
+    force: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Write a report: see `Comparison.report`."""
-    target = pages.checked(path, checks.switch("force", force))  # before everything is read
-    if not of.runs:
-        raise InvalidValueError(f"there are no runs to report, got {shown(of)}.")
+    """Write a report: see `Comparison.report`. `progress` is called after each run."""
+    target = check_path(path, force)  # before everything is read
     named = _default_title(of) if title is None else checks.name("title", title)
     most = int(checks.number("picture_mb", picture_mb) * 1_000_000)
     return pages.write(target, render(page_data(of, formats.plain(named), most, progress)), force)
 
 
+def check_path(path: str | os.PathLike[str], force: bool) -> Path:
+    """Return the absolute path of a report that may be written.
+
+    Raises:
+        InvalidValueError: if it does not end with `.html`, or if `force` is neither True nor False.
+        TrackhooksError: if there is a file that trackhooks did not make, or if the folder does not exist.
+    """
+    return pages.checked(path, checks.switch("force", force))
+
+
 def _default_title(of: Compared) -> str:
     projects = formats.unique(run.project for run in of.runs if run.project)
-    return f"Comparison of {formats.counted(len(of.runs), 'run')}{' of ' + projects[0] if len(projects) == 1 else ''}"
+    runs = formats.counted(len(of.runs), "run")
+    return f"Comparison of {runs}{' of ' + projects[0] if len(projects) == 1 else ''}"

@@ -2,6 +2,7 @@
 
 const LABELS = {step: "step", epoch: "epoch", relative: "time since the start", time: "wall time"};
 const UNITS = [[300, 1, "s"], [10800, 60, "min"], [Infinity, 3600, "h"]];
+const MOST_IN_LEGEND = 28;
 const EAGER = 30; // so many charts are drawn before they come into view, so that they can be printed
 
 /** The length of a unit of an axis in seconds, or 1, and its name. */
@@ -47,7 +48,6 @@ class Chart {
     this.sources = Object.fromEntries(["lines", "raw", "band", "marks"].map((name) => [name, named(name).data_source]));
     this.plot = this.figure.roots()[0];
     this.linear = {scale: this.plot.y_scale, ticker: this.plot.left[0].ticker, formatter: this.plot.left[0].formatter};
-    const {start, end} = this.plot.x_range.properties;
     this.plot.x_range.change.connect(() => this.onZoom());
     this.plot.on_event("doubletap", () => resetZoom());
     this.update();
@@ -215,6 +215,13 @@ async function showMore() {
   }
 }
 
+/** Name the lines of the charts, unless there are too many: then pointing at one names it. */
+function showLegend() {
+  const drawn = groupsToDraw().filter(({runs}) => runs.some((run) => state.drawn.has(run)));
+  const named = drawn.map((line) => make("span", {}, swatch({dash: "solid", ...line}), make("bdi", {}, line.label)));
+  byId("legend").replaceChildren(...(drawn.length <= MOST_IN_LEGEND ? named : []));
+}
+
 function setUpCurves() {
   byId("curves").hidden = !charts.length;
   byId("bands-label").hidden = !DATA.groups.length;
@@ -229,5 +236,7 @@ function setUpCurves() {
   }));
   byId("reset").addEventListener("click", resetZoom);
   onChange(() => charts.forEach((chart) => chart.update()));
+  onChange(showLegend);
+  showLegend();
   showCharts();
 }
