@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import show, spread
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, CDPSession, sync_playwright
 
 import trackhooks
 from trackhooks.event import Event, RunInfo
@@ -80,9 +80,13 @@ def opened(browser: Browser, path: Path) -> dict[str, float]:
     """Seconds until curves are shown, and until a zoom is."""
     page = browser.new_page(viewport={"width": 1300, "height": 1400})
     page.add_init_script(WATCH)
+    clock = page.context.new_cdp_session(page)
+    clock.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(path.as_uri(), wait_until="commit")
     shown = page.evaluate("changed(({colored}) => colored > 100)")
+    shown_cpu = cpu(clock)
     page.locator("html[data-ready]").wait_for(state="attached")
+    before = cpu(clock)
     zoomed = page.evaluate(
         """async () => {
           const {sum} = pixels();
@@ -92,8 +96,15 @@ def opened(browser: Browser, path: Path) -> dict[str, float]:
           return await changed((now) => now.sum !== sum) - before;
         }"""
     )
+    zoomed_cpu = cpu(clock) - before
     page.close()
-    return {"shown_s": shown / 1000, "zoom_s": zoomed / 1000}
+    return {"shown_s": shown / 1000, "shown_cpu": shown_cpu, "zoom_s": zoomed / 1000, "zoom_cpu": zoomed_cpu}
+
+
+def cpu(clock: CDPSession) -> float:
+    """Seconds of processor time that the page has taken so far."""
+    metrics = clock.send("Performance.getMetrics")["metrics"]
+    return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
 
 def measure(browser: Browser, runs: int, points: int, rounds: int) -> dict[str, list[float]]:
@@ -101,7 +112,7 @@ def measure(browser: Browser, runs: int, points: int, rounds: int) -> dict[str, 
     with tempfile.TemporaryDirectory() as folder:
         for number in range(runs):
             record(Path(folder, "runs"), number, points)
-        compared = trackhooks.compare(Path(folder, "runs"), metrics=METRIC)
+        compared = trackhooks.compare([Path(folder, "runs")], metrics=METRIC)
         since = time.process_time()
         path = compared.report(Path(folder, "report.html"))
         found: dict[str, list[float]] = {
@@ -132,7 +143,7 @@ def main() -> None:
             found = measure(browser, runs, points, options.rounds)
             rows.append((f"{runs:,} × {points:,}", *(spread(values) for values in found.values())))
         browser.close()
-    show("The report of one metric", ("runs × points", "made, CPU s", "MB", "shown, s", "zoom, s"), rows)
+    show("The report of one metric", ("runs × points", "made, CPU s", "MB", "shown, s", "CPU s", "zoom, s", "CPU s"), rows)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ SHORT = {
     "large_files": ("--gb", "0.01", "--trackers", "csv"),
     "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
     "rate_of_clients": ("--blocks", "1", "--size", "1000"),
+    "report": ("--sizes", "2x100", "--rounds", "1"),
     "start_up": ("--rounds", "1"),
     "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1"),
 }

@@ -15,7 +15,7 @@ from ..differences import differing_params
 from ..selection import matching_metrics, shown_metrics
 from ..summary import RunSummary
 from . import axes, curves, loading, parallel, scatter, smoothing
-from .colors import run_styles, style
+from .colors import column_styles, run_styles
 from .curves import Curve, Look
 from .dimensions import dimension
 from .figure import Figure
@@ -39,14 +39,14 @@ def plot(of: Compared, metrics: Any, over: Any, smooth: Any, log: Any) -> Figure
 
 def _curves(of: Compared, name: str, tracks: dict[str, dict[str, Track]], look: Look) -> list[Curve]:
     found = []
-    for number, group in enumerate(of.columns):
+    for group, style in zip(of.columns, column_styles(of.columns), strict=True):
         members = [
             (tracks[run.info.path][name].over(look.over, run.created), tracks[run.info.path][name].value)
             for run in group.runs
             if name in tracks[run.info.path]
         ]
         if members:
-            found.append(Curve(formats.plain(group.label), style(number), members))
+            found.append(Curve(formats.plain(group.label), style, members))
     return found
 
 

@@ -14,8 +14,7 @@ from .. import formats
 from ..compared import Compared
 from ..differences import value_of
 from ..figures import curves, parallel, scatter
-from ..figures.colors import Style, run_styles
-from ..figures.colors import style as style_of
+from ..figures.colors import Style, column_styles, run_styles
 from ..figures.curves import Look
 from ..figures.dimensions import Dimension, dimension
 from ..figures.draw import default_dimensions, run_names
@@ -103,9 +102,9 @@ def _run(run: RunSummary, name: str, style: Style) -> dict[str, Any]:
 def _groups(of: Compared) -> list[dict[str, Any]]:
     """Return the groups, if there are any, with the numbers of their runs."""
     found, first = [], 0
-    for number, column in enumerate(of.columns):
+    for column, style in zip(of.columns, column_styles(of.columns), strict=True):
         members = list(range(first, first + len(column.runs)))
-        found.append({"label": formats.plain(column.label), "runs": members, "color": style_of(number).color})
+        found.append({"label": formats.plain(column.label), "runs": members, "color": style.color})
         first += len(members)
     return found if any(len(group["runs"]) > 1 for group in found) else []
 

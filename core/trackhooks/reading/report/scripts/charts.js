@@ -20,6 +20,14 @@ function limitsOf(over) {
   return {start: low - margin, end: high + margin};
 }
 
+/** The positions of the points of a curve on an axis. */
+function positions(track, over) {
+  if (over === "step" || over === "epoch") return track[over];
+  const [length] = unitOf(over);
+  const start = over === "time" ? DATA.runs[track.run].created : 0;
+  return track.relative.map((seconds) => (seconds + start) / length);
+}
+
 class Chart {
   constructor(coded) {
     this.coded = coded;
@@ -42,8 +50,10 @@ class Chart {
   }
 
   async draw() {
-    this.tracks = await decodeCurves(JSON.parse(this.coded.text));
+    const decoded = decodeCurves(JSON.parse(this.coded.text));
+    await bokehLoaded;
     this.figure = await embedPainted(TEMPLATES.curves, this.canvas);
+    this.tracks = await decoded;
     const named = (name) => this.figure.get_model_by_name(name);
     this.sources = Object.fromEntries(["lines", "raw", "band", "marks"].map((name) => [name, named(name).data_source]));
     this.plot = this.figure.roots()[0];
@@ -63,6 +73,8 @@ class Chart {
     this.sources.raw.data = table(lines.raw, ["xs", "ys", "color", "dash", "run"]);
     this.sources.lines.data = table(lines.lines, ["xs", "ys", "color", "dash", "run"]);
     this.sources.marks.data = table(lines.lines.flatMap((line) => line.gaps), ["x", "y", "color", "run", "value"]);
+    // A line of one pixel of the screen is drawn much faster than a wider one.
+    this.figure.get_model_by_name("lines").glyph.line_width = {value: lines.lines.length > MOST_IN_LEGEND ? 1 / devicePixelRatio : 1.5};
     this.setHeight([...lines.bands, ...lines.raw, ...lines.lines]);
     this.follow();
   }
@@ -86,12 +98,7 @@ class Chart {
   }
 
   line(track) {
-    const [length] = unitOf(state.over);
-    const place = {
-      step: (i) => track.step[i], epoch: (i) => track.epoch[i], relative: (i) => track.relative[i] / length,
-      time: (i) => (track.relative[i] + DATA.runs[track.run].created) / length,
-    }[state.over];
-    const x = Float64Array.from(track.value, (_, i) => place(i));
+    const x = positions(track, state.over);
     const raw = {x, y: track.value};
     const averaged = state.smoothing || state.bands;
     return {raw, smoothed: averaged ? smooth(center(track, x), state.smoothing) : raw};

@@ -72,14 +72,18 @@ function onGrid(lines, buckets) {
 
 /** The values that an axis can show; the others are NaN, which makes a gap. */
 function drawable(y, log) {
-  return Float64Array.from(y, (value) => (Number.isFinite(value) && (!log || value > 0) ? value : NaN));
+  const found = new Float64Array(y);
+  for (let i = 0; i < found.length; i++) {
+    if (!Number.isFinite(found[i]) || (log && found[i] <= 0)) found[i] = NaN;
+  }
+  return found;
 }
 
 /** A mark for each gap of a line, at the height of the value before it, or of the one after it. */
 function gaps({x, y, original}) {
   const found = [];
-  let height = y.find((value) => !Number.isNaN(value));
   let inside = false;
+  let height = y.find((value) => !Number.isNaN(value));
   for (let i = 0; i < y.length && height !== undefined; i++) {
     const missing = Number.isNaN(y[i]);
     if (missing && !inside) found.push({x: x[i], y: height, value: String(original[i])});

@@ -14,15 +14,17 @@ async function words(text) {
 }
 
 async function decodeValues({base, scale, data}) {
-  const floats = new Float32Array((await words(data)).buffer);
-  return Float64Array.from(floats, (value) => value * scale + base);
+  const found = new Float64Array(new Float32Array((await words(data)).buffer));
+  for (let i = 0; i < found.length; i++) found[i] = found[i] * scale + base;
+  return found;
 }
 
 const MISSING = 1 - 2 ** 31;
 
 async function decodePlaces({first, unit, data}) {
-  const found = await words(data);
-  return Float64Array.from(found, (value) => (value === MISSING ? NaN : value * unit + first));
+  const found = new Float64Array(await words(data));
+  for (let i = 0; i < found.length; i++) found[i] = found[i] === MISSING ? NaN : found[i] * unit + first;
+  return found;
 }
 
 /** Return the curves of a metric, one for each run that has it. */

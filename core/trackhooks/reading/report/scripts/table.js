@@ -13,7 +13,8 @@ function duration(seconds) {
   return hours ? `${hours} h ${String(minutes).padStart(2, "0")} min` : `${minutes} min ${String(Math.floor(seconds % 60)).padStart(2, "0")} s`;
 }
 
-const moment = (seconds) => new Date(seconds * 1000).toLocaleString([], {dateStyle: "medium", timeStyle: "short"});
+const moments = new Intl.DateTimeFormat([], {dateStyle: "medium", timeStyle: "short"});
+const moment = (seconds) => moments.format(new Date(seconds * 1000));
 
 /** A cell as people read it. */
 function textOf(cell, {kind}) {
