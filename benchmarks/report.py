@@ -134,16 +134,15 @@ def main() -> None:
     options = parser.parse_args()
     with sync_playwright() as playwright:
         chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         rows: list[tuple[Any, ...]] = []
         for size in options.sizes.split(","):
             runs, points = map(int, size.split("x"))
             found = measure(browser, runs, points, options.rounds)
             rows.append((f"{runs:,} × {points:,}", *(spread(values) for values in found.values())))
         browser.close()
-    show("The report of one metric", ("runs × points", "made, CPU s", "MB", "shown, s", "CPU s", "zoom, s", "CPU s"), rows)
+    columns = ("runs × points", "made, CPU s", "MB", "shown, s", "CPU s", "zoom, s", "CPU s")
+    show("The report of one metric", columns, rows)
 
 
 if __name__ == "__main__":

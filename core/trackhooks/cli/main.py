@@ -20,8 +20,8 @@ from ..delivery.cursor import check_spec, journal_size
 from ..delivery.registry import names_in
 from ..delivery.throttle import Throttle
 from ..errors import TrackhooksError, TrackhooksWarning, nearest
-from ..reading.columns import Form, Over
 from ..reading import formats, packages
+from ..reading.columns import Form, Over
 from ..reading.comparison import Comparison, Options, baseline_run, compare_summaries
 from ..reading.export import TEXT
 from ..reading.finding import find, is_one_run, runs_in
