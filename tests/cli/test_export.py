@@ -208,6 +208,13 @@ def test_a_run_that_cannot_be_read_is_left_out_with_a_warning() -> None:
     assert read("all.csv")["run"].to_list() == ["good"]
 
 
+def test_if_no_run_can_be_read_there_is_no_file() -> None:
+    for name in ("a", "b"):
+        (log(name, 1) / "journal").unlink()
+    assert "There is no journal" in error("-o", "all.csv")
+    assert not Path("all.csv").exists()
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_run_without_metrics_is_a_file_without_rows(suffix: str) -> None:
     log("a")

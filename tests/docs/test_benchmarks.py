@@ -11,6 +11,7 @@ from folders import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
 SHORT = {
+    "history": ("--steps", "3000", "--peer-steps", "500", "--metrics", "4", "--rounds", "1"),
     "hot_path": ("--rounds", "1", "--trackers", "csv"),
     "large_files": ("--gb", "0.01", "--trackers", "csv"),
     "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),

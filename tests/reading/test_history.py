@@ -160,6 +160,13 @@ def test_records_with_changing_sets_of_metrics_keep_their_order() -> None:
     equal(points(Path("runs/a"), {"y"}.__contains__)["y"].step, [1, 3])
 
 
+def test_metrics_that_are_recorded_together_share_the_arrays_of_their_positions() -> None:
+    log("a", {"x": 1, "y": 1}, {"x": 2, "y": 2, "z": 2}, {"x": 3, "y": 3})
+    found = points(Path("runs/a"))
+    assert found["x"].step is found["y"].step
+    assert found["x"].step is not found["z"].step
+
+
 # The long form
 
 
@@ -278,6 +285,16 @@ def test_a_run_without_a_journal_is_an_error_and_of_several_it_is_left_out() -> 
     assert list(found["run"]) == ["good"]
 
 
+def test_if_no_run_can_be_read_that_is_an_error() -> None:
+    for name in ("a", "b"):
+        (log(name, {"x": 1}) / "journal").unlink()
+    with (
+        pytest.warns(trackhooks.TrackhooksWarning, match="run left out"),
+        pytest.raises(trackhooks.JournalError),
+    ):
+        trackhooks.history("runs")
+
+
 # The machine
 
 
@@ -389,6 +406,8 @@ def test_it_is_a_mapping_of_columns() -> None:
     assert "x" in found
     assert "y" not in found
     assert found.get("y") is None
+    assert found == found
+    assert found != trackhooks.history("a")
     with pytest.raises(KeyError, match=r"unknown column 'stepp'. Did you mean 'step'"):
         found["stepp"]
 

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 from ..reading import export as files
 from ..reading.columns import Columns, length_of
 from ..reading.formats import counted, plain, unique
-from ..reading.history import points_of
+from ..reading.history import read
 from ..reading.points import system_points
-from ..reading.selection import all_metrics, matcher, matching, wants_system
+from ..reading.selection import all_metrics, matching, wants_system
 from ..reading.sources import Options, Source, filtered
 from ..reading.summary import RunSummary
 
@@ -55,7 +55,7 @@ def export(runs: Sequence[RunSummary], where: str | None, options: Options, outp
     found = filtered(runs, where, options)
     names = _names(runs, found, options.metrics)
     written = _Written()
-    parts = written.count(_parts(found, names, options))
+    parts = written.count(run.columns(some, names, options) for run, some in read(found, options))
     header = found[0].columns({}, names, options)
     if output.path is None:
         files.FORMATS[output.form](parts, header, sys.stdout.buffer)
@@ -87,11 +87,3 @@ def _names(runs: Sequence[RunSummary], sources: Sequence[Source], patterns: str)
     if wants_system(patterns):
         names += [name for source in sources for name in system_points(source.path)]
     return unique(names) if patterns == "*" else matching(unique(names), patterns, "metric")
-
-
-def _parts(runs: Sequence[Source], names: Sequence[str], options: Options) -> Iterator[Columns]:
-    wanted, system = matcher(options.metrics), wants_system(options.metrics)
-    for run in runs:
-        found = points_of(run, wanted, system=system, optional=len(runs) > 1)
-        if found is not None:
-            yield run.columns(found, names, options)

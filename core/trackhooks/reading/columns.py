@@ -45,9 +45,8 @@ def wide(found: Mapping[str, Points], names: Sequence[str], over: Over) -> Colum
     If a metric has several values in a row, the last one is used. The other positions of a row are those of its last
     record.
     """
-    records = {
-        id(points.step): points for points in found.values()
-    }  # metrics of the same records share the arrays
+    # Metrics that were recorded together share the arrays of their positions, which are placed once.
+    records = {id(points.step): points for points in found.values()}
     axes = [getattr(points, over) for points in records.values()]
     keys = _distinct(axes)
     rows = {key: _rows(keys, axis) for key, axis in zip(records, axes, strict=True)}

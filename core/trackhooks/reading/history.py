@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import JournalError, UnknownNameError, unknown, warn
 from . import conversions, export
-from .blocks import Wanted
 from .columns import Columns, Form, Over, length_of, stacked, without_rows
 from .finding import RunLike
 from .formats import unique
@@ -53,6 +52,9 @@ class History(Mapping[str, "Array"]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+    __eq__ = object.__eq__  # comparing arrays gives arrays, and not True or False
+    __hash__ = object.__hash__
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Return a dict of lists, one per column. Missing values are None."""
@@ -151,7 +153,6 @@ def history(
         form: `"wide"` or `"long"`.
         over: what the rows of the wide form are: `"step"`, `"epoch"` or `"time"`.
         where: read only the runs that match a filter, such as `"params.lr < 0.1 and tag:baseline"`.
-
         params: a comma-separated list of patterns for the names of parameters, such as `"lr,batch_size"` or `"*"`,
             which become columns `param/…`.
 
@@ -159,8 +160,8 @@ def history(
         UnknownNameError: if a run does not exist, or if a pattern matches no metric or parameter; the message suggests
             the nearest name.
         InvalidValueError: if there are no runs, or if an argument has another form.
-        JournalError: if the journal of the only run cannot be read. Of several runs, such a run is left out with a
-            warning.
+        JournalError: if the journal of the only run cannot be read, or those of all runs. Of several runs, such a run
+            is left out with a warning.
         MissingPackageError: if NumPy is not installed.
     """
     options = checked(metrics=metrics, form=form, over=over, params=params)
@@ -169,26 +170,30 @@ def history(
 
 def history_of(runs: Sequence[Source], options: Options) -> History:
     """Return the points of runs: see `history`."""
-    wanted, system = matcher(options.metrics), wants_system(options.metrics)
-    found = [
-        (run, some)
-        for run in runs
-        if (some := points_of(run, wanted, system=system, optional=len(runs) > 1)) is not None
-    ]
+    found = list(read(runs, options))
     names = _names(found, options.metrics)
     parts = [run.columns(some, names, options) for run, some in found]
     return History(stacked(parts), names)
 
 
-def points_of(run: Source, wanted: Wanted, *, system: bool, optional: bool) -> dict[str, Points] | None:
-    """Return the points of a run. If an optional run cannot be read, warn and return None."""
-    try:
-        return points(run.path, wanted, system=system)
-    except JournalError as error:
-        if not optional:
-            raise
-        warn(f"run left out: {error}")
-        return None
+def read(runs: Sequence[Source], options: Options) -> Iterator[tuple[Source, dict[str, Points]]]:
+    """Yield each run with its points. If one of several runs cannot be read, it is left out with a warning.
+
+    Raises:
+        JournalError: if no run can be read.
+    """
+    wanted, system = matcher(options.metrics), wants_system(options.metrics)
+    failures = 0
+    for run in runs:
+        try:
+            found = points(run.path, wanted, system=system)
+        except JournalError as error:
+            failures += 1
+            if failures == len(runs):
+                raise
+            warn(f"run left out: {error}")
+        else:
+            yield run, found
 
 
 def _names(found: Sequence[tuple[Source, Mapping[str, Points]]], patterns: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -98,28 +98,40 @@ def _read(journal: Path, wanted: Wanted) -> tuple[list[Block], bool]:
     return found, collected.whole and not reader.skipped and not reader.left_out
 
 
-def _by_name(found: Iterable[Block]) -> dict[str, Points]:
-    columns: dict[str, list[tuple[Block, Array]]] = {}
-    for block in found:
-        for name, values in zip(block.names, block.values, strict=True):
-            columns.setdefault(name, []).append((block, values))
-    return {name: _joined(parts) for name, parts in columns.items()}
+def _by_name(found: Sequence[Block]) -> dict[str, Points]:
+    """Return the points of each metric. Those that are in the same blocks share the arrays of their positions."""
+    places: dict[str, list[int]] = {}
+    for number, block in enumerate(found):
+        for name in block.names:
+            places.setdefault(name, []).append(number)
+    joined: dict[tuple[int, ...], _Joined] = {}
+    points = {}
+    for name, numbers in places.items():
+        key = tuple(numbers)
+        if key not in joined:
+            joined[key] = _Joined([found[number] for number in numbers])
+        points[name] = joined[key].points(name)
+    return points
 
 
-def _joined(parts: list[tuple[Block, Array]]) -> Points:
-    """Join the points of a metric that is in several blocks, in the order of the journal."""
-    if len(parts) == 1:
-        block, values = parts[0]
-        return Points(block.step, block.epoch, block.time, values)
-    np = packages.numpy()
-    order = np.argsort(np.concatenate([block.order for block, _ in parts]))
+class _Joined:
+    """Blocks that are joined, in the order of the journal."""
 
-    def column(arrays: Iterator[Array]) -> Array:
-        return cast("Array", np.concatenate(list(arrays))[order])
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._blocks = blocks
+        if len(blocks) > 1:
+            np = packages.numpy()
+            self._order = np.argsort(np.concatenate([block.order for block in blocks]))
+        self._step, self._epoch, self._time = (
+            self._column([getattr(block, name) for block in blocks]) for name in ("step", "epoch", "time")
+        )
 
-    return Points(
-        column(block.step for block, _ in parts),
-        column(block.epoch for block, _ in parts),
-        column(block.time for block, _ in parts),
-        column(values for _, values in parts),
-    )
+    def points(self, name: str) -> Points:
+        """Return the points of a metric that is in all of the blocks."""
+        values = [block.values[block.names.index(name)] for block in self._blocks]
+        return Points(self._step, self._epoch, self._time, self._column(values))
+
+    def _column(self, parts: Sequence[Array]) -> Array:
+        if len(parts) == 1:
+            return parts[0]
+        return cast("Array", packages.numpy().concatenate(parts)[self._order])
