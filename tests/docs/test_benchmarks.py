@@ -16,6 +16,7 @@ SHORT = {
     "large_files": ("--gb", "0.01", "--trackers", "csv"),
     "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
     "rate_of_clients": ("--blocks", "1", "--size", "1000"),
+    "reading": ("--runs", "2", "--steps", "50", "--long", "200", "--rounds", "1"),
     "report": ("--sizes", "2x100", "--rounds", "1"),
     "start_up": ("--rounds", "1"),
     "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1"),

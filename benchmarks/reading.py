@@ -1,0 +1,255 @@
+"""What it costs to list runs, to compare two, and to read one of many steps.
+
+Run: python benchmarks/reading.py [--runs 200] [--steps 1000] [--long 200000] [--rounds 3] [--peers mlflow,tensorboard]
+
+Every reading is a process of its own, and the processes take turns. What is measured is processor time, without the
+imports. One run is recorded and copied, and the peers get the copies by delivery: MLflow into a SQLite file, read with
+`search_runs`, TensorBoard as event files, read with `EventAccumulator`, which keeps up to 10,000 values of a metric
+(here all of the long run). "first reader" means that no run has a file `summary` yet.
+
+Promised: 10,000 runs are listed in ≤ 1 s, and 1,000 in ≤ 3 s by the first reader:
+`--runs 10000 --steps 20 --peers ""` and `--runs 1000 --peers ""`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import importlib.util
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from measuring import Figures, by_turns, measured, ratio, report, show, spread
+
+import trackhooks
+from trackhooks.delivery.catch_up import deliver
+from trackhooks.delivery.cursor import Spec
+from trackhooks.storage import run_folder, summary_file
+
+EPOCHS = 10
+LOGS = {"loss": 0.5, "accuracy": 0.75}
+VALIDATION = {f"val_{name}": 0.5 for name in ("loss", "accuracy", "precision", "recall", "f1", "auc", "mae")}
+PARAMS = {
+    "lr": 0.1,
+    "batch_size": 32,
+    "optimizer": "adam",
+    **{f"layer{index}/units": 64 for index in range(12)},
+}
+PEERS = {"mlflow": "MLflow search_runs", "tensorboard": "TensorBoard EventAccumulator"}
+RUNS, LONG = "runs", "long"
+
+
+def main() -> None:
+    """Measures and prints; with `--one` it is one of the processes that are measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=200, help="how many runs are listed")
+    parser.add_argument("--steps", type=int, default=1000, help="training batches of each")
+    parser.add_argument("--long", type=int, default=200_000, help="training batches of the long run")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each reading")
+    parser.add_argument("--peers", default="mlflow,tensorboard", help="which of these are measured, too")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.one:
+        time_reading(chosen.one, Path(chosen.folder))
+        return
+    peers = [peer for peer in chosen.peers.split(",") if peer]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_runs(folder, chosen.runs, chosen.steps, chosen.long)
+        deliver_to(peers, folder)
+        measure_and_show(
+            f"{chosen.runs:,} runs of {chosen.steps:,} steps, listed", "list", folder, peers, chosen
+        )
+        measure_and_show("two of them, compared", "compare", folder, peers, chosen)
+        measure_and_show(f"one run of {chosen.long:,} steps, read", "read", folder, peers, chosen)
+    if importlib.util.find_spec("trackio") is None:
+        print("trackio is not installed, and was not measured.")
+
+
+def measure_and_show(title: str, what: str, folder: Path, peers: Iterable[str], chosen: Any) -> None:
+    """Measures all ways of one reading, and prints them below each other."""
+    names = [name for name in READINGS if name.startswith(f"{what}: ") and peer_of(name) in (None, *peers)]
+    taken = by_turns({name: functools.partial(measure, name, folder) for name in names}, chosen.rounds)
+    base = taken.get(f"{what}: trackhooks", taken[names[0]])["cpu_s"]
+    rows = []
+    for name, found in taken.items():
+        memory, count = (statistics.median(found[figure]) for figure in ("rss_mib", "count"))
+        cpu = found["cpu_s"]
+        a_second = f"{count / statistics.median(cpu):,.0f}"
+        rows.append((name.partition(": ")[2], spread(cpu, 3), ratio(cpu, base), a_second, f"{memory:.0f}"))
+    show(title, ("", "processor time, s", "×", "runs or steps a second", "process, MiB"), rows)
+
+
+def peer_of(name: str) -> str | None:
+    """The peer whose reading this is; None if it is ours."""
+    return next((peer for peer, label in PEERS.items() if name.endswith(label)), None)
+
+
+def measure(name: str, folder: Path) -> Figures:
+    """One reading, in a process of its own."""
+    if name.endswith("first reader"):
+        for path in folder.glob(f"*/*/{summary_file.FILE_NAME}"):
+            path.unlink()
+    return measured(__file__, "--one", name, "--folder", str(folder))
+
+
+# The runs
+
+
+def make_runs(folder: Path, runs: int, steps: int, long: int) -> None:
+    """Records one run, and copies it; and a long one."""
+    template = record(folder / "template", steps)
+    for number in range(runs):
+        copied = folder / RUNS / f"run-{number}"
+        shutil.copytree(template, copied)
+        info = run_folder.read_info(copied)
+        info.id, info.name, info.created = f"{number:012x}", copied.name, info.created + number
+        info.ended = info.created + 60
+        run_folder.write_info(copied, info)
+    record(folder / LONG, long)
+
+
+def record(folder: Path, steps: int) -> Path:
+    """A training with validations, which is not delivered."""
+    with trackhooks.run(dir=folder, name="run", params=PARAMS, delivery="off", system=None) as run:
+        hooks = run.callbacks
+        hooks.on_train_begin()
+        for epoch in range(EPOCHS):
+            hooks.on_epoch_begin(epoch)
+            for batch in range(steps // EPOCHS):
+                hooks.on_train_batch_begin(batch)
+                hooks.on_train_batch_end(batch, dict(LOGS))
+            hooks.on_epoch_end(epoch, {**LOGS, **VALIDATION})
+        hooks.on_train_end()
+    return run.path
+
+
+def deliver_to(peers: Iterable[str], folder: Path) -> None:
+    """Gives the peers what they are asked for: MLflow the short runs, TensorBoard all."""
+    options = {"mlflow": {"tracking_uri": uri(folder)}, "tensorboard": {}}
+    for peer in peers:
+        spec = Spec(peer, options[peer])
+        places = [folder / RUNS] if peer == "mlflow" else [folder / RUNS, folder / LONG]
+        for path in (path for place in places for path in run_folder.paths(place)):
+            failed = deliver(path, [spec])
+            if failed:
+                raise RuntimeError(f"{path} was not delivered: {failed}")
+
+
+def uri(folder: Path) -> str:
+    """The store of MLflow."""
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+# The readings. Each returns the function to time, after its imports; that returns how many runs or steps it has read.
+
+
+def time_reading(name: str, folder: Path) -> None:
+    """Reads, and hands over how long it took."""
+    read = READINGS[name](folder)
+    since = time.process_time()
+    count = read()
+    report({"cpu_s": time.process_time() - since, "count": float(count)})
+
+
+def list_ours(folder: Path) -> Callable[[], int]:
+    """`trackhooks.runs`."""
+    return lambda: len(trackhooks.runs(folder / RUNS))
+
+
+def list_again(folder: Path) -> Callable[[], int]:
+    """`trackhooks.runs`, a second time in the same process."""
+    trackhooks.runs(folder / RUNS)
+    return list_ours(folder)
+
+
+def list_mlflow(folder: Path) -> Callable[[], int]:
+    """All runs, with their parameters and last metrics, as a DataFrame."""
+    import mlflow
+    import pandas as pd
+
+    mlflow.set_tracking_uri(uri(folder))
+    experiments = [found.experiment_id for found in mlflow.search_experiments()]
+
+    def search() -> int:
+        found = mlflow.search_runs(experiments)
+        assert isinstance(found, pd.DataFrame)
+        return len(found)
+
+    return search
+
+
+def list_tensorboard(folder: Path) -> Callable[[], int]:
+    """All values of all runs: event files have no summary."""
+    accumulated = accumulator()
+    return lambda: sum(1 for path in run_folder.paths(folder / RUNS) if accumulated(path).Tags()["scalars"])
+
+
+def compare_ours(folder: Path) -> Callable[[], int]:
+    """`trackhooks.compare`, printed."""
+    paths = sorted(run_folder.paths(folder / RUNS))[:2]
+
+    def compare() -> int:
+        str(trackhooks.compare(paths))
+        return len(paths)
+
+    return compare
+
+
+def compare_tensorboard(folder: Path) -> Callable[[], int]:
+    """All values of two runs."""
+    accumulated = accumulator()
+    paths = sorted(run_folder.paths(folder / RUNS))[:2]
+    return lambda: sum(1 for path in paths if accumulated(path).Tags()["scalars"])
+
+
+def read_journal(folder: Path) -> Callable[[], int]:
+    """Every record."""
+    return lambda: sum(1 for _ in trackhooks.journal.read(folder / LONG / "run"))
+
+
+def read_summary(folder: Path) -> Callable[[], int]:
+    """What `runs` shows of it."""
+    return lambda: trackhooks.runs(folder / LONG)[0].steps
+
+
+def read_tensorboard(folder: Path) -> Callable[[], int]:
+    """All values."""
+    accumulated = accumulator()
+
+    def read() -> int:
+        found = accumulated(folder / LONG / "run", {"scalars": 0})
+        return max(len(found.Scalars(tag)) for tag in found.Tags()["scalars"])
+
+    return read
+
+
+def accumulator() -> Callable[..., Any]:
+    """What reads the event files of a run."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return lambda path, sizes=None: EventAccumulator(str(path), size_guidance=sizes).Reload()
+
+
+READINGS: dict[str, Callable[[Path], Callable[[], int]]] = {
+    "list: trackhooks, first reader": list_ours,
+    "list: trackhooks": list_ours,
+    "list: trackhooks, again in this process": list_again,
+    f"list: {PEERS['mlflow']}": list_mlflow,
+    f"list: {PEERS['tensorboard']}": list_tensorboard,
+    "compare: trackhooks": compare_ours,
+    f"compare: {PEERS['tensorboard']}": compare_tensorboard,
+    "read: trackhooks, every record": read_journal,
+    "read: trackhooks, listed by the first reader": read_summary,
+    "read: trackhooks, listed": read_summary,
+    f"read: {PEERS['tensorboard']}": read_tensorboard,
+}
+
+if __name__ == "__main__":
+    main()
