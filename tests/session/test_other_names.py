@@ -26,6 +26,7 @@ from trackhooks.session.settings import Options
         ("summary", "trackhooks.runs()"),
         ("tags", "tags=["),
         ("dir", "run.path"),
+        ("scan_history", "trackhooks.history("),
         ("log_hyperparams", "run.log_params"),
         ("statuss", "'status'"),
         ("log_pictures", "'log_figure'"),
@@ -50,6 +51,7 @@ def test_a_run_says_what_to_use_instead(name: str, ours: str, run: Run) -> None:
         ("WandbLogger", "trackhooks.run("),
         ("enabel", "'enable'"),
         ("Image", "run.log_image"),
+        ("get_metric_history", "trackhooks.history("),
     ],
 )
 def test_the_package_says_what_to_use_instead(name: str, ours: str) -> None:

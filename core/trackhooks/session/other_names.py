@@ -17,6 +17,7 @@ RUN = _table({
     "finish end end_run stop done join finalize mark_finished": "run.close(), or use the run in a `with` statement",
     "config params hparams hyperparameters": "trackhooks.run(params={…}) or run.log_params({…})",
     "summary": _RECORDED,
+    "history scan_history get_metric_history": "trackhooks.history(run)",
     "log_artifact log_artifacts upsert_artifact save log_asset upload upload_artifact upload_file add_artifact":
         "run.log_file(path), run.log_model(path) or run.log_export(path)",
     "link_artifact link_model finish_artifact register_model": "run.log_model(path, aliases=['best'])",
@@ -89,6 +90,8 @@ MODULE = _table({
     "login": "the client of the tracker: wandb login",
     "active_run last_active_run get_run": "the object that trackhooks.run(…) returns",
     "search_runs list_runs Api MlflowClient get_experiment search_experiments load read": _READ,
+    "get_metric_history metric_history scan_history get_history": "trackhooks.history('runs/a', 'val/*')",
+    "to_csv to_parquet to_pandas dataframe": "trackhooks.history('runs/a').write('a.parquet') or .to_pandas()",
     "restore download load_model use_artifact": "the files in run.path, or the client of the tracker",
     "WandbCallback WandbMetricsLogger MlflowCallback TensorBoard KerasCallback": "trackhooks.keras_callback(…)",
     "WandbLogger MLFlowLogger TensorBoardLogger CSVLogger Logger": "trackhooks.run(…) or trackhooks.enable(…)",
