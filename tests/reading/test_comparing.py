@@ -183,7 +183,8 @@ def test_differences_of_the_code_and_the_environment_have_their_own_block(
     assert comparison.params == []
     assert list(found) == ["git/commit", "user"]
     assert found["user"] == ["user-a", "user-b"]
-    assert str(comparison).split("\nenvironment\n")[1].startswith("git/commit ")
+    assert str(comparison).split("\ncode\n")[1].startswith("git/commit ")
+    assert str(comparison).split("\nmachine\n")[1].startswith("user ")
     assert row(str(comparison), "git/commit") == [commit[:10] for commit in found["git/commit"]]
 
 

@@ -182,12 +182,18 @@ def runs(directory: str | None, form: str | None, project: str | None, where: st
 @click.option("--at", metavar="best:METRIC", help="Show all metrics at the epoch at which this one was best.")
 @_group_by
 @click.option("--baseline", metavar="RUN", help="Show how the others differ from this run, in per cent.")
+@click.option(
+    "--why", is_flag=True,
+    help="Show where the curves of each run part from those of the baseline, or of the first run. By default, that is"
+    " shown for two runs whose journals are not too large.",
+)  # fmt: skip
 @_sort(default=None)
 def compare(runs: Sequence[str], form: str | None, baseline: str | None, **options: Any) -> None:
     """Compare parameters and metrics of runs.
 
     Shows the parameters that differ, the best and the last value of each metric, and differences in the model, the
-    code and the environment. The best value of each row is marked with *. With more than six runs, each run is a row.
+    data, the code, the machine and the packages. The best value of each row is marked with *. With more than six runs,
+    each run is a row. Of two runs, it also shows the first step or epoch at which each of their curves differs.
 
     RUN is the folder of a run, or the name of a run in TRACKHOOKS_DIR (or runs); DIRECTORY compares all runs in it,
     newest first. Without either, all runs of TRACKHOOKS_DIR (or runs) are compared. Some metrics are only shown on

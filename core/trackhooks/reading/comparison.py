@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import InvalidValueError
 from ..event import Scalar
+from ..values import checks
 from . import best_moment, formats, frames, packages
 from .columns import Form, Over
 from .compared import Compared, Shown
@@ -22,7 +23,7 @@ from .groups import SEEDS, Column, Which, columns
 from .history import History
 from .listing import RunList
 from .query import where as matching
-from .selection import matching_metrics, shown_metrics
+from .selection import all_metrics, is_hidden, matching_metrics, shown_metrics
 from .summary import Metric, RunSummary, summarize
 from .table import Table, as_text, terminal_width
 
@@ -46,6 +47,7 @@ class Options(msgspec.Struct, kw_only=True):
     at: str | None = None
     group_by: str | Sequence[str] | None = SEEDS
     sort: str | None = None
+    why: bool = False
 
 
 class Comparison(Compared):
@@ -64,6 +66,9 @@ class Comparison(Compared):
         A group of runs has one value too: its mean, with `last_std`, `best_std`, and the number of runs as `n`.
         Parameters with several values in a group are lists. With a baseline, there are differences in per cent, as
         `last_change` and `best_change`.
+
+        `uncommitted` has the files whose uncommitted changes differ. `partings` says for each metric where its curve
+        parts from that of the baseline, or else of the first run: see `Parting`.
         """
         columns = self.columns
         return {
@@ -75,7 +80,19 @@ class Comparison(Compared):
             "metrics": {name: self._metric(name) for name in self.metrics},
             "environment": _by_name(columns, self.shown.environment, Column.environment),
             "facts": _by_name(columns, self.shown.facts, Column.param),
+            "uncommitted": {
+                name: [None if change is None else str(change) for change in changes]
+                for name, changes in self.uncommitted.items()
+            },
+            "partings": self._partings_by_metric(),
         }
+
+    def _partings_by_metric(self) -> dict[str, list[Any]]:
+        found = [
+            {parting.metric: msgspec.to_builtins(parting) for parting in of_run} for of_run in self.partings
+        ]
+        names = formats.unique(name for by_name in found for name in by_name)
+        return {name: [by_name.get(name) for by_name in found] for name in names}
 
     def _metric(self, name: str) -> dict[str, list[Any]]:
         found = [None if column.run is None else column.run.metrics.get(name) for column in self.columns]
@@ -263,6 +280,7 @@ def compare(
     group_by: str | Sequence[str] | None = SEEDS,
     baseline: RunLike | None = None,
     sort: str | None = None,
+    why: bool = False,
 ) -> Comparison:
     """Compare runs: the parameters that differ, and the last and the best value of each metric.
 
@@ -283,6 +301,8 @@ def compare(
             values become one column of means. None compares every run by itself.
         baseline: a run that the metrics of the others are compared with, in per cent. It is shown first.
         sort: the order of the runs, as in `RunList.sorted_by`.
+        why: whether to compare the curves of all runs with those of the baseline, or of the first run, point by point.
+            By default, that is done for two runs whose journals have at most 64 MB.
 
     Raises:
         UnknownNameError: if a run, metric, parameter or field does not exist; the message suggests the nearest name.
@@ -294,7 +314,13 @@ def compare(
     found = [summarize(path) for path in find(runs, newest_first=True)]
     base = None if baseline is None else baseline_run(baseline)
     options = Options(
-        all_params=all_params, metrics=metrics, where=where, at=at, group_by=group_by, sort=sort
+        all_params=all_params,
+        metrics=metrics,
+        where=where,
+        at=at,
+        group_by=group_by,
+        sort=sort,
+        why=checks.switch("why", why),
     )
     return compare_summaries(found, options, base)
 
@@ -328,7 +354,8 @@ def compare_summaries(
             Column(column.label, [best_moment.at_best(run, at) for run in column.runs]) for column in grouped
         ]
     base = None if baseline is None else _column_of(baseline, grouped)
-    return Comparison(sorted(grouped, key=lambda column: column is not base), shown, at, base)
+    ordered = sorted(grouped, key=lambda column: column is not base)
+    return Comparison(ordered, shown, at, base, options.why)
 
 
 def _chosen(runs: Sequence[RunSummary], options: Options, baseline: RunSummary | None) -> list[RunSummary]:
@@ -345,10 +372,14 @@ def _chosen(runs: Sequence[RunSummary], options: Options, baseline: RunSummary |
 
 def _shown(runs: Sequence[RunSummary], options: Options) -> Shown:
     names = shown_metrics(runs) if options.metrics is None else matching_metrics(runs, options.metrics)
+    curves = (
+        names if options.metrics is not None else [name for name in all_metrics(runs) if not is_hidden(name)]
+    )
+    environment = differing_environment(runs)
     if options.all_params:
-        return Shown(all_params_of(runs), names, differing_environment(runs), [])
+        return Shown(all_params_of(runs), names, environment, [], curves)
     params = given_params(runs[0]) if len(runs) == 1 else differing_params(runs)
-    return Shown(params, names, differing_environment(runs), differing_facts(runs))
+    return Shown(params, names, environment, differing_facts(runs), curves)
 
 
 def _column_of(run: RunSummary, columns: Sequence[Column]) -> Column:

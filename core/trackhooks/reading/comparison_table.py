@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..event import Scalar
 from ..hooks.metric_goals import Goal
+from ..storage.patches import Change
 from . import formats
 from .compared import Compared
-from .differences import all_params, is_equal
+from .differences import all_params, block_of, block_of_fact, is_equal
 from .groups import Column, Spread, Which
+from .partings import Parting
 from .selection import damage_notes
 from .table import Cell, Section, Table, status_cell
 
 _MOST_COLUMNS = 6
 """Maximum number of runs that are columns."""
 _LONGEST_VALUE = 40
+_MOST_FILES = 10
+_MOST_PARTINGS = 8
 _COMMIT = 10
 """Number of characters of a commit that are shown."""
 _BEST, _BETTER, _WORSE = "bold green", "green", "red"
@@ -45,7 +50,7 @@ def _runs_as_columns(of: Compared, params: Sequence[str]) -> Table:
         blocks[f"at the best {formats.plain(of.at)}"] = [_moment(of), *_metrics(of, "last")]
     else:
         blocks |= {"best (at epoch)": _metrics(of, "best"), "last": _metrics(of, "last")}
-    blocks |= {"model and optimizer": _params(of, of.shown.facts), "environment": _environment(of)}
+    blocks |= {"curves part at": _partings(of), **_differences(of)}
     sections = [
         Section(title, [[Cell(line.title), *line.cells] for line in lines])
         for title, lines in blocks.items()
@@ -57,7 +62,8 @@ def _runs_as_columns(of: Compared, params: Sequence[str]) -> Table:
 def _runs_as_rows(of: Compared, params: Sequence[str]) -> Table:
     metrics = [_moment(of), *_metrics(of, "last")] if of.at else _ratings(of)
     facts = [line for line in _facts(of) if line.title == "status" or len(set(line.cells)) > 1]
-    every = [*_params(of, params), *metrics, *_params(of, of.shown.facts), *_environment(of), *facts]
+    differences = itertools.chain(*_differences(of).values())
+    every = [*_params(of, params), *metrics, *_partings(of), *differences, *facts]
     lines = [line for line in every if any(cell.text for cell in line.cells)]
     heads = _headers(of)
     rows = [
@@ -110,12 +116,59 @@ def _params(of: Compared, names: Sequence[str]) -> list[Line]:
     return [_line(of, name, lambda column, name=name: _values(column.param(name))) for name in names]  # type: ignore[misc]
 
 
-def _environment(of: Compared) -> list[Line]:
-    """Return the lines of the environment that differs: the code, the program, the machine, the packages."""
-    return [
-        _line(of, name.removeprefix("package/"), lambda column, name=name: _environment_cell(column, name))  # type: ignore[misc]
-        for name in of.shown.environment
+def _differences(of: Compared) -> dict[str, list[Line]]:
+    """Return the lines of what differs besides the parameters, in blocks."""
+    blocks: dict[str, list[Line]] = {"model and optimizer": [], "data": [], "code": []}
+    for name in of.shown.environment:
+        blocks.setdefault(block_of(name), []).append(_environment(of, name))
+    for name in of.shown.facts:
+        if name != "code/patch" or not of.uncommitted:  # the lines of the files say more than the hash
+            blocks[block_of_fact(name)].append(*_params(of, [name]))
+    blocks["code"] += _uncommitted(of)
+    return blocks
+
+
+def _environment(of: Compared, name: str) -> Line:
+    return _line(of, name.removeprefix("package/"), lambda column: _environment_cell(column, name))
+
+
+def _uncommitted(of: Compared) -> list[Line]:
+    """Return a line for each file whose uncommitted changes differ."""
+    changes = list(of.uncommitted.items())
+    lines = [
+        Line(formats.plain(name), [Cell(_change(change, row[0])) for change in row])
+        for name, row in changes[:_MOST_FILES]
     ]
+    if hidden := len(changes) - len(lines):
+        lines.append(Line(f"and {formats.counted(hidden, 'file')} more", [Cell("…")] * len(of.columns)))
+    return lines
+
+
+def _change(change: Change | None, first: Change | None) -> str:
+    if change is None:
+        return ""
+    is_other = first is not None and str(change) == str(first) and change != first
+    return f"{change} (other lines)" if is_other else str(change)
+
+
+def _partings(of: Compared) -> list[Line]:
+    """Return a line for each metric: the first step or epoch at which it differs from that of the first run."""
+    found = [{parting.metric: parting for parting in of_run} for of_run in of.partings]
+    names = formats.unique(name for by_name in found for name in by_name)
+    return [
+        Line(formats.plain(name), [_parting_cell(by_name.get(name)) for by_name in found])
+        for name in names[:_MOST_PARTINGS]
+    ]
+
+
+def _parting_cell(parting: Parting | None) -> Cell:
+    if parting is None:
+        return Cell("")
+    if parting.first is None or parting.values is None:
+        return Cell(f"the same ({formats.counted(parting.shared, parting.axis)})")
+    one, other = formats.told_apart(*parting.values)
+    by = "" if parting.apart in (None, parting.first) else f", by 1 % at {parting.apart}"
+    return Cell(f"{parting.axis} {parting.first}{by} ({one} → {other})")
 
 
 def _environment_cell(column: Column, name: str) -> Cell:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..event import Scalar
 from . import formats
 from .summary import RunSummary
 
@@ -29,13 +30,52 @@ _NAME = re.compile(r"(?:(?:run|exp|experiment)[_-]?)?(?:name|id|project)", re.IG
 """Names of parameters that may contain a part of the path of the output folder."""
 _NUMBERED = re.compile(r"_\d+$")
 _ABSENT = object()
+_PROGRAM = frozenset({"program", "command", "arguments", "directory"})
+_OF_PATCH = frozenset({"code/patch", "code/changed"})
+_UNKNOWN_IF_ABSENT = frozenset({"cpu", "cpus/usable", "memory_gib"})
+"""Entries that not every machine, and no earlier version of trackhooks, provides."""
 
 _Values = Mapping[str, Any]
 
 
 def value_of(run: RunSummary, name: str, default: Any = None) -> Any:
     """Return the value of a parameter. What one run was given may be a fact of another."""
-    return run.params[name] if name in run.params else run.facts.get(name, default)
+    if name in run.params:
+        return run.params[name]
+    if name in _OF_PATCH and not run.info.environment.get("git/dirty"):
+        return default  # it is of an earlier process, before the run was resumed
+    return run.facts.get(name, default)
+
+
+def environment_of(run: RunSummary) -> dict[str, Scalar]:
+    """Return the environment of a run, with an entry for each package."""
+    found = dict(run.info.environment)
+    for entry in str(found.pop("packages", "")).split(", "):
+        name, _, version = entry.partition(" ")
+        if version:
+            found.setdefault(f"package/{name}", version)
+    return found
+
+
+def block_of(name: str) -> str:
+    """Return to which block of a comparison an entry of the environment belongs."""
+    if name.startswith("git/") or name in _PROGRAM:
+        return "code"
+    return "packages" if name.startswith("package/") or name == "python" else "machine"
+
+
+def block_of_fact(name: str) -> str:
+    """Return to which block of a comparison a fact belongs."""
+    part = name.partition("/")[0]
+    return part if part in ("code", "data") else "model and optimizer"
+
+
+def separates_seeds(name: str) -> bool:
+    """Return whether a fact that differs says that runs differ in more than their seed.
+
+    The code does not, and neither does a fingerprint: a seed may choose the samples.
+    """
+    return not name.startswith("code/") and not name.endswith("/fingerprint")
 
 
 def all_params(runs: Iterable[RunSummary]) -> list[str]:
@@ -92,19 +132,24 @@ def _is_meaningless(name: str, runs: Sequence[RunSummary]) -> bool:
 
 def differing_environment(runs: Sequence[RunSummary]) -> list[str]:
     """Return the entries of the environment that differ: the code first, then the command, the machine, packages."""
-    values = [run.info.environment for run in runs]
+    values = [environment_of(run) for run in runs]
     names = formats.unique(name for found in values for name in found)
-    differing = [name for name in names if not _are_same(values, name) and not _is_no_difference(name, runs)]
-    return sorted(differing, key=lambda name: (not name.startswith("git/"), name.startswith("package/")))
+    differing = [name for name in names if not _are_same(values, name)]
+    shown = [name for name in differing if not _is_no_difference(name, runs, values)]
+    return sorted(shown, key=lambda name: _BLOCKS.index(block_of(name)))
 
 
-def _is_no_difference(name: str, runs: Sequence[RunSummary]) -> bool:
-    """Return whether an entry repeats others, or is the version of a package that some runs have not imported."""
-    if name.startswith("package/"):
-        return len({run.info.environment[name] for run in runs if name in run.info.environment}) == 1
+_BLOCKS = ("code", "machine", "packages")
+"""The blocks that the entries of the environment belong to, in order."""
+
+
+def _is_no_difference(name: str, runs: Sequence[RunSummary], values: Sequence[_Values]) -> bool:
+    """Return whether an entry repeats others, or is only missing in some runs without being different in others."""
+    if name.startswith("package/") or name in _UNKNOWN_IF_ABSENT:
+        return len({found[name] for found in values if name in found}) == 1
     if name == "arguments":
         return len(set(map(_unexplained_arguments, runs))) == 1
-    return name == "command" and all("arguments" in run.info.environment for run in runs)
+    return name == "command" and all("arguments" in found for found in values)
 
 
 def _unexplained_arguments(run: RunSummary) -> tuple[str, ...]:

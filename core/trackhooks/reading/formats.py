@@ -33,6 +33,15 @@ def number(value: float | None) -> str:
     return f"{value:.5g}"
 
 
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Format two numbers that differ, with as many digits as are needed to see it."""
+    for digits in (5, 8, 12, 17):
+        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
 def spread(mean: float, std: float | None) -> str:
     """Format a mean with its standard deviation, both as precise as the latter is: `0.9123 ± 0.0031`."""
     if std is None:

@@ -14,7 +14,15 @@ from typing import Any, Literal, NamedTuple
 from ..errors import InvalidValueError
 from ..event import RunInfo, Scalar
 from . import fields, formats
-from .differences import all_params, differing_facts, differing_params, is_seed, value_of
+from .differences import (
+    all_params,
+    differing_facts,
+    differing_params,
+    environment_of,
+    is_seed,
+    separates_seeds,
+    value_of,
+)
 from .summary import RunSummary
 
 Which = Literal["last", "best"]
@@ -65,7 +73,7 @@ class Column:
 
     def environment(self, name: str) -> list[Scalar]:
         """Return the values of an entry of the environment, without duplicates and without runs that lack it."""
-        found = [run.info.environment.get(name) for run in self.runs]
+        found = [environment_of(run).get(name) for run in self.runs]
         return _distinct(value for value in found if value is not None)
 
     def field(self, name: str) -> Any:
@@ -183,7 +191,7 @@ def _by_seed(runs: Sequence[RunSummary]) -> list[Column]:
     if not seeds:
         return _singles(runs)
     params = [name for name in differing_params(runs) if name not in seeds]
-    names = params + differing_facts(runs)
+    names = params + [name for name in differing_facts(runs) if separates_seeds(name)]
     groups = _grouped(runs, lambda run: tuple(_value(run, name) for name in names))
     singles = {id(column.runs[0]): column for column in _singles(runs)}
     found: list[Column] = []

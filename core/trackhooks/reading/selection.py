@@ -37,6 +37,11 @@ def shown_metrics(runs: Sequence[RunSummary]) -> list[str]:
     return sorted(shown, key=importance)
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a metric is only shown on request."""
+    return name.startswith(HIDDEN)
+
+
 def importance(name: str) -> tuple[int, bool]:
     """Return the sort key of a metric: the most important ones first, and a loss before those that it is the sum of."""
     found = (rank for rank, prefixes in enumerate(_IMPORTANT) if name.startswith(prefixes))
