@@ -14,7 +14,7 @@ import pytest
 import trackhooks
 from trackhooks.cli.main import main
 from trackhooks.errors import InvalidValueError
-from trackhooks.reading import compared as compared_module
+from trackhooks.reading.code import differing_changes
 from trackhooks.reading.comparison import Comparison
 from trackhooks.reading.partings import Parting
 from trackhooks.reading.summary import summarize
@@ -364,5 +364,5 @@ def test_the_patch_of_a_run_from_somebody_else_stays_in_its_folder(repository: P
     for file in run.files:
         file.kept = "../../../secret.txt"
     other = summarize("runs/b")
-    found = compared_module.differing_changes([run, other])
+    found = differing_changes([run, other])
     assert "private.py" not in found
