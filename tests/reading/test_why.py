@@ -366,3 +366,18 @@ def test_the_patch_of_a_run_from_somebody_else_stays_in_its_folder(repository: P
     other = summarize("runs/b")
     found = differing_changes([run, other])
     assert "private.py" not in found
+
+
+def test_the_report_has_the_same_reasons(repository: Path) -> None:
+    pytest.importorskip("bokeh")
+    from trackhooks.reading.report.difference_data import differences
+
+    train("a", smooth)
+    write({"train.py": ["lr = 0.2", "epochs = 3"]})
+    train("b", lambda step: smooth(step) + (step >= 4))
+    found = {row["name"]: row["values"] for row in differences(compare("a", "b"))}
+    assert next(iter(found)) == "train_batch/loss parts from a at"
+    assert found["train_batch/loss parts from a at"] == [{"text": "step 4 (0.67032 → 1.6703)", "runs": [1]}]
+    assert "code/patch" not in found
+    assert found["git/dirty"] == [{"text": "False", "runs": [0]}, {"text": "True", "runs": [1]}]
+    assert found["uncommitted: train.py"][1] == {"text": "+1 −1", "runs": [1]}

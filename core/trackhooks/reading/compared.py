@@ -84,8 +84,12 @@ class Compared:
         The list of the baseline is empty, and so are those of groups and of damaged runs. Unless `why` is set, only the
         curves of two runs are compared, and only if their journals are small enough to be read in about a second.
         """
-        base = self.baseline or self.columns[0]
-        return [self._partings(base.run, column.run) for column in self.columns]
+        return [self._partings(self.base.run, column.run) for column in self.columns]
+
+    @property
+    def base(self) -> Column:
+        """The column whose curves the others are compared with: the baseline, or else the first."""
+        return self.baseline or self.columns[0]
 
     def _partings(self, base: RunSummary | None, run: RunSummary | None) -> list[Parting]:
         if base is None or run is None or base is run:

@@ -13,7 +13,6 @@ from . import formats
 from .compared import Compared
 from .differences import all_params, block_of, block_of_fact, is_equal
 from .groups import Column, Spread, Which
-from .partings import Parting
 from .selection import damage_notes
 from .table import Cell, Section, Table, status_cell
 
@@ -153,22 +152,12 @@ def _change(change: Change | None, first: Change | None) -> str:
 
 def _partings(of: Compared) -> list[Line]:
     """Return a line for each metric: the first step or epoch at which it differs from that of the first run."""
-    found = [{parting.metric: parting for parting in of_run} for of_run in of.partings]
+    found = [{parting.metric: str(parting) for parting in of_run} for of_run in of.partings]
     names = formats.unique(name for by_name in found for name in by_name)
     return [
-        Line(formats.plain(name), [_parting_cell(by_name.get(name)) for by_name in found])
+        Line(formats.plain(name), [Cell(by_name.get(name, "")) for by_name in found])
         for name in names[:_MOST_PARTINGS]
     ]
-
-
-def _parting_cell(parting: Parting | None) -> Cell:
-    if parting is None:
-        return Cell("")
-    if parting.first is None or parting.values is None:
-        return Cell(f"the same ({formats.counted(parting.shared, parting.axis)})")
-    one, other = formats.told_apart(*parting.values)
-    by = "" if parting.apart in (None, parting.first) else f", by 1 % at {parting.apart}"
-    return Cell(f"{parting.axis} {parting.first}{by} ({one} → {other})")
 
 
 def _environment_cell(column: Column, name: str) -> Cell:

@@ -15,6 +15,7 @@ from ..errors import JournalError
 from ..event import Event
 from ..hooks.vocabulary import Axis, axis_of
 from ..storage.journal import Reader, path_of
+from . import formats
 from .summary import RunSummary
 
 LARGE = 64 << 20
@@ -49,6 +50,13 @@ class Parting(msgspec.Struct):
         # Not `isclose`: NaN and infinities differ noticeably from every other value.
         if self.apart is None and not abs(one - other) < _NOTICEABLE * max(abs(one), abs(other)):
             self.apart = position
+
+    def __str__(self) -> str:
+        if self.first is None or self.values is None:
+            return f"the same ({formats.counted(self.shared, self.axis)})"
+        one, other = formats.told_apart(*self.values)
+        by = "" if self.apart in (None, self.first) else f", by 1 % at {self.apart}"
+        return f"{self.axis} {self.first}{by} ({one} → {other})"
 
     @property
     def is_known(self) -> bool:

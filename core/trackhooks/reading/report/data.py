@@ -12,7 +12,6 @@ from bokeh.models import Range1d
 
 from .. import formats
 from ..compared import Compared
-from ..differences import value_of
 from ..figures import curves, parallel, scatter
 from ..figures.colors import Style, column_styles, run_styles
 from ..figures.curves import Look
@@ -22,6 +21,7 @@ from ..figures.scatter import MARKERS
 from ..summary import RunSummary
 from . import curve_data, table_data
 from .answer import Answer, answer
+from .difference_data import differences
 from .picture_data import pictures
 
 _MOST_DIMENSIONS = 60
@@ -58,7 +58,7 @@ def page_data(
         "table": table_data.table(of),
         "dimensions": [_dimension(value) for value in values],
         "files": _files(runs),
-        "differences": _differences(of),
+        "differences": differences(of),
         "markers": MARKERS,
         **pictures(runs, most_picture_bytes),
     }
@@ -148,29 +148,6 @@ def _files(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:
         }
         for number, run in enumerate(runs)
         for file in run.files
-    ]
-
-
-def _differences(of: Compared) -> list[dict[str, Any]]:
-    """Return the entries of the environment and the facts that differ, with the runs that have each value."""
-    runs = of.runs
-    code = [("code and environment", name, _environment(runs, name)) for name in of.shown.environment]
-    model = [("model and optimizer", name, [value_of(run, name) for run in runs]) for name in of.shown.facts]
-    return [
-        {"block": block, "name": formats.plain(name), "values": _by_value(values)}
-        for block, name, values in [*code, *model]
-    ]
-
-
-def _environment(runs: Sequence[RunSummary], name: str) -> list[Any]:
-    return [run.info.environment.get(name) for run in runs]
-
-
-def _by_value(values: Sequence[Any]) -> list[dict[str, Any]]:
-    texts = ["" if value is None else formats.parameter(value) for value in values]
-    return [
-        {"text": text, "runs": [number for number, other in enumerate(texts) if other == text]}
-        for text in formats.unique(texts)
     ]
 
 
