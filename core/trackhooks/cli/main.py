@@ -243,7 +243,7 @@ def report(
 
     write.check_path(output, force)
     found = compare_summaries(_summaries(runs), Options(**options))
-    with _bar(shown=len(found.runs) > 1) as bar:
+    with _bar() as bar:
         task = bar.add_task("drawing", total=len(found.runs))
         path = write.report(
             found, output, title=title, picture_mb=pictures, force=force, progress=lambda: bar.advance(task)

@@ -88,10 +88,11 @@ class Chart {
       if (members.length > 1) {
         const mean = band(members.map(({smoothed}) => smoothed));
         found.bands.push(...polygons(mean, state.log).map((piece) => ({...piece, color: group.color})));
-        found.lines.push(finished(mean, {...group, run: `${group.label}, mean of ${members.length}`}));
+        found.lines.push(finished(mean, {...group, name: `${group.label}, mean of ${members.length}`}));
       } else if (members.length) {
-        found.lines.push(finished(members[0].smoothed, group));
-        if (state.smoothing) found.raw.push(finished(members[0].raw, group));
+        const [{smoothed, raw, run}] = members;
+        found.lines.push(finished(smoothed, DATA.runs[run]));
+        if (state.smoothing) found.raw.push(finished(raw, DATA.runs[run]));
       }
     }
     return found;
@@ -101,7 +102,7 @@ class Chart {
     const x = positions(track, state.over);
     const raw = {x, y: track.value};
     const averaged = state.smoothing || state.bands;
-    return {raw, smoothed: averaged ? smooth(center(track, x), state.smoothing) : raw};
+    return {run: track.run, raw, smoothed: averaged ? smooth(center(track, x), state.smoothing) : raw};
   }
 
   setAxes() {
@@ -171,15 +172,15 @@ class Chart {
 
 /** What is drawn as one line: the groups, or each run. */
 function groupsToDraw() {
-  const single = (run) => ({...DATA.runs[run], run: DATA.runs[run].name, label: DATA.runs[run].name, runs: [run]});
+  const single = (run) => ({...DATA.runs[run], label: DATA.runs[run].name, runs: [run]});
   if (!state.bands || !DATA.groups.length) return [...DATA.runs.keys()].map(single);
   return DATA.groups.map((group) => (group.runs.length > 1 ? {...group, dash: "solid"} : single(group.runs[0])));
 }
 
 /** A line as Bokeh draws it. */
-function finished({x, y}, {color, dash, run, label}) {
+function finished({x, y}, {color, dash, name}) {
   const ys = drawable(y, state.log);
-  const named = {color, dash: dash ?? "solid", run: run ?? label};
+  const named = {color, dash, run: name};
   return {xs: x, ys, ...named, gaps: gaps({x, y: ys, original: y}).map((mark) => ({...mark, ...named}))};
 }
 
