@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,26 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         assert process.stdout.readline() == "step,epoch,time,x\n"
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_many_runs_need_no_more_memory_than_a_few(suffix: str) -> None:
+    first = log("0", *range(3000))
+    good("0", "-o", "0.csv")  # stores the summary and the columns, which are copied too
+    for number in range(1, 20):
+        shutil.copytree(first, f"runs/{number}")
+
+    def peak(*runs: str) -> int:
+        tracemalloc.start()
+        good(*runs, "-o", f"all.{suffix}", "--force", "--form", "long")
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak("0")  # what is imported is not part of it
+    few, many = peak(*map(str, range(2))), peak(*map(str, range(20)))
+    assert many < 1.5 * few
+    assert len(read(f"all.{suffix}")) == 60_000
 
 
 def test_it_says_what_was_written() -> None:

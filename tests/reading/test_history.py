@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -165,6 +166,37 @@ def test_metrics_that_are_recorded_together_share_the_arrays_of_their_positions(
     found = points(Path("runs/a"))
     assert found["x"].step is found["y"].step
     assert found["x"].step is not found["z"].step
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("over", ["step", "epoch", "time"])
+def test_the_wide_form_is_what_the_records_say(seed: int, over: str) -> None:
+    chance = random.Random(seed)
+    path = log("a")
+    writer = journal.Writer(path)
+    records = []
+    for number in range(300):
+        place = {
+            "step": chance.randrange(40),
+            "epoch": chance.randrange(-1, 5),
+            "time": number // chance.choice((1, 2)),
+        }
+        metrics = {name: chance.choice((1.0, NAN, number)) for name in "abcd" if chance.random() < 0.6}
+        event = Event("on_train_batch_end", number, batch=0, metrics=metrics, **place)  # type: ignore[arg-type]
+        writer.append(event)
+        records.append(event)
+    writer.close()
+    expected: dict[float, dict[str, float]] = {}
+    for event in records:
+        if event.metrics:
+            expected.setdefault(getattr(event, over), {}).update(event.metrics)
+    found = trackhooks.history(path, over=over)  # type: ignore[arg-type]
+    equal(found[over], sorted(expected))
+    for name in "abcd":
+        column = found.to_dict()[name]
+        for key, value in zip(sorted(expected), column, strict=True):
+            given = expected[key].get(name)
+            assert value == given or (value != value and given != given), (key, name)
 
 
 # The long form
