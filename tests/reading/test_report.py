@@ -277,6 +277,12 @@ def test_a_gap_is_marked_and_not_joined(report: Path, opened: Callable[..., Any]
     assert drawn(page)["ys"][place][10:15] == [None] * 5
 
 
+def test_a_point_that_no_line_leads_to_is_a_dot(report: Path, opened: Callable[..., Any]) -> None:
+    page = opened(report)
+    dots = drawn(page, "train/loss", "dots")
+    assert (dots["x"], dots["run"]) == ([19], ["lr=0.01, optimizer=adam, mean of 3"])
+
+
 def test_the_vertical_axis_may_be_logarithmic(report: Path, opened: Callable[..., Any]) -> None:
     page = opened(report)
     page.get_by_label("log scale").check()
@@ -435,6 +441,24 @@ def test_every_control_has_a_name_and_every_chart_a_description(
     labels = [chart.get_attribute("aria-label") for chart in page.locator(".chart:visible").all()]
     assert len(labels) == 6
     assert all(labels)
+
+
+@pytest.mark.parametrize("draw", ["plot", "parallel", "scatter"])
+def test_a_saved_figure_draws_and_a_notebook_shows_it_in_its_frame(
+    folder: Path, tmp_path: Path, opened: Callable[..., Any], browser: Any, draw: str
+) -> None:
+    compared = trackhooks.compare([folder])
+    figure = {
+        "plot": lambda: compared.plot("val/*", over="time", log=True),
+        "parallel": compared.parallel,
+        "scatter": lambda: compared.scatter("params.optimizer", "best.val/loss"),
+    }[draw]()
+    page = opened(figure.save(tmp_path / "figure.html"))
+    assert page.evaluate("Bokeh.documents.length") == 1
+    notebook = tmp_path / "notebook.html"
+    notebook.write_text(f"<html data-ready>{figure._repr_html_()}", encoding="utf-8")
+    frame = opened(notebook).frame_locator("iframe")
+    frame.locator("html[data-ready]").wait_for(state="attached")
 
 
 # Hostile and odd content

@@ -31,6 +31,7 @@ def bare(
     )
     made.toolbar.logo = None
     made.toolbar.autohide = True
+    made.toolbar_inner = True
     made.grid.grid_line_alpha = 0.25
     made.axis.axis_line_alpha = 0.5
     made.axis.minor_tick_line_alpha = 0

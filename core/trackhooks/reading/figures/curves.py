@@ -24,6 +24,7 @@ from .smoothing import smooth
 _BUCKETS = 1000
 _MOST_IN_LEGEND = 20
 _FAINT = 0.25
+_MARKS = "x y color run value"
 
 
 class Curve(NamedTuple):
@@ -54,6 +55,7 @@ def chart(metric: str, curves: Sequence[Curve], look: Look) -> figure:
     fill(made, "raw", _line_data(faint))
     fill(made, "lines", _line_data(lines))
     fill(made, "marks", _marks(lines))
+    fill(made, "dots", _dots(lines))
     if len(curves) <= _MOST_IN_LEGEND:
         _add_legend(made)
     return made
@@ -77,19 +79,14 @@ def empty(metric: str, look: Look, unit: str = "", **more: Any) -> figure:
     found = made.multi_line(
         **lines, line_width=1.5, hover_line_width=3, name="lines", source=_source("xs ys color dash run")
     )
+    look_of_marks = {"x": "x", "y": "y", "color": "color"}
+    dots = made.scatter(**look_of_marks, size=5, name="dots", source=_source(_MARKS))
     marks = made.scatter(
-        "x",
-        "y",
-        marker="x",
-        size=8,
-        line_color="color",
-        line_width=2,
-        name="marks",
-        source=_source("x y color run value"),
+        **look_of_marks, marker="x", size=8, line_width=2, name="marks", source=_source(_MARKS)
     )
     made.add_tools(
         _hover(found, look.over),
-        HoverTool(renderers=[marks], tooltips=[("run", "@run"), ("value", "@value")], visible=False),
+        HoverTool(renderers=[marks, dots], tooltips=[("run", "@run"), ("value", "@value")], visible=False),
     )
     return made
 
@@ -110,7 +107,7 @@ def _hover(lines: GlyphRenderer[Any], over: XAxis) -> HoverTool:
 
 
 def fill(made: figure, name: str, data: dict[str, Any]) -> None:
-    """Set the data of a renderer: `band`, `raw`, `lines` or `marks`."""
+    """Set the data of a renderer: `band`, `raw`, `lines`, `dots` or `marks`."""
     renderer(made, name).data_source.data = data
 
 
@@ -206,14 +203,26 @@ def _pieces(whole: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
 
 def _marks(lines: Sequence[_Line]) -> dict[str, Any]:
     """Return a mark for each gap, at the height of the value before it, or of the one after it."""
-    data: dict[str, list[Any]] = {"x": [], "y": [], "color": [], "run": [], "value": []}
+    rows: list[tuple[Any, ...]] = []
     for line in lines:
         finite = np.flatnonzero(np.isfinite(line.value))
         for piece in _pieces(~np.isfinite(line.value)) if len(finite) else []:
             before = finite[max(np.searchsorted(finite, piece[0]) - 1, 0)]
-            data["x"].append(line.x[piece[0]])
-            data["y"].append(line.value[before])
-            data["color"].append(line.style.color)
-            data["run"].append(line.label)
-            data["value"].append(str(line.value[piece[0]]))
-    return data
+            rows.append(_mark(line, piece[0], line.value[before]))
+    return _columns(rows)
+
+
+def _dots(lines: Sequence[_Line]) -> dict[str, Any]:
+    """Return the points that no line leads to: those between two gaps, and that of a curve with only one."""
+    pieces = ((line, piece) for line in lines for piece in _pieces(np.isfinite(line.value)))
+    return _columns(
+        [_mark(line, piece[0], line.value[piece[0]]) for line, piece in pieces if len(piece) == 1]
+    )
+
+
+def _mark(line: _Line, place: np.intp, height: float) -> tuple[Any, ...]:
+    return line.x[place], height, line.style.color, line.label, f"{line.value[place]:.5g}"
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    return {name: [row[number] for row in rows] for number, name in enumerate(_MARKS.split())}

@@ -4,4 +4,5 @@
   const figure = await embed(JSON.parse(document.getElementById("item").textContent), document.getElementById("figure"));
   paint(figure, dark.matches);
   dark.addEventListener("change", () => paint(figure, dark.matches));
+  document.documentElement.dataset.ready = "true";
 })();

@@ -2,6 +2,7 @@
 
 const LABELS = {step: "step", epoch: "epoch", relative: "time since the start", time: "wall time"};
 const UNITS = [[300, 1, "s"], [10800, 60, "min"], [Infinity, 3600, "h"]];
+const MARKS = ["x", "y", "color", "run", "value"];
 const MOST_IN_LEGEND = 28;
 const EAGER = 30; // so many charts are drawn before they come into view, so that they can be printed
 
@@ -55,7 +56,7 @@ class Chart {
     this.figure = await embedPainted(TEMPLATES.curves, this.canvas);
     this.tracks = await decoded;
     const named = (name) => this.figure.get_model_by_name(name);
-    this.sources = Object.fromEntries(["lines", "raw", "band", "marks"].map((name) => [name, named(name).data_source]));
+    this.sources = Object.fromEntries(["lines", "raw", "band", "marks", "dots"].map((name) => [name, named(name).data_source]));
     this.plot = this.figure.roots()[0];
     this.linear = {scale: this.plot.y_scale, ticker: this.plot.left[0].ticker, formatter: this.plot.left[0].formatter};
     this.plot.x_range.change.connect(() => this.onZoom());
@@ -72,7 +73,8 @@ class Chart {
     this.sources.band.data = table(lines.bands, ["xs", "ys", "color"]);
     this.sources.raw.data = table(lines.raw, ["xs", "ys", "color", "dash", "run"]);
     this.sources.lines.data = table(lines.lines, ["xs", "ys", "color", "dash", "run"]);
-    this.sources.marks.data = table(lines.lines.flatMap((line) => line.gaps), ["x", "y", "color", "run", "value"]);
+    this.sources.marks.data = table(lines.lines.flatMap((line) => line.gaps), MARKS);
+    this.sources.dots.data = table(lines.lines.flatMap((line) => line.dots), MARKS);
     // A line of one pixel of the screen is drawn much faster than a wider one.
     this.figure.get_model_by_name("lines").glyph.line_width = {value: lines.lines.length > MOST_IN_LEGEND ? 1 / devicePixelRatio : 1.5};
     this.setHeight([...lines.bands, ...lines.raw, ...lines.lines]);
@@ -181,7 +183,8 @@ function groupsToDraw() {
 function finished({x, y}, {color, dash, name}) {
   const ys = drawable(y, state.log);
   const named = {color, dash, run: name};
-  return {xs: x, ys, ...named, gaps: gaps({x, y: ys, original: y}).map((mark) => ({...mark, ...named}))};
+  const withName = (mark) => ({...mark, ...named});
+  return {xs: x, ys, ...named, gaps: gaps({x, y: ys, original: y}).map(withName), dots: dots({x, y: ys}).map(withName)};
 }
 
 /** Rows as columns. */

@@ -93,6 +93,16 @@ function gaps({x, y, original}) {
   return found;
 }
 
+/** The points that no line leads to: those between two gaps, and that of a line with only one. */
+function dots({x, y}) {
+  const isGap = (i) => !(i in y) || Number.isNaN(y[i]);
+  const found = [];
+  for (let i = 0; i < y.length; i++) {
+    if (!isGap(i) && isGap(i - 1) && isGap(i + 1)) found.push({x: x[i], y: y[i], value: String(Number(y[i].toPrecision(4)))});
+  }
+  return found;
+}
+
 /** The pieces of a band without gaps, as polygons. */
 function polygons({x, y, std}, log) {
   const found = [];

@@ -37,16 +37,33 @@ function showPictures() {
 
 const names = (runs) => (runs.length === DATA.runs.length ? "all runs" : runs.map((run) => DATA.runs[run].name).join(", "));
 
+const LONG = 40;
+
+/** Fill a table; a row of one cell is the title of those below it. Columns without content are left out. */
 function fillTable(id, titles, rows) {
-  const head = make("thead", {}, make("tr", {}, ...titles.map((title) => make("th", {scope: "col"}, title))));
-  const body = make("tbody", {}, ...rows.map(([first, ...cells]) => make("tr", {}, make("th", {scope: "row"}, make("bdi", {}, first)), ...cells.map((cell) => make("td", {className: "wraps"}, cell)))));
-  byId(id).replaceChildren(head, body);
+  const filled = titles.map((_, i) => rows.some((row) => row.length > 1 && row[i]));
+  const only = (row) => row.filter((_, i) => filled[i]);
+  const head = make("thead", {}, make("tr", {}, ...only(titles).map((title) => make("th", {scope: "col"}, title))));
+  const cell = (text) => make("td", {className: text.length > LONG ? "wraps" : ""}, text);
+  const lines = rows.map((row) => {
+    if (row.length === 1) return make("tr", {className: "block"}, make("th", {scope: "rowgroup", colSpan: only(titles).length}, row[0]));
+    const [first, ...cells] = only(row);
+    return make("tr", {}, make("th", {scope: "row"}, make("bdi", {}, first)), ...cells.map(cell));
+  });
+  byId(id).replaceChildren(head, make("tbody", {}, ...lines));
+}
+
+/** The rows of what differs, with a title for each block. */
+function differenceRows() {
+  return DATA.differences.flatMap(({block, name, values}, i) => {
+    const title = DATA.differences[i - 1]?.block === block ? [] : [[block]];
+    return [...title, ...values.map(({text, runs}, j) => [j ? "" : name, text || "none", names(runs)])];
+  });
 }
 
 function setUpLists() {
   byId("differences").hidden = !DATA.differences.length;
-  fillTable("difference-table", ["", "value", "runs"], DATA.differences.flatMap(({name, values}) =>
-    values.map(({text, runs}, i) => [i ? "" : name, text || "none", names(runs)])));
+  fillTable("difference-table", ["what", "value", "runs"], differenceRows());
   byId("files").hidden = !DATA.files.length;
   fillTable("file-table", ["file", "run", "kind", "aliases", "size", "path", "sha256"], DATA.files.map((file) =>
     [file.name, DATA.runs[file.run].name, [file.kind, file.format].filter(Boolean).join(", "), file.aliases.join(", "),

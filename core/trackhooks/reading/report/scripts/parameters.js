@@ -14,6 +14,8 @@ async function setUpParallel() {
   const canvas = make("div", {className: "canvas"});
   element.append(canvas);
   const figure = await embedPainted(TEMPLATES.parallel, canvas);
+  const isNarrow = element.clientWidth < 110 * figure.roots()[0].below[0].ticker.ticks.length;
+  if (isNarrow) figure.roots()[0].below[0].major_label_orientation = 0.6;
   const source = figure.get_model_by_name("lines").data_source;
   const all = source.data instanceof Map ? Object.fromEntries(source.data) : {...source.data};
   const update = () => { source.data = only(all, (run) => state.drawn.has(run)); };

@@ -89,7 +89,7 @@ function rowOf(run) {
   });
   const title = [path, ...tags.map((tag) => `tag: ${tag}`)].join("\n");
   const problem = [reason, ...damage].filter(Boolean).join("; ");
-  const state = make("td", {className: status === "finished" || status === "running" ? "" : "bad"}, status, problem && make("div", {className: "soft"}, problem));
+  const state = make("td", {className: status === "finished" || status === "running" ? "" : "bad"}, status, problem && make("div", {className: "soft reason"}, problem));
   const cells = DATA.table.rows[run].map((cell, number) => {
     const column = DATA.table.columns[number];
     const best = cell !== null && sortKey(cell) === BEST[number] && BEST[number] !== null;
