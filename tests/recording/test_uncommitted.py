@@ -12,6 +12,7 @@ import pytest
 import trackhooks
 from trackhooks.errors import InvalidValueError, TrackhooksWarning
 from trackhooks.reading.summary import RunSummary, summarize
+from trackhooks.recording import git as git_module
 from trackhooks.recording import patch_secrets, uncommitted
 from trackhooks.storage import patches
 
@@ -250,18 +251,31 @@ def test_outside_of_a_repository_and_without_git_a_run_is_recorded_as_well(
         assert not run.files
 
 
+def slow_git(folder: Path, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """Let git sleep for a minute if its arguments match a pattern of the shell."""
+    where = subprocess.run(["which", "git"], check=True, capture_output=True, text=True).stdout.strip()
+    slow = folder / "bin" / "git"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\ncase "$*" in {words}) exec sleep 60;; esac\nexec {where} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:/usr/bin:/bin")
+
+
+def test_of_a_repository_that_is_too_large_the_commit_is_known(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_git(here.parent, monkeypatch, "*status*")
+    monkeypatch.setattr(git_module, "TIMEOUT_S", 0.3)
+    commit = git(here, "rev-parse", "HEAD").strip()
+    known = recorded().info.environment
+    assert {name: value for name, value in known.items() if name.startswith("git/")} == {"git/commit": commit}
+
+
 def test_a_git_that_does_not_answer_does_not_hold_the_run_up(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "train.py").write_text("lr = 0.2\n")
-    slow = here.parent / "bin" / "git"
-    slow.parent.mkdir()
-    where = subprocess.run(["which", "git"], check=True, capture_output=True, text=True).stdout.strip()
-    slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *ls-files*|*" diff "*) exec sleep 60;; esac\nexec {where} "$@"\n'
-    )
-    slow.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{slow.parent}:/usr/bin:/bin")
+    slow_git(here.parent, monkeypatch, '*ls-files*|*" diff "*')
     monkeypatch.setattr(uncommitted, "LONGEST_S", 0.1)
     run = recorded()
     assert run.status == "finished"

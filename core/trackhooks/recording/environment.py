@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from ..errors.secrets import redact_command, redact_text
@@ -79,10 +80,17 @@ def own_version() -> str:
 
 
 def repository(where: str) -> dict[str, Scalar]:
-    """Return `git/commit`, `git/branch`, `git/dirty` and `git/remote` of the repository, or nothing outside of one."""
+    """Return `git/commit`, `git/branch`, `git/dirty` and `git/remote` of the repository, or nothing outside of one.
+
+    Of a repository that is so large that git needs too long to compare its files, only the commit is known.
+    """
+    since = time.monotonic()
     status = git.output_of(where, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     if status is None:
-        return {}
+        commit = (
+            git.output_of(where, "rev-parse", "HEAD") if time.monotonic() - since >= git.TIMEOUT_S else None
+        )
+        return {"git/commit": commit.strip()} if commit else {}
     lines = status.splitlines()
     heads = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# ") and " " in line[2:])
     remote = git.output_of(where, "config", "--get", "remote.origin.url")

@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping
 from typing import IO
 
-_TIMEOUT_S = 2.0
+TIMEOUT_S = 2.0
 _CONFIG = {
     "core.fsmonitor": "false",  # it may be a program
     "core.quotepath": "false",
     "core.bigFileThreshold": "10m",  # larger files count as binary
-    "diff.orderFile": os.devnull,
+    "diff.orderFile": "/dev/null",  # also on Windows, where git knows this path
     "diff.noprefix": "false",
     "diff.mnemonicPrefix": "false",
     "diff.srcPrefix": "a/",
@@ -39,7 +39,7 @@ def output_of(where: str, *words: str) -> str | None:
     try:
         done = subprocess.run(
             [*_COMMAND, *words], cwd=where, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_TIMEOUT_S, check=False,
+            timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -70,7 +70,13 @@ class Uncommitted:
         self._commit = environment.get("git/commit")
         base = "HEAD" if self._commit else _NO_COMMIT
         self._untracked = git.Background(where, *_UNTRACKED)
-        self._diff = git.Background(where, *_DIFF, base, "--") if environment["git/dirty"] else None
+        self._diff: git.Background | None = None
+        try:
+            if environment["git/dirty"]:
+                self._diff = git.Background(where, *_DIFF, base, "--")
+        except OSError:
+            self._untracked.close()
+            raise
 
     @classmethod
     def of(cls, where: str | None, environment: Mapping[str, Scalar]) -> Uncommitted | None:

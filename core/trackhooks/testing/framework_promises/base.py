@@ -144,6 +144,11 @@ class FrameworkTrial:
                 reason = f"it cannot {ABILITIES[ability]}: {self.cannot[ability]}"
                 request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
+    @pytest.fixture(autouse=True)
+    def _without_the_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Record no uncommitted changes: the files of a run do not depend on the repository that runs the tests."""
+        monkeypatch.setenv("TRACKHOOKS_PATCH", "0")
+
     @pytest.fixture
     def home(self, tmp_path: Path) -> Path:
         """The directory of the runs."""

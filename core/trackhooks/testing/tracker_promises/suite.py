@@ -95,6 +95,11 @@ class TrackerSuite:
                 reason = f"{self.tracker} cannot hold {ABILITIES[ability]}: {self.cannot[ability]}"
                 request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
 
+    @pytest.fixture(autouse=True)
+    def _without_the_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Record no uncommitted changes: the files of a run do not depend on the repository that runs the tests."""
+        monkeypatch.setenv("TRACKHOOKS_PATCH", "0")
+
     def assert_all_once(self, seen: Seen, expected: Seen, status: str = "finished") -> None:
         """Assert that everything the backend can hold arrived, and that no metric has a point twice."""
         for kind in ("params", "files", "images", "texts", "tables"):
