@@ -51,6 +51,7 @@ bench: $(VENV)/dev.stamp  ## what tracking costs; whole_loop.py and large_files.
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/rate_of_clients.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/history.py --steps 100000
 
 # The newest versions that agree, for every Python and platform we support, go into constraints.txt; those that stand
