@@ -519,7 +519,7 @@ def test_doctor_reports_records_that_a_tracker_rejected(here: Path) -> None:
     assert "lines rejected the records 0" in wrong()
 
 
-def test_doctor_reports_a_damaged_journal() -> None:
+def test_doctor_and_sync_report_a_damaged_journal() -> None:
     path = train("a")
     good("sync", "a")
     content = bytearray((path / "journal").read_bytes())
@@ -528,6 +528,9 @@ def test_doctor_reports_a_damaged_journal() -> None:
     shown = wrong()
     assert "bytes of the journal cannot be read" in shown
     assert "missing: 1 record" in shown
+    synced = call("sync", "a")
+    assert synced.exit_code == 0
+    assert "a: missing: 1 record" in synced.stderr
 
 
 def test_doctor_reports_a_missing_journal() -> None:

@@ -36,7 +36,7 @@ from ..storage import run_folder
 from .doctor import examine
 from .export import STDOUT, output_of
 from .export import export as export_runs
-from .sync import parse_options, parse_value
+from .sync import damage_of, parse_options, parse_value
 from .sync import sync as sync_run
 
 if TYPE_CHECKING:
@@ -348,6 +348,8 @@ def sync(runs: Sequence[str], to: str, every: str | None, options: Sequence[str]
         for delivery in found:
             failures += bool(delivery.error)
             click.echo(plain(str(delivery)), err=bool(delivery.error))
+        for text in damage_of(path):
+            click.echo(plain(text), err=True)
     if failures:
         raise click.ClickException(
             f"{failures} of the deliveries failed. To retry them, run the command again."

@@ -14,6 +14,7 @@ from ..delivery.cursor import Cursor, Spec, cursors, is_delivered_to
 from ..errors import InvalidValueError
 from ..event import FINAL, RunInfo
 from ..reading.formats import counted
+from ..reading.summary import summarize
 from ..storage import run_folder
 from ..storage.lost_runs import whole_info
 
@@ -94,6 +95,12 @@ def _outcome(run: RunInfo, name: str, running: bool, before: list[Cursor], error
         error=error,
         not_held={what: count for cursor in after for what, count in cursor.not_held.items()},
     )
+
+
+def damage_of(path: Path) -> list[str]:
+    """Return what is wrong with the journal of a run: these records are in no tracker, and are not failures of one."""
+    run = summarize(path)
+    return [f"{run.name}: {text}" for text in run.journal.damage]
 
 
 _OBJECT = (
