@@ -1,12 +1,18 @@
-"""What the dashboards show first of two runs that differ in the learning rate, in a real browser.
-
-`test_tensorboard.py` has the same for TensorBoard.
-"""
+"""What the dashboards show first of two runs that differ in the learning rate, in a real browser or terminal."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import select
+import struct
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,11 +40,11 @@ def page() -> Iterator[Any]:
         browser.close()
 
 
-def deliver(folder: Path, number: int, uri: str) -> Feeding:
-    """A run with a learning rate of its own and everything else the same. MLflow is updated during its long epochs."""
+def deliver(folder: Path, number: int, tracker: str, **options: Any) -> Feeding:
+    """A run with a learning rate of its own and everything else the same. Its epochs are long."""
     lr = 0.1 ** (number + 1)
     run = run_info(folder / f"lr={lr:g}", created=CREATED + number, project="digits")
-    feed = Feeding(lambda: load("mlflow", tracking_uri=uri), run)
+    feed = Feeding(lambda: load(tracker, **options), run)
     feed.give(outside(0, params={"lr": lr, "epochs": 3, "optimizer/eps": 1e-8}, defaults=["optimizer/eps"]))
     feed.give(outside(1, facts={"model/name": f"sequential_{number}", "model/parameters": 13}))
     for epoch in range(3):
@@ -57,7 +63,7 @@ def test_mlflow_opens_on_what_differs_and_on_which_was_better(
 ) -> None:
     server = Server(tmp_path, mlflow_tables)
     try:
-        feeds = [deliver(tmp_path / "runs", number, server.uri) for number in range(2)]
+        feeds = [deliver(tmp_path / "runs", number, "mlflow", tracking_uri=server.uri) for number in range(2)]
         runs = [feed.tracker._id for feed in feeds]  # type: ignore[attr-defined]
         url = str(feeds[0].tracker.url)
         page.goto(url)  # the run: the view of trainings, although this browser has never been here
@@ -82,3 +88,77 @@ def test_mlflow_opens_on_what_differs_and_on_which_was_better(
     finally:
         page.screenshot(path=tmp_path / "mlflow.png", full_page=True)
         server.stop()
+
+
+@contextmanager
+def tensorboard(folder: Path) -> Iterator[str]:
+    """The address of a TensorBoard that has loaded the two runs."""
+    arguments = ["--logdir", str(folder), "--port", "0", "--host", "localhost"]
+    command = [sys.executable, "-m", "tensorboard.main", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        found = (re.search(r"http://localhost:\d+/", line) for line in server.stderr)
+        address = next(match[0] for match in found if match)
+        try:
+            while len(json.load(urllib.request.urlopen(f"{address}data/runs"))) < 2:
+                time.sleep(0.1)
+            yield address
+        finally:
+            server.terminate()
+
+
+def test_tensorboard_opens_on_what_differs_and_on_which_was_better(tmp_path: Path, page: Any) -> None:
+    for number in range(2):
+        deliver(tmp_path / "runs", number, "tensorboard")
+    with tensorboard(tmp_path / "runs") as address:
+        page.goto(f"{address}#timeseries")
+        for shown in ("lr=0.1", "lr=0.01", "best/val/loss"):
+            page.get_by_text(shown, exact=True).first.wait_for()
+        page.goto(f"{address}#hparams")
+        for shown in ("Trial ID", "lr", "0.10000", "0.010000", "best/val/loss", "0.33333", "1.3333"):
+            page.get_by_text(shown, exact=True).locator("visible=true").first.wait_for()
+        page.screenshot(path=tmp_path / "hparams.png")
+        for hidden in ("optimizer/eps", "model/name"):
+            assert not page.get_by_text(hidden, exact=True).count()
+
+
+SCREEN = struct.pack("HHHH", 45, 160, 0, 0)
+"""Rows and columns of a terminal."""
+CONTROLS = re.compile(
+    rb"\x1b(\[[0-9;?>=<]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\\\)|[P_^][^\x1b]*\x1b\\\\|[()].|.)"
+)
+
+
+def first_screen(command: list[str], folder: Path, last: str) -> str:
+    """What a program draws in a new terminal until the text `last` appears, in its order, without controls."""
+    pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, SCREEN)
+    env = {**os.environ, "HOME": str(folder), "TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, cwd=folder, env=env) as program:
+        os.close(its)
+        drawn, until = b"", time.monotonic() + 120
+        try:
+            while last not in (text := CONTROLS.sub(b"", drawn).decode(errors="ignore")):
+                assert time.monotonic() < until, text
+                if select.select([ours], [], [], 1)[0]:
+                    drawn += os.read(ours, 1 << 16)
+        finally:
+            program.kill()
+            os.close(ours)
+    return text
+
+
+def test_wandb_opens_on_the_newest_run_with_its_name_its_config_and_its_best_value(tmp_path: Path) -> None:
+    for number in range(2):
+        deliver(tmp_path / "runs", number, "wandb", mode="offline", dir=str(tmp_path))
+    text = first_screen([sys.executable, "-m", "wandb", "leet", "wandb"], tmp_path, last="best/val")
+    assert text.count("offline-run-") == 2
+    assert "Name: lr=0.01" in text
+    config, summary = text[text.index("Config") :].split("Summary", 1)
+    assert re.search(r"\blr +0\.01", config)
+    assert "model/name" not in config
+    assert re.search(r"best/val\S* +1\.33", summary)
+    charts = re.findall(r"│((?:epoch|step|lr|train|val)[^\s│]*)", text)
+    assert charts == ["epoch", "lr/0", "step", "train/loss", "train_batc...", "val/loss"]

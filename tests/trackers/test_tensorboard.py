@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import struct
 import subprocess
 import sys
 import time
-import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -748,51 +746,3 @@ def test_a_file_that_another_program_has_shortened_is_not_continued(tmp_path: Pa
 
 
 # The dashboard itself
-
-
-@pytest.mark.slow
-def test_a_running_tensorboard_shows_two_runs_in_a_browser(tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    for name, lr in (("lr=0.1", 0.1), ("lr=0.2", 0.2)):
-        delivery = Delivery(tmp_path / "runs" / name)
-        delivery.give(logged(params={"lr": lr, "optimizer": "Adam"}))
-        for step in range(100):
-            delivery.give(batch(step, step // 10, loss=math.exp(-lr * step)))
-            if step % 10 == 9:
-                delivery.give(epoch_end(step // 10, step, loss=math.exp(-lr * step)))
-        delivery.finish()
-    command = [
-        sys.executable,
-        "-m",
-        "tensorboard.main",
-        "--logdir",
-        str(tmp_path / "runs"),
-        "--port",
-        "0",
-        "--host",
-        "localhost",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        address = next(
-            found[0] for line in server.stderr if (found := re.search(r"http://localhost:\d+/", line))
-        )
-        try:
-            while len(json.load(urllib.request.urlopen(f"{address}data/runs"))) < 2:
-                time.sleep(0.1)
-            with playwright.sync_playwright() as driver:
-                browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-                page = browser.new_page(viewport={"width": 1500, "height": 1000})
-                page.goto(f"{address}#timeseries")
-                for shown in ("lr=0.1", "lr=0.2", "train_batch/loss"):
-                    page.get_by_text(shown, exact=True).first.wait_for()
-                page.screenshot(path=tmp_path / "timeseries.png")
-                page.goto(f"{address}#hparams")
-                for shown in ("Trial ID", "optimizer", "Adam", "0.10000", "0.20000"):
-                    page.get_by_text(shown, exact=True).first.wait_for()
-                page.screenshot(path=tmp_path / "hparams.png")
-                browser.close()
-        finally:
-            server.terminate()

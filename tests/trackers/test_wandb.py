@@ -230,12 +230,14 @@ def test_the_run_has_its_identity_and_the_source_of_the_training(tmp_path: Path)
     feeding(run, job_type="train", entity="lab").give(
         outside(0, params={"lr": 0.1, "nan": math.nan})
     ).finish()
-    (found,) = records(run, "run")
+    first, found = records(run, "run")  # the second has the config
     expected = {
         "run_id": run.id, "display_name": "r1", "project": "a-b", "notes": "Why.", "run_group": "g",
         "job_type": "train", "entity": "lab", "tags": ["base", "x@y"], "host": "gpu-7", "git": {"commit": "abc123"},
     }  # fmt: skip
+    assert first.items() >= expected.items()
     assert found.items() >= expected.items()
+    assert found["config"]["update"]["lr"] == 0.1
     about = records(run, "environment")[0]
     assert (about["program"], about["host"], about["git"]) == ("train.py", "gpu-7", {"commit": "abc123"})
     assert summary(run)["config"] == {"environment": environment, "lr": 0.1, "nan": "nan"}

@@ -213,6 +213,8 @@ class WandB(Tracker):
         self._run.config.update(
             {name: as_json(value) for name, value in params.items()}, allow_val_change=True
         )
+        # W&B's terminal dashboard shows the config of the run's record only, which setting the tags writes again.
+        self._run.tags = self._run.tags
 
     def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
         """Add the metrics to the row, but best values to the summary: as a chart they would repeat the curve."""
