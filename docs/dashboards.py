@@ -1,7 +1,8 @@
-"""Makes the pictures of docs/topics/dashboards.md: the two runs of `make demo` in each tracker's own dashboard.
+"""Makes the pictures of the dashboards: two runs of a PyTorch, a Keras and an Ultralytics training in each of them.
 
-    python docs/dashboards.py          # trains the two runs in a temporary folder first
-    python docs/dashboards.py FOLDER   # in which `python examples/quickstart.py` was run before
+    python docs/dashboards.py                # trains in a temporary folder first
+    python docs/dashboards.py FOLDER         # trains in FOLDER/pytorch, …/keras and …/ultralytics, if they are missing
+    python docs/dashboards.py FOLDER keras   # the pictures of some trainings only
 
 Needs what requirements/dev.txt holds, Chromium (`playwright install chromium`, or its path in CHROMIUM) and tmux, in
 which W&B's terminal dashboard runs. Servers listen on this machine only, on free ports, and are ended again.
@@ -24,8 +25,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.text import Text
@@ -41,9 +44,48 @@ DRAW_MS = 6000
 """How long a page takes to draw its charts after everything is loaded."""
 
 
-def train(folder: Path) -> None:
-    """The demo's two runs, in that folder."""
-    subprocess.run([sys.executable, HERE.parent / "examples" / "quickstart.py"], cwd=folder, check=True)
+class Training(NamedTuple):
+    """What is trained, and what its pictures show."""
+
+    name: str
+    script: tuple[str, ...]
+    """What trains, from the root of the repository, and its arguments."""
+    project: str
+    shows: str
+    """The name of a run, which each page shows when it is complete."""
+    curves: str
+    """The metrics of the pictures of curves, as a regular expression."""
+    pictures: frozenset[str]
+
+    def picture(self, of: str) -> Path:
+        """Return the place of a picture; those of the demo have no prefix."""
+        return IMAGES / (f"{of}.png" if self.name == "pytorch" else f"{self.name}-{of}.png")
+
+
+TRAININGS = (
+    Training(
+        "pytorch", ("examples/quickstart.py",), "digits", "lr=0.1", "^(train|val)/",
+        frozenset({"tensorboard-time-series", "tensorboard-hparams", "mlflow-runs", "mlflow-compare", "wandb-leet"}),
+    ),
+    Training(
+        "keras", ("docs/trainings.py", "keras"), "digits", "lr=0.1", "^(train|val)/",
+        frozenset({"tensorboard-hparams", "mlflow-runs", "wandb-leet"}),
+    ),
+    Training(
+        "ultralytics", ("docs/trainings.py", "ultralytics"), "squares", "lr0=0.002", "^(train|val|metrics)/",
+        frozenset({"tensorboard-time-series", "mlflow-runs", "wandb-leet"}),
+    ),
+)  # fmt: skip
+
+
+def train(training: Training, folder: Path) -> None:
+    """Train in that folder, unless it is there."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        script, *arguments = training.script
+        command = [sys.executable, str(HERE.parent / script), *arguments]
+        env = {**os.environ, "KERAS_BACKEND": "torch", "TRACKHOOKS_WAIT": "300"}
+        subprocess.run(command, cwd=folder, check=True, env=env)
 
 
 @contextmanager
@@ -88,44 +130,51 @@ def wait_for(address: str) -> None:
     raise TimeoutError(f"{address} did not answer in {START_S:.0f} s.")
 
 
-def picture(page: Page, name: str, address: str, shows: str) -> None:
-    """The page at that address as a PNG file, when it shows that text and has drawn its charts."""
-    page.goto(address)
-    page.get_by_text(shows).first.wait_for()
-    keep(page, name)
-
-
-def keep(page: Page, name: str) -> None:
-    """The page as a PNG file, when it has drawn its charts."""
+def keep(page: Page, path: Path) -> None:
+    """The page as a small PNG file, when it has drawn its charts."""
     page.wait_for_timeout(DRAW_MS)
-    page.screenshot(path=IMAGES / f"{name}.png")
+    save(page.screenshot(), path)
 
 
-def tensorboard(page: Page, folder: Path) -> None:
+def save(png: bytes, path: Path) -> None:
+    """A picture with few colors: a quarter of the size, and no difference to see."""
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def tensorboard(page: Page, training: Training, folder: Path) -> None:
     """Time Series and HParams."""
     with server("tensorboard", "--logdir", "runs", cwd=folder) as address:
         # Headless, there is no WebGL to draw the lines with.
-        page.goto(f"{address}?forceSVG=true&smoothing=0&tagFilter=%5E(train%7Cval)%2F#timeseries")
+        page.goto(f"{address}?forceSVG=true&smoothing=0&tagFilter={quote(training.curves)}#timeseries")
         page.locator(".settings-button").click()  # more room for the charts
-        picture(page, "tensorboard-time-series", page.url, "lr=0.1")
-        picture(page, "tensorboard-hparams", f"{address}#hparams", "lr=0.1")
+        for name, place in (("time-series", page.url), ("hparams", f"{address}#hparams")):
+            if f"tensorboard-{name}" in training.pictures:
+                if name == "hparams":  # its ten columns fit in a wide window only, and the metrics come last
+                    page.set_viewport_size({"width": 1960, "height": 560})
+                page.goto(place)
+                page.get_by_text(training.shows).first.wait_for()
+                keep(page, training.picture(f"tensorboard-{name}"))
 
 
-def mlflow(page: Page, folder: Path) -> None:
+def mlflow(page: Page, training: Training, folder: Path) -> None:
     """The runs with their charts, and the page that compares them."""
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    experiment, runs = mlflow_ids(uri)
+    experiment, runs = mlflow_ids(uri, training.project)
     with server("mlflow", "server", "--backend-store-uri", uri, cwd=folder) as address:
-        trainings = "workflowType=machine_learning"
-        charts = f"{address}#/experiments/{experiment}/runs?compareRunsMode=CHART&{trainings}"
+        view = "workflowType=machine_learning"
         chosen = f"runs={as_query(runs)}&experiments={as_query([experiment])}"
-        page.goto(charts)
+        page.goto(f"{address}#/experiments/{experiment}/runs?compareRunsMode=CHART&{view}")
+        page.get_by_text(training.shows).first.wait_for()
         close_assistant(page)
-        picture(page, "mlflow-runs", charts, "lr=0.1")
-        page.goto(f"{address}#/compare-runs?{chosen}&{trainings}")
-        close_assistant(page)
-        page.set_viewport_size({"width": 1280, "height": 1100})  # with the names of the runs below the plot
-        keep(page, "mlflow-compare")
+        keep(page, training.picture("mlflow-runs"))
+        if "mlflow-compare" in training.pictures:
+            page.goto(f"{address}#/compare-runs?{chosen}&{view}")
+            close_assistant(page)
+            page.set_viewport_size(
+                {"width": 1280, "height": 1100}
+            )  # with the names of the runs below the plot
+            keep(page, training.picture("mlflow-compare"))
 
 
 def close_assistant(page: Page) -> None:
@@ -135,12 +184,12 @@ def close_assistant(page: Page) -> None:
         button.click()
 
 
-def mlflow_ids(uri: str) -> tuple[str, list[str]]:
-    """The demo's experiment and its runs."""
+def mlflow_ids(uri: str, project: str) -> tuple[str, list[str]]:
+    """The experiment of a project, and its runs."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("digits").experiment_id
+    experiment = client.get_experiment_by_name(project).experiment_id
     return experiment, [run.info.run_id for run in client.search_runs([experiment], order_by=["start_time"])]
 
 
@@ -149,7 +198,7 @@ def as_query(values: list[str]) -> str:
     return quote(json.dumps(values))
 
 
-def leet(page: Page, folder: Path) -> None:
+def leet(page: Page, training: Training, folder: Path) -> None:
     """W&B's terminal dashboard with both runs: the first is shown from the start, and the second switched on.
 
     It works on a copy of the runs only, since it keeps beside them what was chosen.
@@ -158,11 +207,11 @@ def leet(page: Page, folder: Path) -> None:
         kept = shutil.ignore_patterns(".wandb-leet.json")
         shutil.copytree(folder / "runs" / "wandb", Path(copy, "wandb"), ignore=kept)
         command = f"cd {copy} && HOME={copy} TERM=xterm-256color {BIN / 'wandb'} leet wandb"
-        screen = in_terminal(command, ["]", "/", "^(train|val)/", "Enter", "Down", "Space"])
+        screen = in_terminal(command, ["]", "/", training.curves, "Enter", "Down", "Space"])
         drawn = Path(copy, "leet.svg")
         draw(screen, drawn)
         page.goto(drawn.as_uri())
-        page.locator("svg").first.screenshot(path=IMAGES / "wandb-leet.png")
+        save(page.locator("svg").first.screenshot(), training.picture("wandb-leet"))
 
 
 def draw(screen: str, path: Path) -> None:
@@ -192,13 +241,15 @@ def main() -> None:
     """Makes every picture."""
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary).resolve()
-        if folder == Path(temporary).resolve():
-            train(folder)
+        given, *names = sys.argv[1:] or [temporary]
         chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for dashboard in (tensorboard, mlflow, leet):
-            dashboard(browser.new_page(viewport={"width": 1280, "height": 760}), folder)
+        for training in TRAININGS:
+            if not names or training.name in names:
+                folder = Path(given).resolve() / training.name
+                train(training, folder)
+                for dashboard in (tensorboard, mlflow, leet):
+                    dashboard(browser.new_page(viewport={"width": 1280, "height": 760}), training, folder)
         browser.close()
 
 

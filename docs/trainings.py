@@ -15,7 +15,7 @@ from typing import Any
 import trackhooks
 
 TRACKERS: dict[str, Any] = {"tensorboard": {}, "mlflow": {}, "wandb": {"mode": "offline", "dir": "runs"}}
-SHAPES = ("circle", "square", "triangle")
+COLORS = ("red", "orange", "blue")
 SIZE = 64
 
 
@@ -37,39 +37,42 @@ def keras() -> None:
 
 
 def ultralytics() -> None:
-    """A classifier of drawn shapes."""
+    """A classifier of drawn squares."""
     from ultralytics import YOLO
 
-    data = Path("shapes").absolute()
+    data = Path("squares").absolute()
     draw(data)
     for lr in (0.0002, 0.002):
-        trackhooks.enable(**TRACKERS, project="shapes", name=f"lr0={lr}")
+        trackhooks.enable(**TRACKERS, project="squares", name=f"lr0={lr}")
         YOLO("yolo11n-cls.yaml").train(
-            data=data, epochs=12, imgsz=SIZE, batch=32, lr0=lr, optimizer="AdamW", amp=False, workers=0
+            data=data,
+            project=Path("yolo").absolute(),
+            epochs=12,
+            imgsz=SIZE,
+            batch=16,
+            lr0=lr,
+            optimizer="AdamW",
+            amp=False,
+            workers=0,
         )
     trackhooks.disable()
 
 
 def draw(folder: Path) -> None:
-    """Draw the shapes: a folder for training and one for validation, each with a folder for each shape."""
+    """Draw squares: a folder for training and one for validation, each with a folder for each color."""
     import random
 
     from PIL import Image, ImageDraw
 
     dice = random.Random(0)
     for part, count in (("train", 60), ("val", 20)):
-        for shape in SHAPES:
-            place = folder / part / shape
+        for color in COLORS:
+            place = folder / part / color
             place.mkdir(parents=True, exist_ok=True)
             for number in range(count):
                 picture = Image.new("RGB", (SIZE, SIZE), "white")
                 x, y, radius = dice.uniform(20, 44), dice.uniform(20, 44), dice.uniform(8, 18)
-                pen, circle = ImageDraw.Draw(picture), (x, y, radius)
-                color = f"hsl({dice.randrange(360)}, 80%, 40%)"
-                if shape == "circle":
-                    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
-                else:
-                    pen.regular_polygon(circle, 4 if shape == "square" else 3, dice.randrange(90), fill=color)
+                ImageDraw.Draw(picture).regular_polygon((x, y, radius), 4, dice.randrange(90), fill=color)
                 picture.save(place / f"{number}.png")
 
 
