@@ -448,11 +448,12 @@ def test_a_saved_figure_draws_and_a_notebook_shows_it_in_its_frame(
     folder: Path, tmp_path: Path, opened: Callable[..., Any], browser: Any, draw: str
 ) -> None:
     compared = trackhooks.compare([folder])
-    figure = {
+    draws: dict[str, Callable[[], Any]] = {
         "plot": lambda: compared.plot("val/*", over="time", log=True),
         "parallel": compared.parallel,
         "scatter": lambda: compared.scatter("params.optimizer", "best.val/loss"),
-    }[draw]()
+    }
+    figure = draws[draw]()
     page = opened(figure.save(tmp_path / "figure.html"))
     assert page.evaluate("Bokeh.documents.length") == 1
     notebook = tmp_path / "notebook.html"
