@@ -111,13 +111,13 @@ class Chart {
     const [x, y] = [this.plot.below[0], this.plot.left[0]];
     const [, name] = unitOf(state.over);
     const isTime = state.over === "time";
-    const {Models} = Bokeh;
+    
     x.setv({
       axis_label: LABELS[state.over] + (name && ` (${name})`),
-      ticker: isTime ? new Models.DatetimeTicker() : new Models.BasicTicker(),
-      formatter: isTime ? new Models.DatetimeTickFormatter() : new Models.BasicTickFormatter(),
+      ticker: isTime ? model("DatetimeTicker") : model("BasicTicker"),
+      formatter: isTime ? model("DatetimeTickFormatter") : model("BasicTickFormatter"),
     });
-    const log = {scale: new Models.LogScale(), ticker: new Models.LogTicker({mantissas: [1, 2, 5]}), formatter: new Models.BasicTickFormatter()};
+    const log = {scale: model("LogScale"), ticker: model("LogTicker", {mantissas: [1, 2, 5]}), formatter: model("BasicTickFormatter")};
     const {scale, ticker, formatter} = state.log ? log : this.linear;
     this.plot.y_scale = scale;
     y.setv({ticker, formatter});

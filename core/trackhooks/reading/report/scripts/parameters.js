@@ -62,11 +62,11 @@ function drawScatter(plot, x, y) {
 
 /** Let an axis of the scatter plot have the values of all runs. */
 function scaleTo(plot, side, axis, {name, values, labels, log}) {
-  const {Models} = Bokeh;
+  
   const found = values.filter((value) => value !== null);
   const [low, high] = [Math.min(...found), Math.max(...found)];
-  const ticker = labels.length ? new Models.FixedTicker({ticks: labels.map((_, i) => i)}) : log ? new Models.LogTicker() : new Models.BasicTicker();
-  plot[`${side}_scale`] = log ? new Models.LogScale() : new Models.LinearScale();
+  const ticker = labels.length ? model("FixedTicker", {ticks: labels.map((_, i) => i)}) : log ? model("LogTicker") : model("BasicTicker");
+  plot[`${side}_scale`] = log ? model("LogScale") : model("LinearScale");
   axis.setv({axis_label: name, ticker, major_label_overrides: new Map(labels.map((label, i) => [i, label]))});
   for (const grid of plot.center.filter((model) => model.type === "Grid" && (model.dimension ? "y" : "x") === side)) grid.ticker = ticker;
   const margin = (high - low) * 0.05 || Math.abs(high) / 10 || 1;

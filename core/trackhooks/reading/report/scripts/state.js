@@ -56,3 +56,9 @@ function swatch({color, dash}) {
   mark.style.borderTopStyle = style;
   return mark;
 }
+
+/** Make an object of Bokeh. */
+function model(type, attributes = {}) {
+  const Model = Bokeh.Models.get(type);
+  return new Model(attributes);
+}
