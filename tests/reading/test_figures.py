@@ -239,6 +239,14 @@ def test_a_run_has_the_same_color_in_all_figures() -> None:
     assert plotted["run"] == parallel["run"] == scattered["run"]
 
 
+def test_runs_with_the_same_name_are_called_by_their_folders() -> None:
+    for folder in ("a", "b"):
+        with trackhooks.run(dir=folder, name="same") as run:
+            run.log({"val/loss": 1.0})
+    drawn = data(trackhooks.compare(["a", "b"]).scatter("best.val/loss", "steps"), "points")
+    assert drawn["run"] == ["a/same", "b/same"]
+
+
 def test_names_are_resolved_as_in_filters() -> None:
     train(0.1)
     train(0.2)
@@ -282,9 +290,10 @@ def test_the_file_of_somebody_else_is_not_replaced(here: Path) -> None:
     with pytest.raises(trackhooks.TrackhooksError, match="trackhooks did not make it"):
         figure.save("mine.html")
     assert (here / "mine.html").read_text() == "mine"
+    assert {path.name for path in here.iterdir()} == {"runs", "mine.html"}
     with pytest.raises(trackhooks.InvalidValueError, match=r"must end with \.html, got 'plot\.png'"):
         figure.save("plot.png")
-    with pytest.raises(trackhooks.TrackhooksError, match="no such directory"):
+    with pytest.raises(trackhooks.TrackhooksError, match="there is no directory"):
         figure.save("nowhere/plot.html")
 
 

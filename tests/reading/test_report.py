@@ -167,6 +167,7 @@ def test_the_answer_is_first(report: Path, opened: Callable[..., Any]) -> None:
     assert answer.startswith("Best val/loss: lr=0.1, optimizer=sgd ★ 0.145 ± 0.010 over 3 runs")
     assert "Next: lr=0.01, optimizer=adam with 0.829 ± 0.010" in answer
     assert "lr: 0.1 (others 0.01)" in answer
+    assert "Failed: lr=0.1-seed=2 (ZeroDivisionError: the loss is <b>gone</b>)." in answer
 
 
 def test_the_table_has_what_differs_and_the_exact_results(report: Path, opened: Callable[..., Any]) -> None:
@@ -562,7 +563,7 @@ def test_the_command_writes_the_report_and_prints_its_path(folder: Path, tmp_pat
     [
         (["-o", "mine.html"], "trackhooks did not make it"),
         (["-o", "report.pdf"], "must end with .html, got 'report.pdf'"),
-        (["-o", "nowhere/report.html"], "no such directory"),
+        (["-o", "nowhere/report.html"], "there is no directory"),
         (["--title", ""], "title must be a non-empty string, got ''"),
         (["--pictures", "-1"], "picture_mb must be a finite number from 0, got -1.0"),
         (["--metrics", "val/los"], "val/loss"),

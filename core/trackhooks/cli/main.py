@@ -239,14 +239,20 @@ def report(
     any other file is not.
     """
     packages.for_figures()
+    from ..reading.figures import pages
     from ..reading.report import write
 
-    write.check_path(output, force)
+    pages.target(output, force)
     found = compare_summaries(_summaries(runs), Options(**options))
     with _bar() as bar:
         task = bar.add_task("drawing", total=len(found.runs))
         path = write.report(
-            found, output, title=title, picture_mb=pictures, force=force, progress=lambda: bar.advance(task)
+            found,
+            output,
+            title=title,
+            picture_mb=pictures,
+            overwrite=force,
+            progress=lambda: bar.advance(task),
         )
     click.echo(f"{plain(str(path))} ({formats.size(path.stat().st_size)})")
 

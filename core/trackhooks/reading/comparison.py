@@ -215,7 +215,7 @@ class Comparison(Compared):
         *,
         title: str | None = None,
         picture_mb: float = 10.0,
-        force: bool = False,
+        overwrite: bool = False,
     ) -> Path:
         """Write a report: one HTML file with the table, the curves, the parameters, and the pictures of the runs.
 
@@ -225,7 +225,7 @@ class Comparison(Compared):
             path: the file. An existing file is only replaced if it is a page that trackhooks made.
             title: the title; by default, the number of runs and their project.
             picture_mb: how many megabytes of pictures are included, the latest first.
-            force: whether to replace any file.
+            overwrite: whether to replace any file.
 
         Raises:
             InvalidValueError: if the path does not end with `.html`, or if another argument has another form.
@@ -235,7 +235,7 @@ class Comparison(Compared):
         packages.for_figures()
         from .report import write
 
-        return write.report(self, path, title=title, picture_mb=picture_mb, force=force)
+        return write.report(self, path, title=title, picture_mb=picture_mb, overwrite=overwrite)
 
     def table(self, most_params: int | None = None) -> Table:
         """Return the table that is printed, with one column per run; with more than six runs, one row per run.

@@ -12,6 +12,7 @@ from ...values import checks
 from .. import formats
 from ..compared import Compared
 from ..differences import differing_params
+from ..groups import columns
 from ..selection import matching_metrics, shown_metrics
 from ..summary import RunSummary
 from . import axes, curves, loading, parallel, scatter, smoothing
@@ -51,8 +52,8 @@ def _curves(of: Compared, name: str, tracks: dict[str, dict[str, Track]], look: 
 
 
 def run_names(of: Compared) -> list[str]:
-    """Return the names of all runs, as they are shown."""
-    return [formats.plain(run.name) for run in of.runs]
+    """Return the names of all runs, or their folders if two have the same name."""
+    return [formats.plain(column.label) for column in columns(of.runs, None)]
 
 
 def parallel_coordinates(of: Compared, names: Sequence[Any]) -> Figure:

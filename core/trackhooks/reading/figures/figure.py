@@ -49,17 +49,18 @@ class Figure:
             script=script,
         )
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Save the figure as an HTML file that needs no network. Returns its path.
 
         Args:
             path: the file, which ends with `.html`. An existing file is only replaced if trackhooks made it.
+            overwrite: whether to replace any file.
 
         Raises:
-            InvalidValueError: the path does not end with `.html`.
-            TrackhooksError: the file exists and is not of trackhooks, or cannot be written.
+            InvalidValueError: if the path is not that of an HTML file in an existing folder.
+            TrackhooksError: if the file exists and trackhooks did not make it, or if it cannot be written.
         """
-        return pages.write(path, self.to_html())
+        return pages.write(self.to_html(), path, overwrite)
 
     def _repr_html_(self) -> str:
         page = escape(self.to_html())

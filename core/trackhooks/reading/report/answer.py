@@ -9,9 +9,12 @@ from typing import NamedTuple
 from .. import formats
 from ..compared import Compared
 from ..groups import Column, Spread
+from ..summary import RunSummary
 from .table_data import goal_of
 
 _MOST_PARAMS, _MOST_OTHERS = 5, 4
+_LONGEST_REASON = 120
+_UNFINISHED = ("failed", "pruned", "killed", "lost", "running")
 
 
 class Answer(NamedTuple):
@@ -30,7 +33,7 @@ def answer(of: Compared) -> Answer | None:
     if metric is None or not ranked:
         return None
     (winner, best), *others = ranked
-    sentences = [_next(best, others), *_differences(of, winner)]
+    sentences = [_next(best, others), *_differences(of, winner), *_unfinished(of)]
     return Answer(
         formats.plain(metric),
         formats.plain(winner.label),
@@ -83,3 +86,18 @@ def _differences(of: Compared, winner: Column) -> list[str]:
                 f"{formats.plain(name)}: {', '.join(own)} (others {', '.join(different[:_MOST_OTHERS])}{more})"
             )
     return [f"What differs — {'; '.join(found)}."] if found else []
+
+
+def _unfinished(of: Compared) -> list[str]:
+    """Name the runs that did not finish, with the reason of a single one."""
+    by_status = {status: [run for run in of.runs if run.status == status] for status in _UNFINISHED}
+    return [_with_status(status, runs) for status, runs in by_status.items() if runs]
+
+
+def _with_status(status: str, runs: Sequence[RunSummary]) -> str:
+    names = ", ".join(formats.plain(run.name) for run in runs[:_MOST_OTHERS])
+    more = f" and {len(runs) - _MOST_OTHERS} more" if len(runs) > _MOST_OTHERS else ""
+    reason = (
+        formats.shortened(formats.plain(runs[0].info.reason or ""), _LONGEST_REASON) if len(runs) == 1 else ""
+    )
+    return f"{status.capitalize()}: {names}{more}{reason and f' ({reason})'}."

@@ -24,24 +24,14 @@ def report(
     *,
     title: str | None = None,
     picture_mb: float = PICTURE_MB,
-    force: bool = False,
+    overwrite: bool = False,
     progress: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write a report: see `Comparison.report`. `progress` is called after each run."""
-    target = check_path(path, force)  # before everything is read
+    pages.target(path, overwrite)  # before everything is read
     named = _default_title(of) if title is None else checks.name("title", title)
     most = int(checks.number("picture_mb", picture_mb) * 1_000_000)
-    return pages.write(target, render(page_data(of, formats.plain(named), most, progress)), force)
-
-
-def check_path(path: str | os.PathLike[str], force: bool) -> Path:
-    """Return the absolute path of a report that may be written.
-
-    Raises:
-        InvalidValueError: if it does not end with `.html`, or if `force` is neither True nor False.
-        TrackhooksError: if there is a file that trackhooks did not make, or if the folder does not exist.
-    """
-    return pages.checked(path, checks.switch("force", force))
+    return pages.write(render(page_data(of, formats.plain(named), most, progress)), path, overwrite)
 
 
 def _default_title(of: Compared) -> str:
