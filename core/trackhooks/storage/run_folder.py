@@ -148,6 +148,19 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
+def content(path: str | os.PathLike[str]) -> bytes:
+    """Read a small file. `Path.read_bytes` takes half as long again, and there may be thousands of runs.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        return os.read(file, os.fstat(file).st_size)
+    finally:
+        os.close(file)
+
+
 _Stored = TypeVar("_Stored")
 
 
@@ -159,7 +172,7 @@ def read_json(path: Path, kind: type[_Stored]) -> _Stored:
         OSError: the file does not exist, or no file can be read now.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(content(path), type=kind)
     except _DAMAGED as error:
         raise DamagedFileError(f"{path} is damaged: {error}") from error
 

@@ -25,6 +25,7 @@ import msgspec
 from ..errors import JournalError
 from .journal import FILE_NAME as JOURNAL
 from .journal import Reader
+from .run_folder import content
 from .totals import FORMAT, Progress, Totals
 
 FILE_NAME: Final = "summary"
@@ -134,7 +135,7 @@ def _identify(found: os.stat_result) -> _File:
 def _load(folder: str) -> _Stored | None:
     """Read the stored totals; None if there are none that can be used."""
     try:
-        data = _content(folder)
+        data = content(f"{folder}/{FILE_NAME}")
     except OSError:
         return None
     if len(data) < _HEADER.size:
@@ -147,14 +148,6 @@ def _load(folder: str) -> _Stored | None:
         return _decode(payload)
     except msgspec.DecodeError:
         return None
-
-
-def _content(folder: str) -> bytes:
-    file = os.open(f"{folder}/{FILE_NAME}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        return os.read(file, os.fstat(file).st_size)
-    finally:
-        os.close(file)
 
 
 def _store(folder: str, stored: _Stored) -> None:
@@ -178,7 +171,7 @@ def _store(folder: str, stored: _Stored) -> None:
 def _may_be_replaced(folder: str) -> bool:
     """Return whether there is no file, or one that this or an earlier version wrote, at least the beginning of one."""
     try:
-        data = _content(folder)
+        data = content(f"{folder}/{FILE_NAME}")
     except FileNotFoundError:
         return True
     if len(data) < _HEADER.size:
