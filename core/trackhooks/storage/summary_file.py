@@ -48,7 +48,7 @@ class _File(msgspec.Struct, array_like=True, frozen=True, gc=False):
     inode: int
 
 
-class _Stored(msgspec.Struct, array_like=True):
+class _Stored(msgspec.Struct, array_like=True, gc=False):
     journal: _File
     """The journal, before it was read."""
     tail: int

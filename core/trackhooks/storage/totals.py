@@ -78,7 +78,7 @@ class Metric(msgspec.Struct, array_like=True, gc=False):
         return self.best is None or (value < self.best if self.goal == "min" else value > self.best)
 
 
-class JournalState(msgspec.Struct, array_like=True):
+class JournalState(msgspec.Struct, array_like=True, gc=False):
     """The condition of a journal."""
 
     records: int = 0
@@ -112,7 +112,7 @@ class JournalState(msgspec.Struct, array_like=True):
         return found
 
 
-class Status(msgspec.Struct, array_like=True):
+class Status(msgspec.Struct, array_like=True, gc=False):
     """A status that the journal gives the run."""
 
     status: str
@@ -120,7 +120,7 @@ class Status(msgspec.Struct, array_like=True):
     time: float
 
 
-class Totals(msgspec.Struct, array_like=True):
+class Totals(msgspec.Struct, array_like=True, gc=False):
     """What lists and comparisons need of a journal."""
 
     journal: JournalState = msgspec.field(default_factory=JournalState)
