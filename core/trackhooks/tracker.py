@@ -60,6 +60,9 @@ class Tracker:
     """The name that users pass. Defaults to the name of the class in lower case."""
     requires: ClassVar[Mapping[str, str]] = {}
     """The packages that the tracker imports → what to install for each (`{"mlflow": "trackhooks[mlflow]"}`)."""
+    unneeded: ClassVar[frozenset[str]] = frozenset()
+    """The packages that its backend imports if they are installed, and that it can do without (`{"pandas"}`). In the
+    delivery process they are hidden while the tracker starts, which saves time and memory."""
     every: ClassVar[int | str] = 1
     """How often it gets the metrics of training batches by default: every N steps, or `"1s"`."""
     takes_earlier: ClassVar[bool] = True

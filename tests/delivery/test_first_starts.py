@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,17 @@ def test_trackers_start_for_the_first_time_one_after_the_other(
     assert run.wait(DEADLINE_S)
     starts = (run.path / "starts").read_text().splitlines()
     assert sorted(starts) == ["alone alone", "other alone", "requiring alone"]
+
+
+@pytest.mark.parametrize(("delivery", "while_it_starts"), [("process", False), ("inline", True)])
+def test_the_delivery_process_imports_a_backend_without_what_its_tracker_does_not_need(
+    tmp_path: Path, delivery: str, while_it_starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "modulefinder", raising=False)
+    with trackhooks.run("starters:Sparing", dir=tmp_path, delivery=delivery, system=None) as run:
+        run.log(loss=1.0)
+    assert run.wait(DEADLINE_S)
+    assert (run.path / "starts").read_text().splitlines() == [f"start {while_it_starts}", "later True"]
 
 
 @pytest.mark.slow

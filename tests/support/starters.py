@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from lines import Lines
 
-from trackhooks.event import RunInfo
-from trackhooks.tracker import State, Tracker
+from trackhooks.event import Event, RunInfo
+from trackhooks.tracker import Axis, State, Tracker
 
 
 class Alone(Tracker):
@@ -34,6 +36,26 @@ class Requiring(Alone):
     """One that says that it imports a package."""
 
     requires = {"msgspec": "msgspec"}
+
+
+class Sparing(Tracker):
+    """Notes whether it can import a package that it does not need: while it starts, and later."""
+
+    unneeded = frozenset({"modulefinder"})  # a module that nothing imports by itself
+
+    def start(self, run: RunInfo, state: State) -> None:
+        note(run, f"start {can_import('modulefinder')}")
+
+    def log_metrics(self, metrics: Mapping[str, float], axis: Axis, event: Event) -> None:
+        note(self.run, f"later {can_import('modulefinder')}")
+
+
+def can_import(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def note(run: RunInfo, text: str) -> None:

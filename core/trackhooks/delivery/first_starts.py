@@ -25,6 +25,7 @@ class FirstStarts:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._started: set[type[Tracker]] = set()
+        self._of_thread = threading.local()
 
     @contextmanager
     def turn(self, tracker: Tracker, starts: bool) -> Iterator[None]:
@@ -36,13 +37,21 @@ class FirstStarts:
         """
         patience = _PATIENCE_S if tracker.requires else _SHORT_PATIENCE_S
         holds = type(tracker) not in self._started and self._mutex.acquire(timeout=patience)
+        self._of_thread.tracker = tracker
         try:
             yield
         finally:
+            self._of_thread.tracker = None
             if starts:
                 self._started.add(type(tracker))
             if holds:
                 self._mutex.release()
+
+    @property
+    def unneeded(self) -> frozenset[str]:
+        """The packages that the tracker which this thread is starting does not need."""
+        tracker: Tracker | None = getattr(self._of_thread, "tracker", None)
+        return frozenset() if tracker is None else tracker.unneeded
 
     def free(self) -> None:
         """End the turn of a thread that does not exist in a forked child."""

@@ -34,6 +34,7 @@ from ..storage.summary_file import read_totals
 from .cursor import FOLDER, Spec
 from .feed import Feed
 from .follower import Follower
+from .hidden_imports import hide_unneeded
 
 _NICE = 10
 _PRIORITY_TRIES = 5
@@ -214,6 +215,7 @@ def main(is_fresh: bool) -> None:
         is_fresh: whether it was started because a tracker's client is stuck in another one. It starts no further one.
     """
     _become_background()
+    hide_unneeded()
     fresh, orders = _FreshProcesses(), _Orders()
     follower = Follower(if_stuck=None if is_fresh else fresh.deliver)
     for order in orders:

@@ -104,6 +104,9 @@ class MLflow(Tracker):
     """
 
     requires = {"mlflow": "trackhooks[mlflow]"}  # noqa: RUF012 - a ClassVar of the base
+    unneeded = frozenset(
+        {"pandas", "polars", "pyarrow", "scipy"}
+    )  # a quarter of the time of importing MLflow
     every = "1s"
 
     def __init__(
