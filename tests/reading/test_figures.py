@@ -6,6 +6,7 @@ import importlib
 import itertools
 import math
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,9 @@ def test_over_time_and_relative_time_the_points_are_where_they_were_recorded() -
     times = [event.time for event in trackhooks.journal.read(path) if "train_batch/loss" in event.metrics]
     compared = trackhooks.compare("runs")
     created = compared.runs[0].created
+    local = time.localtime(created).tm_gmtoff
     np.testing.assert_allclose(
-        data(compared.plot("train_batch/loss", over="time"))["xs"][0], np.array(times) * 1000
+        data(compared.plot("train_batch/loss", over="time"))["xs"][0], (np.array(times) + local) * 1000
     )
     np.testing.assert_allclose(
         data(compared.plot("train_batch/loss", over="relative"))["xs"][0],

@@ -355,6 +355,28 @@ def test_each_extreme_value_of_a_long_curve_is_there(tmp_path: Path, opened: Cal
     assert math.isnan(kept[list(steps).index(7)])
 
 
+def test_one_run_of_a_group_keeps_its_extreme_values(tmp_path: Path, opened: Callable[..., Any]) -> None:
+    for seed in range(2):
+        with trackhooks.run(
+            dir=tmp_path / "runs", name=f"seed={seed}", params={"seed": seed}, delivery="off"
+        ) as run:
+            for step in range(5000):
+                run.log({"val/x": 50.0 if step == 2500 + seed else step / 5000})
+    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
+    assert max(drawn(page, "val/x")["ys"][0]) < 25  # the mean of two runs
+    page.get_by_label("draw seed=0").uncheck()
+    assert max(drawn(page, "val/x")["ys"][0]) == pytest.approx(50, rel=1e-3)
+
+
+def test_wall_time_is_that_of_the_reader(report: Path, opened: Callable[..., Any]) -> None:
+    found = []
+    for zone in ("UTC", "Asia/Tokyo"):
+        page = opened(report, timezone_id=zone)
+        page.get_by_label("Axis").select_option("time")
+        found.append((drawn(page)["xs"][0][0], x_range(page, "val/loss")[0]))
+    assert [there - here for here, there in zip(*found, strict=True)] == [9 * 3600e3] * 2
+
+
 # Parameters, pictures, files
 
 

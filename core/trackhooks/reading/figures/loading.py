@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,12 @@ class Track(NamedTuple):
             return self.step
         if axis == "epoch":
             return axes.epochs(self.step, self.epoch)
-        return self.time - created if axis == "relative" else self.time
+        return self.time - created if axis == "relative" else self.time + _zone(created)
+
+
+def _zone(moment: float) -> int:
+    """Return the offset of local time in seconds: axes of Bokeh show UTC unless times are shifted."""
+    return time.localtime(moment).tm_gmtoff
 
 
 def load(run: RunSummary, names: Sequence[str]) -> dict[str, Track]:

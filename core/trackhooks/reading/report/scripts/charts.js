@@ -6,6 +6,8 @@ const MARKS = ["x", "y", "color", "run", "value"];
 const MOST_IN_LEGEND = 28;
 const EAGER = 30; // so many charts are drawn before they come into view, so that they can be printed
 
+const ZONE = -60 * new Date(DATA.limits.time[0] * 1000).getTimezoneOffset(); // axes show UTC unless times are shifted
+
 /** The length of a unit of an axis in seconds, or 1, and its name. */
 function unitOf(over) {
   if (over === "time") return [0.001, ""];
@@ -16,7 +18,7 @@ function unitOf(over) {
 
 function limitsOf(over) {
   const [length] = unitOf(over);
-  const [low, high] = DATA.limits[over].map((end) => end / length);
+  const [low, high] = DATA.limits[over].map((end) => (end + (over === "time" ? ZONE : 0)) / length);
   const margin = (high - low || 1) * 0.01;
   return {start: low - margin, end: high + margin};
 }
@@ -25,7 +27,7 @@ function limitsOf(over) {
 function positions(track, over) {
   if (over === "step" || over === "epoch") return track[over];
   const [length] = unitOf(over);
-  const start = over === "time" ? DATA.runs[track.run].created : 0;
+  const start = over === "time" ? DATA.runs[track.run].created + ZONE : 0;
   return track.relative.map((seconds) => (seconds + start) / length);
 }
 
@@ -51,10 +53,9 @@ class Chart {
   }
 
   async draw() {
+    const embedded = bokehLoaded.then(() => embedPainted(TEMPLATES.curves, this.canvas));
     const decoded = decodeCurves(JSON.parse(this.coded.text));
-    await bokehLoaded;
-    this.figure = await embedPainted(TEMPLATES.curves, this.canvas);
-    this.tracks = await decoded;
+    [this.tracks, this.figure] = await Promise.all([decoded, embedded]);
     const named = (name) => this.figure.get_model_by_name(name);
     this.sources = Object.fromEntries(["lines", "raw", "band", "marks", "dots"].map((name) => [name, named(name).data_source]));
     this.plot = this.figure.roots()[0];
@@ -93,7 +94,7 @@ class Chart {
         found.lines.push(finished(mean, {...group, name: `${group.label}, mean of ${members.length}`}));
       } else if (members.length) {
         const [{smoothed, raw, run}] = members;
-        found.lines.push(finished(smoothed, DATA.runs[run]));
+        found.lines.push(finished(state.smoothing ? smoothed : raw, DATA.runs[run]));
         if (state.smoothing) found.raw.push(finished(raw, DATA.runs[run]));
       }
     }
@@ -103,15 +104,14 @@ class Chart {
   line(track) {
     const x = positions(track, state.over);
     const raw = {x, y: track.value};
-    const averaged = state.smoothing || state.bands;
-    return {run: track.run, raw, smoothed: averaged ? smooth(center(track, x), state.smoothing) : raw};
+    const isAveraged = state.smoothing || state.bands;
+    return {run: track.run, raw, smoothed: isAveraged ? smooth(center(track, x), state.smoothing) : raw};
   }
 
   setAxes() {
     const [x, y] = [this.plot.below[0], this.plot.left[0]];
     const [, name] = unitOf(state.over);
     const isTime = state.over === "time";
-    
     x.setv({
       axis_label: LABELS[state.over] + (name && ` (${name})`),
       ticker: isTime ? model("DatetimeTicker") : model("BasicTicker"),
