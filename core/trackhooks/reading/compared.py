@@ -16,6 +16,9 @@ from .partings import Parting, is_small, partings
 from .summary import RunSummary
 
 
+_MOST_PATCHES = 20
+
+
 class Shown(NamedTuple):
     """The names of what a comparison shows."""
 
@@ -103,5 +106,10 @@ class Compared:
 
     @cached_property
     def uncommitted(self) -> dict[str, list[Change | None]]:
-        """The files whose uncommitted changes are not the same in all runs, with the change in each column."""
+        """The files whose uncommitted changes are not the same in all runs, with the change in each column.
+
+        Of more than 20 columns, the patches are only read if `why` is set.
+        """
+        if len(self.columns) > _MOST_PATCHES and not self.why:
+            return {}
         return differing_changes([column.run for column in self.columns])

@@ -302,7 +302,7 @@ def compare(
         baseline: a run that the metrics of the others are compared with, in per cent. It is shown first.
         sort: the order of the runs, as in `RunList.sorted_by`.
         why: whether to compare the curves of all runs with those of the baseline, or of the first run, point by point.
-            By default, that is done for two runs whose journals have at most 64 MB.
+            By default, that is done for two runs whose journals have at most 16 MB.
 
     Raises:
         UnknownNameError: if a run, metric, parameter or field does not exist; the message suggests the nearest name.

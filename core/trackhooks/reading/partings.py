@@ -18,7 +18,7 @@ from ..storage.journal import Reader, path_of
 from . import formats
 from .summary import RunSummary
 
-LARGE = 64 << 20
+LARGE = 16 << 20
 """The size of a journal, in bytes, that is only read to the point of parting if the user asks for it."""
 _NOTICEABLE = 0.01
 _MOST_WAITING = 10_000
