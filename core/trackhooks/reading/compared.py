@@ -15,7 +15,6 @@ from .listing import RunList
 from .partings import Parting, is_small, partings
 from .summary import RunSummary
 
-
 _MOST_PATCHES = 20
 
 
