@@ -14,10 +14,10 @@ from .names import Names
 _MOST_ROWS = 1000
 """The most metrics that one request may have (`MAX_METRICS_PER_BATCH`)."""
 
-_BEST = "best/"
+BEST = "best/"
 """Best values are at step 0, where MLflow draws bars over the runs."""
 _BATCHES, _SYSTEM = "train_batch/", "system/"
-_ORDER = (_BEST, "val/", "", _BATCHES, _SYSTEM)
+_ORDER = (BEST, "val/", "", _BATCHES, _SYSTEM)
 """How the names begin, in the order in which a run's metrics are first sent: SQLite returns them in this order, and
 MLflow's pages open on the first."""
 _LONGEST_WAIT_MS = 60_000
@@ -89,7 +89,7 @@ class Metrics:
         from mlflow.entities import Metric
 
         of_name = self._last.setdefault(name, {})
-        step = 0 if name.startswith(_BEST) else max(event.step, 0) if axis == "step" else event.epoch
+        step = 0 if name.startswith(BEST) else max(event.step, 0) if axis == "step" else event.epoch
         row, known = [step, repr(value), int(event.time * 1000)], of_name.get(axis)
         if known is not None and (again or (axis == "epoch" and known[:2] == row[:2])):
             row = known

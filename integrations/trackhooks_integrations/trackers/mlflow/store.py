@@ -14,8 +14,9 @@ from trackhooks.tracker_tools import locked, redact_text
 
 from .client import connect, sent_once
 from .colours import COLOUR, colour_after
+from .metrics import BEST
 from .names import experiment_name, storable
-from .sqlite_file import SQLITE, prepare
+from .sqlite_file import SQLITE, prepare, show_first
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -135,6 +136,11 @@ class Store:
         for found in self._with_id(experiment, id_):
             if found.info.run_id != run_id and _was_never_opened(found):
                 self.client.delete_run(found.info.run_id)
+
+    def show_best_first(self, run_id: str) -> None:
+        """Let MLflow's pages open on the best values of a run. Only a SQLite file can be told to."""
+        if self.database:
+            show_first(Path(os.path.realpath(self.database)), run_id, BEST)
 
     def _next_colour(self, experiment: str) -> str:
         """Return a colour for a new run, which differs from that of the newest: MLflow may show two in the same."""

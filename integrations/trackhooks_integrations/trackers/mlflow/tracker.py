@@ -24,8 +24,9 @@ Rules:
 - A metric that is logged over both steps and epochs becomes two metrics: the later one is `<name> epoch` or
   `<name> step`.
 - The metrics of the first epoch are sent at its end, the best values first, because MLflow's pages open on the metrics
-  that a SQLite store got first. If the epoch takes more than a minute, its metrics are sent after the minute, without
-  the best values: these are not known yet, and the page that compares runs then opens on `train_batch/…`.
+  that a SQLite store got first. If the epoch takes more than a minute, its metrics are sent after the minute, before
+  the best values, which are not known yet. In a SQLite file they are put in order when the run ends; on a server, the
+  page that compares runs then opens on `train_batch/…`.
 - MLflow does not allow a parameter to change: its later value is the tag `changed/<name>`. If a value has more than
   6000 characters, the parameter has the start and the artifact `params/<name>.txt` has the whole value. The same
   applies to what was found out (`facts/<name>.txt`) and to notes (`notes.md`).
@@ -363,6 +364,7 @@ class MLflow(Tracker):
         if self._joined is None:
             ended = int((self.run.ended or self._time) * 1000)
             self._client.set_terminated(self._id, _STATUSES.get(status, "KILLED"), ended)
+            self._store.show_best_first(self._id)
             self._remove_twins()
 
 
