@@ -89,6 +89,11 @@ def in_a_loop(run: Run, log: Callable[[], None]) -> None:
         log()
 
 
+def closed(run: Run) -> Run:
+    run.close()
+    return run
+
+
 CALLS: dict[str, list[Callable[[Run, Any], Any]]] = {
     "log": [
         lambda run, value: run.log(value),
@@ -144,7 +149,7 @@ CALLS: dict[str, list[Callable[[Run, Any], Any]]] = {
         lambda run, value: run.log_export(file_of(run), duration=value),
     ],
     "attach": [lambda run, value: run.attach(value)],
-    "child": [lambda run, value: run.child(value).close()],
+    "child": [lambda run, value: closed(run.child(value)).wait(60)],
     "watch": [
         lambda run, value: run.watch(value),
         lambda run, value: run.watch(torch.nn.Linear(1, 1), value),
