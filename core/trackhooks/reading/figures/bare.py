@@ -23,7 +23,7 @@ def bare(
         sizing_mode="stretch_width",
         tools=[drag, PanTool(), WheelZoomTool(), ResetTool(), SaveTool()],
         active_drag=drag,
-        toolbar_location="above",
+        toolbar_location="right",
         background_fill_alpha=0,
         border_fill_alpha=0,
         outline_line_alpha=0,
@@ -31,7 +31,6 @@ def bare(
     )
     made.toolbar.logo = None
     made.toolbar.autohide = True
-    made.toolbar_inner = True
     made.grid.grid_line_alpha = 0.25
     made.axis.axis_line_alpha = 0.5
     made.axis.minor_tick_line_alpha = 0

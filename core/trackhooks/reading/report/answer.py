@@ -81,11 +81,14 @@ def _differences(of: Compared, winner: Column) -> list[str]:
         )
         different = [value for value in others if value not in own]
         if own and different:
-            more = "…" if len(different) > _MOST_OTHERS else ""
-            found.append(
-                f"{formats.plain(name)}: {', '.join(own)} (others {', '.join(different[:_MOST_OTHERS])}{more})"
-            )
+            found.append(f"{formats.plain(name)}: {', '.join(own)} {_others(different, len(of.columns))}")
     return [f"What differs — {'; '.join(found)}."] if found else []
+
+
+def _others(values: Sequence[str], columns: int) -> str:
+    """Say which values the other column has, or the others have."""
+    named = ", ".join(values[:_MOST_OTHERS]) + "…" * (len(values) > _MOST_OTHERS)
+    return f"instead of {named}" if columns == 2 else f"(others {named})"
 
 
 def _unfinished(of: Compared) -> list[str]:

@@ -61,7 +61,7 @@ class Chart {
     this.plot = this.figure.roots()[0];
     this.linear = {scale: this.plot.y_scale, ticker: this.plot.left[0].ticker, formatter: this.plot.left[0].formatter};
     this.plot.x_range.change.connect(() => this.onZoom());
-    this.plot.on_event("doubletap", () => resetZoom());
+    for (const event of ["doubletap", "reset"]) this.plot.on_event(event, resetZoom);
     this.update();
   }
 

@@ -40,7 +40,7 @@ async function setUpScatter() {
   const update = () => drawScatter(plot, dimension(byId("scatter-x").value), dimension(byId("scatter-y").value));
   byId("scatter-x").addEventListener("change", update);
   byId("scatter-y").addEventListener("change", update);
-  plot.on_event("doubletap", update);
+  for (const event of ["doubletap", "reset"]) plot.on_event(event, update);
   onChange((changes) => { if (changes.drawn) update(); });
   update();
 }
