@@ -46,7 +46,7 @@ docs: $(VENV)/dev.stamp  ## the documentation, into site/; warnings are errors
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs site
 	@echo "Open site/index.html"
 
-bench: $(VENV)/dev.stamp  ## what tracking costs; whole_loop.py and large_files.py take longer, and are run by hand
+bench: $(VENV)/dev.stamp  ## what tracking costs; whole_loop.py, to_the_prompt.py and large_files.py take longer, and are run by hand
 	$(BIN)/python benchmarks/hot_path.py
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/rate_of_clients.py
