@@ -126,6 +126,7 @@ def column(page: Any, title: str) -> list[str]:
 
 def drawn(page: Any, metric: str = "train_batch/loss", name: str = "lines") -> dict[str, list[Any]]:
     """What a renderer of the chart of a metric draws."""
+    show(page, metric)
     found: dict[str, list[Any]] = page.evaluate(
         """([metric, name]) => {
           const isList = (value) => Array.isArray(value) || ArrayBuffer.isView(value);
@@ -148,7 +149,15 @@ def until(page: Any, condition: str) -> None:
     raise AssertionError(condition)
 
 
+def show(page: Any, metric: str) -> None:
+    """Scroll to the chart of a metric: those that are not in view follow later."""
+    chart = f"charts.find((chart) => chart.metric === {json.dumps(metric)})"
+    page.evaluate(f"{chart}.element.scrollIntoView()")
+    until(page, f"{chart}.isVisible && !{chart}.isStale")
+
+
 def x_range(page: Any, metric: str) -> tuple[float, float]:
+    show(page, metric)
     start, end = page.evaluate(
         "(metric) => { const {start, end} = charts.find((chart) => chart.metric === metric).plot.x_range;"
         " return [start, end]; }",
@@ -295,6 +304,7 @@ def test_the_vertical_axis_may_be_logarithmic(report: Path, opened: Callable[...
 def test_dragging_zooms_all_charts_and_a_button_resets_them(report: Path, opened: Callable[..., Any]) -> None:
     page = opened(report)
     before = x_range(page, "train/loss")
+    show(page, "val/loss")
     box = page.locator(".chart", has_text="val/loss").locator(".canvas").bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.4, middle - 50)
@@ -552,9 +562,7 @@ def test_more_than_a_thousand_rows_are_shown_on_request(
     data["runs"] = [{**data["runs"][0], "name": f"run {number}"} for number in range(1200)]
     data["table"]["rows"] = [data["table"]["rows"][0]] * 1200
     data["dimensions"], data["groups"], data["files"], data["pictures"] = data["dimensions"][:0], [], [], []
-    data["dimensions"] = [
-        {"name": "steps", "values": [1] * 1200, "texts": ["1"] * 1200, "labels": [], "log": False}
-    ]
+    data["dimensions"] = [{"name": "steps", "values": [1] * 1200, "labels": [], "log": False}]
     data["differences"] = []
     copy = tmp_path / "copy.html"
     copy.write_text(text.replace(found[1], json.dumps(data).replace("<", "\\u003c")))

@@ -15,7 +15,7 @@ from ..figures.reduction import Grid, is_whole, kept, means
 from ..summary import RunSummary
 from . import encoding
 
-_PER_CHART, _PER_PAGE = 120_000, 1_000_000
+_PER_CHART, _PER_PAGE = 120_000, 400_000
 """How many buckets a chart and a page may have, so that it is drawn fast and the file stays small."""
 _LEAST, _MOST = 500, 2000
 _TIMES = 2**16

@@ -129,7 +129,7 @@ def _dimension_names(of: Compared) -> list[str]:
 
 
 def _dimension(value: Dimension) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in ("name", "values", "texts", "labels", "log")}
+    return {name: getattr(value, name) for name in ("name", "values", "labels", "log")}
 
 
 def _files(runs: Sequence[RunSummary]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ const LABELS = {step: "step", epoch: "epoch", relative: "time since the start", 
 const UNITS = [[300, 1, "s"], [10800, 60, "min"], [Infinity, 3600, "h"]];
 const MARKS = ["x", "y", "color", "run", "value"];
 const MOST_IN_LEGEND = 28;
+const MOST_WIDE = 10_000; // with more points, lines have the width of one pixel of the screen, which is much faster
 const EAGER = 30; // so many charts are drawn before they come into view, so that they can be printed
 
 const ZONE = -60 * new Date(DATA.limits.time[0] * 1000).getTimezoneOffset(); // axes show UTC unless times are shifted
@@ -62,13 +63,28 @@ class Chart {
     this.linear = {scale: this.plot.y_scale, ticker: this.plot.left[0].ticker, formatter: this.plot.left[0].formatter};
     this.plot.x_range.change.connect(() => this.onZoom());
     for (const event of ["doubletap", "reset"]) this.plot.on_event(event, resetZoom);
-    this.update();
+    this.render();
   }
 
-  /** Follow the choices of the user. */
+  /** Follow the choices of the user: now if the chart is in view, or else when it comes into view. */
   update() {
     this.describe();
-    if (!this.figure) return;
+    this.isStale = true;
+    if (this.isVisible) this.refresh();
+  }
+
+  refresh() {
+    if (this.figure && this.isStale) this.render();
+  }
+
+  /** The chart has come into view, or has left it. */
+  see(isVisible) {
+    this.isVisible = isVisible;
+    if (isVisible) this.show().then(() => this.refresh());
+  }
+
+  render() {
+    this.isStale = false;
     const lines = this.lines();
     this.setAxes();
     this.sources.band.data = table(lines.bands, ["xs", "ys", "color"]);
@@ -76,10 +92,10 @@ class Chart {
     this.sources.lines.data = table(lines.lines, ["xs", "ys", "color", "dash", "run"]);
     this.sources.marks.data = table(lines.lines.flatMap((line) => line.gaps), MARKS);
     this.sources.dots.data = table(lines.lines.flatMap((line) => line.dots), MARKS);
-    // A line of one pixel of the screen is drawn much faster than a wider one.
-    this.figure.get_model_by_name("lines").glyph.line_width = {value: lines.lines.length > MOST_IN_LEGEND ? 1 / devicePixelRatio : 1.5};
+    const points = lines.lines.reduce((sum, {xs}) => sum + xs.length, 0);
+    this.figure.get_model_by_name("lines").glyph.line_width = {value: points > MOST_WIDE ? 1 / devicePixelRatio : 1.5};
     this.setHeight([...lines.bands, ...lines.raw, ...lines.lines]);
-    this.follow();
+    this.place();
   }
 
   /** The lines to draw: of runs, or the means of groups. */
@@ -146,9 +162,13 @@ class Chart {
     }
   }
 
-  /** Show the part of the horizontal axis that all charts show. */
+  /** Show the part of the horizontal axis that all charts show: at once, or when the chart comes into view. */
   follow() {
-    if (!this.figure) return;
+    if (this.isVisible && this.figure && !this.isStale) this.place();
+    else this.isStale = true;
+  }
+
+  place() {
     const {start, end} = state.zoom ?? limitsOf(state.over);
     this.following = true;
     this.plot.x_range.setv({start, end});
@@ -212,10 +232,11 @@ function showCharts() {
   byId("charts").append(...charts.map((chart) => chart.element));
   const watcher = new IntersectionObserver((entries) => {
     for (const {isIntersecting, target} of entries) {
-      if (isIntersecting) charts.find((chart) => chart.element === target).show();
+      charts.find((chart) => chart.element === target).see(isIntersecting);
     }
   }, {rootMargin: "200px"});
   for (const chart of charts) watcher.observe(chart.element);
+  addEventListener("beforeprint", () => charts.forEach((chart) => chart.refresh()));
 }
 
 /** Draw the first charts that are not in view, one after the other, when there is nothing else to do. */

@@ -45,6 +45,10 @@ async function setUpScatter() {
   update();
 }
 
+function valueOf({name, values, labels}, run) {
+  return `${name} ${labels.length ? labels[values[run]] : short(values[run])}`;
+}
+
 function drawScatter(plot, x, y) {
   const runs = [...state.drawn].filter((run) => x.values[run] !== null && y.values[run] !== null);
   const source = plot.renderers.find(({name}) => name === "points").data_source;
@@ -53,7 +57,7 @@ function drawScatter(plot, x, y) {
     x: runs.map((run) => x.values[run]), y: runs.map((run) => y.values[run]),
     color: runs.map((run) => DATA.runs[run].color), marker: runs.map((run) => DATA.markers[DATA.runs[run].dash]),
     run: runs.map((run) => DATA.runs[run].name),
-    x_text: runs.map((run) => `${x.name} ${x.texts[run]}`), y_text: runs.map((run) => `${y.name} ${y.texts[run]}`),
+    x_text: runs.map((run) => valueOf(x, run)), y_text: runs.map((run) => valueOf(y, run)),
   };
   scaleTo(plot, "x", plot.below[0], x);
   scaleTo(plot, "y", plot.left[0], y);
