@@ -45,7 +45,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it is not typed
         def _split_scope(self, nodeid: str) -> str:
-            return nodeid if nodeid.startswith("tests/docs/") else str(super()._split_scope(nodeid))
+            alone = nodeid.startswith(("tests/docs/test_docs", "tests/docs/test_examples", "tests/docs/test_bench"))
+            return nodeid if alone else str(super()._split_scope(nodeid))
 
     return Scheduling(config, log)
 

@@ -20,7 +20,7 @@ SHORT = {
     "report": ("--sizes", "2x100", "--rounds", "1"),
     "start_up": ("--rounds", "1"),
     "to_the_prompt": ("--rounds", "1", "--epochs", "1", "--only", "wandb.log"),
-    "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1"),
+    "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1", "--loops", "torch"),
 }
 
 
