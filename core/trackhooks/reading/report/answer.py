@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 def answer(of: Compared) -> Answer | None:
     """Return which run or group is the best by the most important metric, or None if no metric has a best value."""
     metric = next((name for name in of.metrics if goal_of(of.runs, name)), None)
-    ranked = [] if metric is None else _ranked(of.columns, metric, goal_of(of.runs, metric))
+    ranked = [] if metric is None else _ranked(of, metric)
     if metric is None or not ranked:
         return None
     (winner, best), *others = ranked
@@ -37,21 +37,26 @@ def answer(of: Compared) -> Answer | None:
     return Answer(
         formats.plain(metric),
         formats.plain(winner.label),
-        _value(winner, metric, best),
+        _value(winner, metric, best, of.at),
         list(filter(None, sentences)),
     )
 
 
-def _ranked(columns: Sequence[Column], metric: str, goal: str) -> list[tuple[Column, Spread]]:
-    found = [(column, spread) for column in columns if (spread := column.spread(metric, "best")) is not None]
-    finite = [pair for pair in found if pair[1].mean == pair[1].mean]
-    return sorted(finite, key=lambda pair: pair[1].mean, reverse=goal == "max")
+def _ranked(of: Compared, metric: str) -> list[tuple[Column, Spread]]:
+    """Return the columns with their best values, or with those at the moment that the comparison is about."""
+    spreads = [(column, column.spread(metric, "last" if of.at else "best")) for column in of.columns]
+    found = [
+        (column, spread) for column, spread in spreads if spread is not None and spread.mean == spread.mean
+    ]
+    return sorted(found, key=lambda pair: pair[1].mean, reverse=goal_of(of.runs, metric) == "max")
 
 
-def _value(column: Column, metric: str, spread: Spread) -> str:
+def _value(column: Column, metric: str, spread: Spread, at: str) -> str:
     value = formats.spread(spread.mean, spread.std)
     if column.run is None:
         return f"{value} over {spread.n} runs"
+    if at:
+        return f"{value} at the best {formats.plain(at)}"
     found = column.run.metrics[metric]
     place = f"epoch {found.best_epoch}" if found.axis == "epoch" else f"step {found.best_step:,}"
     return f"{value} at {place}"

@@ -34,8 +34,8 @@ def pictures(runs: Sequence[RunSummary], most_bytes: int) -> dict[str, Any]:
     found = sorted(_all(runs), key=lambda picture: picture.step, reverse=True)
     shown, used, left_out = [], 0, 0
     for picture in found:
-        data = _content(picture.path)
-        if data is None or used + len(data) > most_bytes:
+        data = _content(picture.path, most_bytes - used)
+        if data is None:
             left_out += 1
             continue
         used += len(data)
@@ -54,10 +54,10 @@ def _as_json(picture: Picture, data: bytes) -> dict[str, Any]:
     }
 
 
-def _content(path: Path) -> bytes | None:
-    """Return a picture, or None if it is not there any more or of a kind that browsers do not show."""
+def _content(path: Path, most_bytes: int) -> bytes | None:
+    """Return a picture; None if it is too large, not there any more, or of a kind that browsers do not show."""
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if path.stat().st_size <= most_bytes else b""
     except OSError:
         return None
     return data if data.startswith(tuple(_TYPES)) else None
