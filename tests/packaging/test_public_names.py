@@ -52,6 +52,7 @@ RUN = {
     "run_callbacks",
     # frameworks
     "keras",
+    "callback",
     "attach",
     "child",
     # a custom loop

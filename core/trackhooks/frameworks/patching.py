@@ -6,7 +6,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import CellType
+from types import CellType, ModuleType
 from typing import Any, NamedTuple
 
 Around = Callable[[Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -20,6 +20,13 @@ class Instead(NamedTuple):
     """
 
     function: Callable[..., Any]
+
+
+class InPlaceOf(NamedTuple):
+    """What takes the place of a function of a module."""
+
+    call: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+    """Called with the function, its positional and its keyword arguments."""
 
 
 def when_imported(module: str, call: Callable[[], object]) -> None:
@@ -40,18 +47,23 @@ class Patches:
         self._patches: list[_Patch] = []
         self._mutex = threading.RLock()
 
-    def hold(self, holder: object, cls: type, methods: Mapping[str, Around | Instead]) -> None:
+    def hold(
+        self,
+        holder: object,
+        owner: type | ModuleType,
+        methods: Mapping[str, Around | Instead | InPlaceOf],
+    ) -> None:
         """Replace the methods, unless another holder has already done so.
 
         Args:
             holder: identifies the caller; pass the same object to `release`.
-            cls: the class.
-            methods: name → the function to call instead. Names that the class does not have are ignored.
+            owner: the class; or a module, whose functions are replaced by `InPlaceOf`.
+            methods: name → the function to call instead. Names that the owner does not have are ignored.
         """
         with self._mutex:
             if not self._holders:
-                found = {name: new for name, new in methods.items() if hasattr(cls, name)}
-                self._patches = [_Patch(cls, name, new) for name, new in found.items()]
+                found = {name: new for name, new in methods.items() if hasattr(owner, name)}
+                self._patches = [_Patch(owner, name, new) for name, new in found.items()]
             self._holders.add(holder)
 
     def release(self, holder: object) -> None:
@@ -65,15 +77,29 @@ class Patches:
 
 
 class _Patch:
-    """One replaced method of one class."""
+    """One replaced method of one class, or one function of a module."""
 
-    def __init__(self, cls: type, name: str, new: Around | Instead) -> None:
-        place = _within_decorator(getattr(cls, name))
-        self._place: _Cell | _Attribute = place or _Attribute(cls, name)
+    def __init__(self, owner: Any, name: str, new: Around | Instead | InPlaceOf) -> None:
+        place = _within_decorator(getattr(owner, name))
+        self._place: _Cell | _Attribute = place or _Attribute(owner, name)
         self._original = self._place.get()
         self._active = True
-        self._method = new.function if isinstance(new, Instead) else self._around(cls, new)
+        self._method = self._made(owner, new)
         self._place.put(self._method)
+
+    def _made(self, owner: Any, new: Around | Instead | InPlaceOf) -> Callable[..., Any]:
+        if isinstance(new, Instead):
+            return new.function
+        return self._in_place(new) if isinstance(new, InPlaceOf) else self._around(owner, new)
+
+    def _in_place(self, new: InPlaceOf) -> Callable[..., Any]:
+        original = self._original
+
+        @functools.wraps(original)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return new.call(original, args, kwargs) if self._active else original(*args, **kwargs)
+
+        return function
 
     def _around(self, cls: type, around: Around) -> Callable[..., Any]:
         original = self._original
@@ -94,21 +120,21 @@ class _Patch:
 
 
 class _Attribute:
-    """The place of a method: an attribute of its class or of a base class."""
+    """The place of a method: an attribute of its class or of a base class; or of its module."""
 
-    def __init__(self, cls: type, name: str) -> None:
-        self._cls, self._name = cls, name
-        self._inherited = name not in vars(cls)
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner, self._name = owner, name
+        self._inherited = name not in vars(owner)
 
     def get(self) -> Any:
-        return getattr(self._cls, self._name)
+        return getattr(self._owner, self._name)
 
     def put(self, method: Any) -> None:
-        setattr(self._cls, self._name, method)
+        setattr(self._owner, self._name, method)
 
     def restore(self, method: Any) -> None:
         if self._inherited:
-            delattr(self._cls, self._name)
+            delattr(self._owner, self._name)
         else:
             self.put(method)
 

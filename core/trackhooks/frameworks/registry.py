@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import InvalidValueError, MissingPackageError, warn
+from ..errors import InvalidValueError, MissingPackageError, unknown, warn
 from ..errors.foreign import Failure, attempt
 from .interface import API, Framework, RunHooks, Runs
 
@@ -64,16 +64,24 @@ def callback(module: str, runs: Runs) -> Any:
     """Return a callback for the framework of this module.
 
     Raises:
-        MissingPackageError: the framework has not been imported, or no integration of it is installed.
+        UnknownNameError: no integration of such a framework is installed; the message has the nearest name.
+        InvalidValueError: the framework has no list of callbacks.
+        MissingPackageError: the framework has not been imported, or the integration of it does not work.
     """
-    for plugin in plugins():
-        if plugin.module == module and plugin.framework is not None:
-            return plugin.framework.callback(runs)
-    raise MissingPackageError(
-        f"no integration of {module!r} is installed: trackhooks finds it by the entry point group {ENTRY_POINTS!r}."
-        " Run: pip install --force-reinstall trackhooks",
-        name=module,
-    )
+    found = {plugin.module: plugin for plugin in reversed(plugins())}
+    if module not in found:
+        raise unknown("framework", module, found)
+    framework = found[module].framework
+    if framework is None:
+        raise MissingPackageError(
+            f"the integration of {module!r} in the package {found[module].distribution!r} does not work."
+            f" {found[module].problem}",
+            name=module,
+        )
+    made = framework.callback(runs)
+    if made is None:
+        raise InvalidValueError(f"{module!r} has no list of callbacks. Pass its model to run.attach.")
+    return made
 
 
 def attach(run: RunHooks, model: Any) -> None:

@@ -114,6 +114,20 @@ class Run(LogVerbs):
         """
         return registry.callback("keras", OneRun(hooks_of(self._recorder)))
 
+    def callback(self, framework: str) -> Any:
+        """The run as a callback for a framework's own list: `xgboost.train(…, callbacks=[run.callback("xgboost")])`.
+
+        Args:
+            framework: the module that the integration of the framework waits for, such as `"xgboost"`.
+
+        Raises:
+            UnknownNameError: no integration of such a framework is installed; the message has the nearest name.
+            InvalidValueError: the framework has no list of callbacks.
+            MissingPackageError: the framework has not been imported.
+        """
+        self._recorder.is_open()
+        return registry.callback(framework, OneRun(hooks_of(self._recorder)))
+
     def attach(self, model: Any) -> None:
         """Record everything that an Ultralytics model does, in every mode, until the run is closed.
 

@@ -16,7 +16,8 @@ from ...storage.run_folder import read_info
 
 ABILITIES: Final = {
     "enable": "record a program that does not know trackhooks, as a plugin does",
-    "steps": "run a function of the user in each training batch",
+    "batches": "train in batches, rather than in rounds over all data",
+    "steps": "run a function of the user in each training batch or round",
     "evaluation": "evaluate a model outside of a training",
     "inner evaluation": "evaluate a model inside of a training, apart from the validation of the epoch",
     "prediction": "predict",
@@ -55,7 +56,7 @@ class FrameworkTrial:
     framework: ClassVar[str] = ""
     """The name of its entry point: the module that the integration waits for."""
     batches: ClassVar[int]
-    """How many training batches an epoch has; at least two."""
+    """How many training batches an epoch has; at least two, or 0 if it cannot train in batches."""
     params: ClassVar[Mapping[str, Any]] = {}
     """Some of the hyper-parameters that the training has, by their recorded names."""
     own_logger: ClassVar[str] = ""
@@ -86,7 +87,7 @@ class FrameworkTrial:
             model: that `make` has made.
             epochs: how many; with `resume` together with those of the earlier training.
             run: record into this run; None trains as a program that does not know trackhooks.
-            in_batch: must be called in each training batch, in the way in which a user's own code would be.
+            in_batch: must be called in each training batch or round, in the way in which a user's own code would be.
             at: hook → a function to call then, in the framework's own way. The hooks are among `self.hooks`.
             resume: continue the earlier training of this model.
             validate: False to leave out the validation, at least of all epochs but the last.

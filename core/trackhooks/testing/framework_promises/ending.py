@@ -93,6 +93,8 @@ class EndingPromises(FrameworkTrial):
     def test_what_a_callback_raises_is_raised_and_its_hook_is_recorded(
         self, hook: str, open_run: Callable[[], Run]
     ) -> None:
+        if "_batch_" in hook and not self.batches:
+            pytest.skip("the framework has no batches")
         error = RuntimeError(f"of {hook}")
         with pytest.raises(RuntimeError) as raised, open_run() as run:
             self._train_with_callback(run, hook, raising(error))

@@ -1,0 +1,9 @@
+"""What the integrations of libraries for gradient boosting share: a boosting round is an epoch."""
+
+from .bridge import Bridge
+from .call import Call
+from .framework import Boosting
+from .rounds import Rounds
+from .sets import Score
+
+__all__ = ["Boosting", "Bridge", "Call", "Rounds", "Score"]

@@ -1,0 +1,5 @@
+"""Integration of LightGBM."""
+
+from .framework import LightGBM
+
+__all__ = ["LightGBM"]

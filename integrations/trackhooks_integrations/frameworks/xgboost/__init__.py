@@ -1,0 +1,5 @@
+"""Integration of XGBoost."""
+
+from .framework import XGBoost
+
+__all__ = ["XGBoost"]
