@@ -424,6 +424,19 @@ def test_pictures_of_a_step_are_side_by_side(report: Path, opened: Callable[...,
     assert re.fullmatch(r"sample of lr=0\.1-seed=0 at step 14, epoch 2", alt)
 
 
+def test_a_run_without_a_picture_at_a_step_shows_its_latest_before(
+    tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    for name, steps in {"long": 6, "short": 2}.items():
+        with trackhooks.run(dir=tmp_path / "runs", name=name, delivery="off") as run:
+            for step in range(steps):
+                run.log(loss=1.0)
+                run.log_image("sample", np.full((8, 8), step / 6))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
+    texts = [image.get_attribute("alt") for image in page.locator("#picture-list img").all()]
+    assert texts == ["sample of short at step 1", "sample of long at step 5"]
+
+
 def test_pictures_that_do_not_fit_are_counted(
     folder: Path, tmp_path: Path, opened: Callable[..., Any]
 ) -> None:

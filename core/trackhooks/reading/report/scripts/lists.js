@@ -16,6 +16,14 @@ function setUpPictures() {
 const chosenPictures = () => DATA.pictures.filter(({name}) => name === byId("picture-name").value);
 const stepsOf = (pictures) => [...new Set(pictures.map(({step}) => step))].sort((a, b) => a - b);
 
+/** Return the latest pictures of each run up to a step: runs take pictures at different steps. */
+function picturesUpTo(pictures, step) {
+  const latest = new Map();
+  const earlier = pictures.filter((picture) => picture.step <= step);
+  earlier.forEach(({run, step: own}) => latest.set(run, Math.max(own, latest.get(run) ?? -Infinity)));
+  return earlier.filter(({run, step: own}) => own === latest.get(run));
+}
+
 function choosePictures() {
   const steps = stepsOf(chosenPictures());
   byId("picture-step").max = Math.max(steps.length - 1, 0);
@@ -27,10 +35,10 @@ function showPictures() {
   const pictures = chosenPictures();
   const step = stepsOf(pictures)[Number(byId("picture-step").value)];
   byId("picture-at").textContent = step ?? "";
-  const here = pictures.filter((picture) => picture.step === step && state.drawn.has(picture.run)).sort((a, b) => a.run - b.run);
-  byId("picture-list").replaceChildren(...here.map(({run, name, source, epoch}) => {
+  const here = picturesUpTo(pictures, step).filter(({run}) => state.drawn.has(run)).sort((a, b) => a.run - b.run);
+  byId("picture-list").replaceChildren(...here.map(({run, name, source, epoch, step: own}) => {
     const {name: title} = DATA.runs[run];
-    const place = `step ${step}${epoch < 0 ? "" : `, epoch ${epoch}`}`;
+    const place = `step ${own}${epoch < 0 ? "" : `, epoch ${epoch}`}`;
     return make("figure", {}, make("img", {src: source, alt: `${name} of ${title} at ${place}`}), make("figcaption", {}, swatch(DATA.runs[run]), make("bdi", {}, title), make("span", {className: "soft"}, ` ${place}`)));
   }));
 }
