@@ -1,0 +1,5 @@
+"""Integration of PyTorch Lightning."""
+
+from .framework import Lightning
+
+__all__ = ["Lightning"]

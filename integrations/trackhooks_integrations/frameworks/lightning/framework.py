@@ -1,0 +1,184 @@
+"""Recording of every `fit`, `validate`, `test` and `predict` of a Lightning `Trainer`.
+
+The hooks come from a callback (see `training`, `evaluation` and `prediction`) that is in the Trainer's list during the
+call. Methods are wrapped for what no callback hears: how a call ended, checkpoints, and the metrics of an epoch, which
+Lightning knows only after the callbacks. Lightning has two packages with a Trainer each, and is never imported here.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trackhooks.frameworks import resume_marker
+from trackhooks.frameworks.helpers import WeakIdentityDict
+from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
+from trackhooks.frameworks.lookup import run_of
+from trackhooks.frameworks.patching import Around, Patches
+
+from .evaluation import Evaluation
+from .prediction import Prediction
+from .saves import record_save
+from .training import Training
+
+Method = Callable[..., Any]
+Args = Sequence[Any]
+Named = Mapping[str, Any]
+
+_PACKAGES = ("lightning.pytorch", "pytorch_lightning")
+_KINDS: dict[str, tuple[Kind, type]] = {
+    "fit": ("train", Training),
+    "validate": ("val", Evaluation),
+    "test": ("val", Evaluation),
+    "predict": ("predict", Prediction),
+}
+"""What a Trainer does → the kind of the mode, and what records it."""
+
+
+class Lightning:
+    """The integration of Lightning (implements `Framework`)."""
+
+    api = 1
+    attaches = "a Trainer of Lightning"
+
+    def __init__(self) -> None:
+        self._runs: Runs | None = None
+        self._attached: WeakIdentityDict[RunHooks] = WeakIdentityDict()
+        """Trainer → the run that it was attached to."""
+        self._recorded: WeakIdentityDict[Any] = WeakIdentityDict()
+        """Trainer → the callback that records what it does now."""
+        self._patches: dict[type, Patches] = {}
+
+    def install(self, runs: Runs, module: str) -> None:
+        """Record everything that a Trainer of this module does from now on."""
+        trainer = getattr(sys.modules[module], "Trainer", None)
+        if trainer is not None:  # otherwise it is a local module with that name
+            self._runs = runs
+            self._hold(runs, trainer)
+
+    def uninstall(self, runs: Runs) -> None:
+        """Undo `install`."""
+        if self._runs is runs:
+            self._runs = None
+        self._release(runs)
+
+    def attach(self, run: RunHooks, model: Any) -> bool:
+        """Record everything that a Trainer does into this run. Return False if it is not a Trainer of Lightning."""
+        trainer = _trainer_class(model)
+        if trainer is None:
+            return False
+        self._attached[model] = run
+        self._hold(run, trainer)
+        run.on_close(functools.partial(self._release, run))
+        return True
+
+    def callback(self, runs: Runs) -> Any:
+        """Return None: a Trainer is attached to a run instead."""
+        return None
+
+    # The wrapped methods
+
+    def _hold(self, holder: object, trainer: type) -> None:
+        wrapped: dict[type, dict[str, Around]] = {
+            trainer: {"_run": self._run, "save_checkpoint": self._save},
+            _connector_class(trainer): {"update_train_epoch_metrics": self._end_epoch},
+        }
+        for cls, methods in wrapped.items():
+            self._patches.setdefault(cls, Patches()).hold(holder, cls, methods)
+
+    def _release(self, holder: object) -> None:
+        for patches in self._patches.values():
+            patches.release(holder)
+
+    def _run(self, original: Method, trainer: Any, args: Args, kwargs: Named) -> Any:
+        kind, loop = _KINDS[trainer.state.fn.value]
+        mode = self._mode(trainer, kind, *args, **kwargs)
+        if mode is None:
+            return original(trainer, *args, **kwargs)
+        with mode as run, self._recording(trainer, _callback_class(loop, type(trainer))(run, trainer)):
+            return original(trainer, *args, **kwargs)
+
+    def _mode(
+        self, trainer: Any, kind: Kind, model: Any, ckpt_path: Any = None, *_: Any, **__: Any
+    ) -> Mode | None:
+        run = self._attached.get(trainer)
+        if run is not None and not run.closed:
+            return run.mode(model, kind)
+        if self._runs is None or _tunes(trainer) or _is_secondary(trainer):
+            return None
+        if kind == "train":
+            return self._runs.training(model, resumes=_resumes(trainer, ckpt_path))
+        return self._runs.use(model, kind)
+
+    @contextmanager
+    def _recording(self, trainer: Any, callback: Any) -> Iterator[None]:
+        """Have the callback in the Trainer's list, before the user's callbacks, which may raise."""
+        self._recorded[trainer] = callback
+        trainer.callbacks.insert(0, callback)
+        try:
+            yield
+        except BaseException:
+            callback.failed()
+            raise
+        finally:
+            del self._recorded[trainer]
+            trainer.callbacks = [other for other in trainer.callbacks if other is not callback]
+
+    def _end_epoch(self, original: Method, connector: Any, args: Args, kwargs: Named) -> Any:
+        callback = self._recorded.get(connector.trainer)
+        if callback is not None:
+            callback.end_epoch()
+        return original(connector, *args, **kwargs)
+
+    def _save(self, original: Method, trainer: Any, args: Args, kwargs: Named) -> Any:
+        result = original(trainer, *args, **kwargs)
+        callback = self._recorded.get(trainer)
+        run = run_of(trainer.lightning_module) if callback is None else callback.run
+        path = args[0] if args else kwargs.get("filepath")
+        if run is not None and path is not None:
+            record_save(run, trainer, Path(path))
+        return result
+
+
+def _trainer_class(trainer: Any) -> type | None:
+    """Return the class `Trainer` of Lightning that an object is made from."""
+    found = (cls for cls in type(trainer).__mro__ if cls.__name__ == "Trainer")
+    return next((cls for cls in found if _package_of(cls)), None)
+
+
+def _package_of(cls: type) -> str:
+    return next((package for package in _PACKAGES if cls.__module__.startswith(f"{package}.")), "")
+
+
+def _connector_class(trainer: type) -> type:
+    """Return the class of the object that tells the loggers of a Trainer about the metrics of an epoch."""
+    module = f"{_package_of(trainer)}.trainer.connectors.logger_connector.logger_connector"
+    found: type = sys.modules[module]._LoggerConnector
+    return found
+
+
+@functools.cache
+def _callback_class(loop: type, trainer: type) -> type:
+    """Return a class of Lightning's callbacks with the hooks of one of our loops."""
+    package = next(package for package in map(_package_of, trainer.__mro__) if package)
+    return type("TrackhooksCallback", (loop, sys.modules[package].Callback), {})
+
+
+def _tunes(trainer: Any) -> bool:
+    """Whether this is the search of a `Tuner` for a batch size or a learning rate, which trains nothing."""
+    return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
+
+
+def _is_secondary(trainer: Any) -> bool:
+    """Whether this process was forked by the Trainer, and is not the one that records."""
+    return bool(trainer.local_rank or trainer.node_rank)
+
+
+def _resumes(trainer: Any, ckpt_path: Any) -> bool | Path:
+    if ckpt_path:
+        return resume_marker.find(Path(ckpt_path).parent) or True
+    return bool(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
