@@ -9,6 +9,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_models import BATCHES, X, line, loader, trainer
 
 from trackhooks import Run
@@ -19,6 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
 ]
 
 OWN_NAMES = {
@@ -66,10 +69,10 @@ class TestLightning(FrameworkPromises):
     batches = BATCHES
     params = {"lr": 0.1, "max_epochs": 1}
     hooks = tuple(OWN_NAMES)
+    own_logger = "tensorboard"
     cannot = {
         "callback objects": "a Trainer is attached to a run instead",
-        "own loggers": "its loggers get only what a module logs",
-        "processes": "processes that it forks",
+        "processes": "it forks them, or runs the script again, and hands no callbacks over",
     }
 
     @pytest.fixture(autouse=True)
@@ -94,17 +97,24 @@ class TestLightning(FrameworkPromises):
     ) -> Numbers:
         noting = Noting()
         callbacks: list[Any] = [At({**at, **({"on_train_batch_end": in_batch} if in_batch else {})}), noting]
-        made = trainer(epochs, callbacks, limit_val_batches=1.0 if validate else 0)
+        saves = ModelCheckpoint(self.checkpoints, "last", enable_version_counter=False)
+        made = trainer(
+            epochs, [*callbacks, saves], enable_checkpointing=True, limit_val_batches=None if validate else 0
+        )
         if run is not None:
             run.attach(made)
         try:
             made.fit(model, loader(), loader(), ckpt_path=self.checkpoints / "last.ckpt" if resume else None)
-        except SystemExit as exit:
-            if isinstance(exit.__context__, KeyboardInterrupt):  # which Lightning replaces
-                raise exit.__context__ from None
+        except SystemExit as left:
+            if isinstance(left.__context__, KeyboardInterrupt):  # which Lightning replaces
+                raise left.__context__ from None
             raise
-        made.save_checkpoint(self.checkpoints / "last.ckpt")
         return noting.own
+
+    def train_with_own_logger(self, model: Any, run: Run) -> None:
+        made = trainer(logger=TensorBoardLogger(self.checkpoints), log_every_n_steps=1)
+        run.attach(made)
+        made.fit(model, loader())
 
     def evaluate(self, model: Any, run: Run | None = None) -> Mapping[str, float]:
         made = trainer()

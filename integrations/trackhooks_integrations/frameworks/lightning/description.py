@@ -52,7 +52,10 @@ class Description:
 
     def details(self) -> dict[str, Any]:
         """Return facts about the model and the data, and pictures of the model."""
-        return {"facts": sizes(self._module, self._lookups) | self._data(), "media": media(self._module, self._lookups)}
+        return {
+            "facts": sizes(self._module, self._lookups) | self._data(),
+            "media": media(self._module, self._lookups),
+        }
 
     def learning_rates(self) -> dict[str, float]:
         """Return the current learning rate of each group of parameters."""
@@ -67,7 +70,9 @@ class Description:
     def _optimizers(self) -> dict[str, Scalar]:
         made = self._lookups.find("the optimizers", [], _optimizers, self._trainer)
         named = zip([""] if len(made) == 1 else map(str, range(len(made))), made, strict=True)
-        return {key: value for name, one in named for key, value in settings(one, self._lookups, name).items()}
+        return {
+            key: value for name, one in named for key, value in settings(one, self._lookups, name).items()
+        }
 
     def _data(self) -> dict[str, Scalar]:
         return self._lookups.find("the data", {}, _data, self._trainer)

@@ -99,7 +99,8 @@ class Lightning:
         mode = self._mode(trainer, kind, *args, **kwargs)
         if mode is None:
             return original(trainer, *args, **kwargs)
-        with mode as run, self._recording(trainer, _callback_class(loop, type(trainer))(run, trainer)):
+        cls: type = type(trainer)
+        with mode as run, self._recording(trainer, _callback_class(loop, cls)(run, trainer)):
             return original(trainer, *args, **kwargs)
 
     def _mode(

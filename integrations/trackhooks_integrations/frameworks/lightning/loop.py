@@ -22,7 +22,9 @@ class Loop:
         self._trainer = trainer
         self._lookups = run.lookups
 
-    def _introduce_to_callbacks(self, module: Any, epochs: int | None, batches: Any, first_epoch: int = 0) -> None:
+    def _introduce_to_callbacks(
+        self, module: Any, epochs: int | None, batches: Any, first_epoch: int = 0
+    ) -> None:
         """Give the callbacks of the run their `model` and `params`."""
         self.run.describe("a Trainer of Lightning")
         steps = batches if isinstance(batches, int) or math.isfinite(batches) else None

@@ -50,5 +50,7 @@ def _samples(batch: Any) -> int:
     """Return the length of the first array in a batch; 0 if there is none."""
     if hasattr(batch, "shape"):
         return int(batch.shape[0]) if len(batch.shape) else 1
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    parts = (
+        batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (list, tuple)) else ()
+    )
     return next((count for part in parts if (count := _samples(part))), 0)

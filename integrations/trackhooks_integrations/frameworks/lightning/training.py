@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trackhooks.frameworks import double_logging
 from trackhooks.frameworks.interface import RunHooks
 
 from . import logged
 from .description import Description
 from .loop import Loop
+
+_LOGGERS = {"MLFlowLogger": "mlflow", "TensorBoardLogger": "tensorboard", "WandbLogger": "wandb"}
+"""Lightning's loggers → our trackers for the same backend."""
 
 
 class Training(Loop):
@@ -39,9 +43,17 @@ class Training(Loop):
         epoch = trainer.current_epoch
         self._introduce_to_callbacks(module, trainer.max_epochs, trainer.num_training_batches, epoch)
         self._global_step = trainer.global_step
+        self._lookups.find("the loggers of the Trainer", None, self._warn_of_loggers)
         self.run.introduce(module, described.params(), described.details, described.defaults())
         self.run.fire("on_train_start")
         self._pass_stop_on()
+
+    def _warn_of_loggers(self) -> None:
+        """Warn if Lightning itself logs to one of the trackers of the run."""
+        made = {_LOGGERS.get(type(logger).__name__, "") for logger in self._trainer.loggers}
+        for tracker in sorted(made.intersection(self.run.trackers)):
+            remedy = "To switch that off: Trainer(logger=False)"
+            double_logging.warn_once(tracker, "with a logger of Lightning", remedy)
 
     def on_load_checkpoint(self, trainer: Any, module: Any, checkpoint: Any) -> None:
         """Record that the weights are replaced."""
