@@ -2,7 +2,7 @@
 
 Run: python benchmarks/history.py [--steps 1000000] [--peer-steps 5000] [--metrics 25] [--rounds 3]
 
-Each candidate is a process of its own that reads a run once; imports are not counted. First all read the same values of
+Each candidate is a separate process that reads a run once; imports are not counted. First all read the same values of
 a shorter run, then trackhooks reads a long one: from its journal, which stores the columns; from the columns, also
 as DataFrames; and one metric.
 
@@ -152,7 +152,7 @@ READERS: dict[str, Callable[[str], Callable[[], int]]] = {
 
 
 def read(name: str, folder: str, steps: int) -> None:
-    """In a process of its own: read once and report."""
+    """In a separate process: read once and report."""
     once = READERS[name](folder)
     wall, cpu = time.perf_counter(), time.process_time()
     rows = once()
@@ -166,7 +166,7 @@ def read(name: str, folder: str, steps: int) -> None:
 
 
 def candidate(name: str, folder: Path, steps: int) -> Callable[[], Figures]:
-    """Measure a reader in a process of its own."""
+    """Measure a reader in a separate process."""
 
     def measure() -> Figures:
         if name == "journal":

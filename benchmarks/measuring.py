@@ -1,7 +1,7 @@
 """What the benchmarks of whole processes share: they run by turns, and their medians are set against each other.
 
 A machine with other work on it is fast at one moment and slow at the next. So the candidates take turns, each in a
-process of its own, and every figure is a median over the rounds beside its smallest and largest.
+separate process, and every figure is a median over the rounds beside its smallest and largest.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Deliver = Callable[[Sequence[Event]], None]
 
 
 def started(tracker: Tracker, folder: str) -> Tracker:
-    """The tracker with a run of its own."""
+    """The tracker with its own run."""
     tracker.run = RunInfo("bench", "bench", str(Path(folder, "run")), created=time.time())
     Path(folder, "run").mkdir(exist_ok=True)
     tracker.start(tracker.run, {})

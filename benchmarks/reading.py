@@ -2,7 +2,7 @@
 
 Run: python benchmarks/reading.py [--runs 200] [--steps 1000] [--long 200000] [--rounds 3] [--peers mlflow,tensorboard]
 
-Every reading is a process of its own, and the processes take turns. What is measured is processor time, without the
+Every reading is a separate process, and the processes take turns. What is measured is processor time, without the
 imports. One run is recorded and copied, and the peers get the copies by delivery: MLflow into a SQLite file, read with
 `search_runs`, TensorBoard as event files, read with `EventAccumulator`, which keeps up to 10,000 values of a metric
 (here all of the long run). "first reader" means that no run has a file `summary` yet.
@@ -92,7 +92,7 @@ def peer_of(name: str) -> str | None:
 
 
 def measure(name: str, folder: Path) -> Figures:
-    """One reading, in a process of its own."""
+    """One reading, in a separate process."""
     if name.endswith("first reader"):
         for path in folder.glob(f"*/*/{summary_file.FILE_NAME}"):
             path.unlink()

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def measure(statement: str) -> Figures:
-    """One statement, in a process of its own."""
+    """One statement, in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         return measured(__file__, "--one", statement, "--folder", folder)
 

@@ -47,7 +47,7 @@ used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps({"wall_s": time.perf_counter() - since, "cpu_s": used.ru_utime + used.ru_stime}))
 sys.exit(ended.returncode)
 """
-"""It leads the session of a terminal and gives the script a process group of its own, as a shell does at its prompt."""
+"""It leads the session of a terminal and gives the script a separate process group, as a shell does at its prompt."""
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def added(found: dict[str, list[float]], base: dict[str, list[float]]) -> float:
 
 
 def measure(candidate: str, epochs: int) -> Figures:
-    """One script, in a folder and at a terminal of its own.
+    """One script, in a separate folder and at a separate terminal.
 
     Raises:
         CalledProcessError: it failed.

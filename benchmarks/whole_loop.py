@@ -196,7 +196,7 @@ def keras_fit(epochs: int, chosen: dict[str, Any] | None) -> None:
 
 
 def torch_loop(epochs: int, chosen: dict[str, Any] | None) -> None:
-    """A loop of one's own, in PyTorch."""
+    """A custom loop, in PyTorch."""
     import torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset

@@ -45,7 +45,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it is not typed
         def _split_scope(self, nodeid: str) -> str:
-            alone = nodeid.startswith(("tests/docs/test_docs", "tests/docs/test_examples", "tests/docs/test_bench"))
+            alone = nodeid.startswith(
+                ("tests/docs/test_docs", "tests/docs/test_examples", "tests/docs/test_bench")
+            )
             return nodeid if alone else str(super()._split_scope(nodeid))
 
     return Scheduling(config, log)
@@ -56,6 +58,15 @@ def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
     """A run that is only recorded, in a separate directory."""
     with trackhooks.run(dir=tmp_path / "runs", delivery="off") as run:
         yield run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A separate working directory, with its own `runs`, which are only recorded."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
+    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
+    return tmp_path
 
 
 @pytest.fixture

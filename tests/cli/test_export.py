@@ -24,16 +24,8 @@ import trackhooks
 from trackhooks.cli.main import main
 
 SUFFIXES = ("parquet", "arrow", "csv", "jsonl")
+pytestmark = pytest.mark.usefixtures("here")
 ODD = (0.1, math.nan, math.inf, -math.inf, 1e-310)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
 
 
 def train(name: str, **params: Any) -> Path:

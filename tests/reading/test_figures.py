@@ -25,15 +25,6 @@ from trackhooks.reading.figures.reduction import Grid, grid, kept, means
 from trackhooks.reading.figures.smoothing import smooth
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own working directory, with its own `runs`."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def train(lr: float, seed: int = 0, loss: Callable[[int], float] | None = None, **params: Any) -> Path:
     """Record a run with three epochs of two batches."""
     value = loss or (lambda step: lr + seed + 1 / (step + 1))

@@ -25,14 +25,6 @@ from trackhooks.storage.run_folder import read_info, write_info
 Value = Callable[[int], float]
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TRACKHOOKS_DELIVERY", "off")
-    monkeypatch.delenv("TRACKHOOKS_DIR", raising=False)
-    return tmp_path
-
-
 def train(name: str, loss: Value, steps: int = 10, epochs: int = 3, **options: Any) -> Path:
     """Record a run whose loss in each batch is a function of its step."""
     with trackhooks.run(name=name, **options) as run:

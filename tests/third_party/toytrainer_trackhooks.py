@@ -1,4 +1,4 @@
-"""The integration of `toytrainer` in trackhooks: a package of its own, found by its entry point."""
+"""The integration of `toytrainer` in trackhooks: a separate package, found by its entry point."""
 
 import sys
 from functools import partial

@@ -42,7 +42,7 @@ def page() -> Iterator[Any]:
 
 
 def deliver(folder: Path, number: int, tracker: str, **options: Any) -> Feeding:
-    """A run with a learning rate of its own and everything else the same. Its epochs are long."""
+    """A run with its own learning rate and everything else the same. Its epochs are long."""
     lr = 0.1 ** (number + 1)
     run = run_info(folder / f"lr={lr:g}", created=CREATED + number, project="digits")
     feed = Feeding(lambda: load(tracker, **options), run)

@@ -23,7 +23,7 @@ def differing_changes(runs: Sequence[RunSummary | None]) -> dict[str, list[Chang
     """Return the files whose uncommitted changes are not the same in all runs, each with its change in each run.
 
     Args:
-        runs: the runs; None for a group of runs, which has no changes of its own.
+        runs: the runs; None for a group of runs, which does not have its own changes.
     """
     found = [{} if run is None else changes_of(run) for run in runs]
     names = unique(name for changes in found for name in changes)

@@ -23,5 +23,5 @@ def refuse_to_copy(run: Named, protocol: Any) -> Any:
     """
     raise InvalidValueError(
         f"run {run.name!r} cannot be pickled or copied, because one process writes its journal. Pass its folder"
-        " (run.path) to the other process, and open a run of its own there, or log here what it returns."
+        " (run.path) to the other process, and open a separate run there, or log here what it returns."
     )

@@ -58,7 +58,7 @@ def exit_wait(given: float | None, cause: BaseException | None) -> ExitWait:
 
 
 def _is_at_prompt() -> bool:
-    """Whether a shell at a terminal has started this program, in a process group of its own."""
+    """Whether a shell at a terminal has started this program, in a separate process group."""
     if (
         any(os.environ.get(name) for name in _JOBS)
         or "ray" in sys.modules
