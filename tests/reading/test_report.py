@@ -432,7 +432,7 @@ def test_a_run_without_a_picture_at_a_step_shows_its_latest_before(
             for step in range(steps):
                 run.log(loss=1.0)
                 run.log_image("sample", np.full((8, 8), step / 6))
-    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
+    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
     texts = [image.get_attribute("alt") for image in page.locator("#picture-list img").all()]
     assert texts == ["sample of short at step 1", "sample of long at step 5"]
 
