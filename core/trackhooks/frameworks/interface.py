@@ -70,7 +70,11 @@ class Framework(Protocol):
         """
 
     def callback(self, runs: Runs) -> Any:
-        """Make a callback for the framework's own list of callbacks; None if the framework has no such list."""
+        """Make a callback for the framework's own list of callbacks: `run.callback(…)`.
+
+        Returns:
+            None if the framework has no such list.
+        """
 
 
 class Runs(Protocol):

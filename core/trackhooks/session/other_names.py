@@ -58,7 +58,6 @@ RUN = _table({
     "experiment logger": "the run itself",
     "fit": "run.train(batches) in `for epoch in run.epochs(10)`",
     "test evaluate": "run.validate(batches)",
-    "callback": "run.keras for Keras, run.attach(model) for Ultralytics",
     "on_train_end on_epoch_end on_fit_epoch_end": "run.callbacks",
 })  # fmt: skip
 """An attribute that a `Run` does not have → what does the same."""

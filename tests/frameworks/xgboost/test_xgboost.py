@@ -94,6 +94,14 @@ def test_a_copy_of_the_booster_continues_its_run_at_its_round(home: Path) -> Non
     assert len(events(info.path, "teardown")) == 2
 
 
+def test_the_booster_that_is_returned_belongs_to_the_run(home: Path, tmp_path: Path) -> None:
+    best = xgboost.callback.EarlyStopping(rounds=2, save_best=True)
+    booster = train(500, evals=[(data(40, 60), "val")], callbacks=[best])  # a slice of the trained one
+    booster.save_model(tmp_path / "best.ubj")
+    (info,) = infos(home)
+    assert len(events(info.path, "on_model_save")) == 1
+
+
 def test_a_saved_model_continues_its_run(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.json"
     booster = train(2)

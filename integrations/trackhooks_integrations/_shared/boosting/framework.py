@@ -132,7 +132,7 @@ class Boosting:
             ours = [listener for rounds in trainings for listener in self.listeners(rounds, call)]
             result = call.made_with([*ours, *others])
             for rounds in trainings:
-                rounds.end()
+                rounds.end(result if isinstance(result, self._library().Booster) else None)
         return result
 
     @contextmanager
@@ -140,7 +140,9 @@ class Boosting:
         with self._mode(runs, call) as run:
             train = getattr(self._library(), "train", None)
             double_logging.warn_of_wrappers(run, train, callbacks)
-            rounds = Rounds(run, self.loop, call.params(), self.train_sets(call))
+            params = run.lookups.find("the hyper-parameters", {}, call.params)
+            sets = run.lookups.find("the evaluated sets", set(), self.train_sets, call)
+            rounds = Rounds(run, self.loop, params, sets)
             try:
                 yield rounds
             except BaseException:

@@ -35,7 +35,7 @@ class Rounds:
         self._epoch = 0
         self._end = 0
         self._trains = False
-        self._unfinished: Mapping[str, float] | None = None
+        self._unfinished: Mapping[str, Any] | None = None
         """The metrics of the last round, while its epoch has not ended."""
         self._facts: Facts = dict
 
@@ -89,10 +89,19 @@ class Rounds:
         if metrics is not None:
             self._run.fire("on_fit_epoch_end", None, metrics, epoch=self._epoch)
 
-    def end(self) -> None:
-        """End the training, unless that has been done. If rounds are missing, the framework has stopped it."""
-        if not self._trains:
-            return
+    def end(self, returned: Any = None) -> None:
+        """End the training, unless that has been done.
+
+        Args:
+            returned: the booster that the user gets, if it is known yet: it may be a copy of the one that was trained.
+        """
+        if self._trains:
+            self._end_training()
+        if returned is not None:
+            self._run.set_model(returned)
+
+    def _end_training(self) -> None:
+        """End the training. If rounds are missing, the framework has stopped it."""
         if self._epoch + 1 < self._end:
             self._run.ask_stop()
         self.finish_round()

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _TRAIN = frozenset({"train", "training"})
 _VALIDATION = frozenset({"val", "valid", "validation", "eval", "dev"})
@@ -21,12 +21,12 @@ class Score(NamedTuple):
     set: str
     """The name of the set."""
     metric: str
-    value: float
-    spread: float | None = None
+    value: Any
+    spread: Any = None
     """The standard deviation over the folds of a cross-validation."""
 
 
-def metrics_of(scores: Sequence[Score], train: Iterable[str]) -> dict[str, float]:
+def metrics_of(scores: Sequence[Score], train: Iterable[str]) -> dict[str, Any]:
     """Return the metrics of a round under their recorded names.
 
     Args:
@@ -34,12 +34,12 @@ def metrics_of(scores: Sequence[Score], train: Iterable[str]) -> dict[str, float
         train: the names of sets that are the training data itself.
     """
     prefixes = _prefixes(dict.fromkeys(score.set for score in scores), {*train, *_TRAIN})
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for score in scores:
         name = f"{prefixes[score.set]}/{score.metric}"
-        found[name] = float(score.value)
+        found[name] = score.value
         if score.spread is not None:
-            found[f"{name}_std"] = float(score.spread)
+            found[f"{name}_std"] = score.spread
     return found
 
 
@@ -47,7 +47,7 @@ def _prefixes(sets: Iterable[str], train: set[str]) -> dict[str, str]:
     prefixes = {name: "train" if name in train else name for name in sets}
     others = [name for name, prefix in prefixes.items() if prefix != "train"]
     validation = next(
-        (name for name in others if name.lower() in _VALIDATION), others[-1] if others else None
+        (name for name in others if str(name).lower() in _VALIDATION), others[-1] if others else None
     )
     if validation is not None:
         prefixes[validation] = "val"

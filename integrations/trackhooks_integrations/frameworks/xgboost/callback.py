@@ -13,6 +13,7 @@ from trackhooks.frameworks.interface import Runs
 
 from ..._shared.boosting import Bridge, Call, Rounds, Score
 
+_BEST: Mapping[str, type[int] | type[float]] = {"best_iteration": int, "best_score": float}
 Log = Mapping[str, Mapping[str, list[Any]]]
 """Set → metric → the value of each round; in a cross-validation, the mean and the standard deviation of the folds."""
 
@@ -108,13 +109,13 @@ def _facts(booster: Any) -> dict[str, Scalar]:
         "model/features": int(booster.num_features()),
     }
     trees = _trees(json.loads(booster.save_config())["learner"]["gradient_booster"])
-    best = booster.attributes()
     if trees is not None:
         facts["model/trees"] = trees
-    if "best_iteration" in best:
-        facts["model/best_iteration"] = int(best["best_iteration"])
-        facts["model/best_score"] = float(best["best_score"])
-    return facts
+    found = booster.attributes()  # early stopping sets them
+    best: dict[str, Scalar] = {
+        f"model/{name}": kind(found[name]) for name, kind in _BEST.items() if name in found
+    }
+    return facts | best
 
 
 def _trees(config: Mapping[str, Any]) -> int | None:
