@@ -386,7 +386,7 @@ def test_one_run_of_a_group_keeps_its_extreme_values(tmp_path: Path, opened: Cal
         ) as run:
             for step in range(5000):
                 run.log({"val/x": 50.0 if step == 2500 + seed else step / 5000})
-    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
     assert max(drawn(page, "val/x")["ys"][0]) < 25  # the mean of two runs
     page.get_by_label("draw seed=0").uncheck()
     assert max(drawn(page, "val/x")["ys"][0]) == pytest.approx(50, rel=1e-3)
@@ -432,7 +432,7 @@ def test_a_run_without_a_picture_at_a_step_shows_its_latest_before(
             for step in range(steps):
                 run.log(loss=1.0)
                 run.log_image("sample", np.full((8, 8), step / 6))
-    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
     texts = [image.get_attribute("alt") for image in page.locator("#picture-list img").all()]
     assert texts == ["sample of short at step 1", "sample of long at step 5"]
 
@@ -535,7 +535,7 @@ def test_names_and_values_are_only_text(tmp_path: Path, opened: Callable[..., An
             run.log({f"val/{name}": 1.0 + number, "val/loss": 0.5 + number})
             run.log({f"val/{name}": math.inf, "val/loss": 0.25 + number})
             raise ValueError(name)
-    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html", title=HOSTILE[0]))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html", title=HOSTILE[0]))
     assert page.evaluate("window.harmed") is None
     assert page.title() == page.locator("h1").inner_text() == HOSTILE[0]
     table = page.locator("#table").inner_text()
@@ -551,7 +551,7 @@ def test_numbers_of_any_size_are_drawn(tmp_path: Path, opened: Callable[..., Any
     with trackhooks.run(dir=tmp_path / "runs", name="odd", delivery="off") as run:
         for step in range(4):
             run.log({"val/x": size * step})
-    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
     assert drawn(page, "val/x")["ys"][0] == pytest.approx([size * step for step in range(4)], rel=1e-3)
 
 
@@ -560,7 +560,7 @@ def test_small_differences_of_large_values_are_not_lost(tmp_path: Path, opened: 
     with trackhooks.run(dir=tmp_path / "runs", name="close", delivery="off") as run:
         for step in range(50):
             run.log({"val/large": values[step], "val/near_one": 1 - 1e-6 * step})
-    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
     assert drawn(page, "val/large")["ys"][0] == pytest.approx(values[:50], rel=0, abs=0.49 / 4000)
     assert drawn(page, "val/near_one")["ys"][0] == pytest.approx(
         [1 - 1e-6 * s for s in range(50)], rel=0, abs=5e-5 / 2000
@@ -570,7 +570,7 @@ def test_small_differences_of_large_values_are_not_lost(tmp_path: Path, opened: 
 def test_runs_without_metrics_or_params_have_a_report(tmp_path: Path, opened: Callable[..., Any]) -> None:
     for name in ("a", "b"):
         trackhooks.run(dir=tmp_path / "runs", name=name, delivery="off").close()
-    page = opened(trackhooks.compare([tmp_path / "runs"]).report(tmp_path / "report.html"))
+    page = opened(trackhooks.compare(tmp_path / "runs").report(tmp_path / "report.html"))
     assert "No metric of these runs has a best value" in page.locator(".answer").inner_text()
     assert sorted(column(page, "run")) == ["a", "b"]
 

@@ -271,7 +271,7 @@ def _one(values: list[Scalar]) -> Any:
 
 
 def compare(
-    runs: Iterable[RunLike],
+    runs: RunLike | Iterable[RunLike],
     *,
     all_params: bool = False,
     metrics: str | None = None,
