@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,23 @@ def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Pa
     assert [event.metrics["val/l2"] for event in ends] == found["valid l2-mean"]
     assert [event.metrics["val/l2_std"] for event in ends] == found["valid l2-stdv"]
     assert [event.metrics["train/l2"] for event in ends] == found["train l2-mean"]
+
+
+def test_a_training_that_others_have_wrapped_is_recorded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = lightgbm.train
+
+    @functools.wraps(original)
+    def autolog(*args: Any, **named: Any) -> Any:
+        return original(*args, **named)
+
+    monkeypatch.setattr(lightgbm, "train", autolog)
+    trackhooks.enable(dir=tmp_path, delivery="off", system=None)
+    lightgbm.train(PARAMS, data(), 1)
+    trackhooks.disable()
+    assert len(infos(tmp_path)) == 1
+    assert lightgbm.train is autolog
 
 
 def test_parameters_that_lightgbm_refuses_fail_the_run(home: Path) -> None:

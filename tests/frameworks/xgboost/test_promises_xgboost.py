@@ -63,12 +63,12 @@ class TestXGBoost(FrameworkPromises):
     batches = 0
     params = {"max_depth": 2, "learning_rate": 0.5}
     hooks = tuple(METHODS)
+    own_logger = "wandb"
     cannot = {
         "batches": "a round sees all data at once",
         "evaluation": "it has no callback at an evaluation outside of a training",
         "inner evaluation": "likewise",
         "prediction": "it has no callback at a prediction",
-        "own loggers": "it has none",
         "processes": "it launches none",
     }
 
@@ -112,6 +112,14 @@ class TestXGBoost(FrameworkPromises):
     def train_with(self, model: Any, callback: Any) -> None:
         model.set_params(callbacks=[callback], n_estimators=1)
         model.fit(*PARTS[0], eval_set=PARTS, verbose=False)
+
+    def train_with_own_logger(self, model: Any, run: Run) -> None:
+        import wandb
+        from wandb.integration.xgboost import WandbCallback
+
+        with wandb.init(mode="disabled"):
+            own = [run.callback("xgboost"), WandbCallback(log_feature_importance=False)]
+            xgboost.train({}, xgboost.DMatrix(X, Y), 1, callbacks=own)
 
     def save(self, model: Any, path: Path) -> Path:
         model.save_model(path.with_suffix(".json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 from collections.abc import Iterator
@@ -130,6 +131,23 @@ def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Pa
     assert [event.metrics["val/rmse"] for event in ends] == found["test-rmse-mean"]
     assert [event.metrics["train/rmse_std"] for event in ends] == found["train-rmse-std"]
     assert info.status == "finished"
+
+
+def test_a_training_that_others_have_wrapped_is_recorded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = xgboost.train
+
+    @functools.wraps(original)
+    def autolog(*args: Any, **named: Any) -> Any:
+        return original(*args, **named)
+
+    monkeypatch.setattr(xgboost, "train", autolog)
+    trackhooks.enable(dir=tmp_path, delivery="off", system=None)
+    xgboost.train(PARAMS, data(), 1)
+    trackhooks.disable()
+    assert len(infos(tmp_path)) == 1
+    assert xgboost.train is autolog
 
 
 def test_parameters_that_xgboost_refuses_fail_the_run(home: Path) -> None:

@@ -3,7 +3,7 @@
 from .bridge import Bridge
 from .call import Call
 from .framework import Boosting
-from .rounds import Rounds
+from .rounds import Listener, Rounds
 from .sets import Score
 
-__all__ = ["Boosting", "Bridge", "Call", "Rounds", "Score"]
+__all__ = ["Boosting", "Bridge", "Call", "Listener", "Rounds", "Score"]

@@ -18,7 +18,7 @@ from trackhooks.frameworks.patching import InPlaceOf, Patches
 
 from .bridge import Bridge
 from .call import Call
-from .rounds import Rounds
+from .rounds import Listener, Rounds
 
 
 class Boosting:
@@ -121,6 +121,8 @@ class Boosting:
         call = Call.of(original, args, kwargs)
         if call is None:
             return original(*args, **kwargs)
+        if any(isinstance(found, Listener) for found in call.callbacks):
+            return original(*args, **kwargs)  # an autolog, for example, lies between two of our replacements
         bridges = [found for found in call.callbacks if isinstance(found, Bridge)]
         chosen = [bridge.runs for bridge in bridges] or [self._runs]
         recorded = [runs for runs in dict.fromkeys(chosen) if runs is not None]

@@ -14,6 +14,18 @@ from .sets import Score, metrics_of
 Facts = Callable[[], Mapping[str, Scalar]]
 
 
+class Listener:
+    """A callback that forwards a training. A call that has one is recorded already.
+
+    Args:
+        rounds: what it forwards the training to.
+    """
+
+    def __init__(self, rounds: Rounds) -> None:
+        super().__init__()
+        self._rounds = rounds
+
+
 class Rounds:
     """One training: each round is an epoch without batches.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from trackhooks.event import Scalar
 
-from ..._shared.boosting import Bridge, Call, Rounds, Score
+from ..._shared.boosting import Bridge, Call, Listener, Rounds, Score
 
 
 class LightGBMCallback(Bridge):
@@ -26,14 +26,14 @@ class LightGBMCallback(Bridge):
             self.records_nothing()
 
 
-class _Start:
+class _Start(Listener):
     """Comes first before each round."""
 
     before_iteration = True
 
     def __init__(self, rounds: Rounds, call: Call) -> None:
+        super().__init__(rounds)
         self.order = -math.inf
-        self._rounds = rounds
         self._call = call
 
     def __call__(self, env: Any) -> None:
@@ -49,27 +49,27 @@ class _Start:
         self._rounds.start_round(env.iteration)
 
 
-class _End:
+class _End(Listener):
     """Comes first after each round: early stopping must not hide its metrics."""
 
     before_iteration = False
 
     def __init__(self, rounds: Rounds) -> None:
+        super().__init__(rounds)
         self.order = -math.inf
-        self._rounds = rounds
 
     def __call__(self, env: Any) -> None:
         self._rounds.end_round([_score(*found) for found in env.evaluation_result_list or ()])
 
 
-class _Last:
+class _Last(Listener):
     """Comes last after each round that no other callback has stopped."""
 
     before_iteration = False
 
     def __init__(self, rounds: Rounds) -> None:
+        super().__init__(rounds)
         self.order = math.inf
-        self._rounds = rounds
 
     def __call__(self, env: Any) -> None:
         self._rounds.finish_round()

@@ -11,7 +11,7 @@ from typing import Any
 from trackhooks.event import Scalar
 from trackhooks.frameworks.interface import Runs
 
-from ..._shared.boosting import Bridge, Call, Rounds, Score
+from ..._shared.boosting import Bridge, Call, Listener, Rounds, Score
 
 _BEST: Mapping[str, type[int] | type[float]] = {"best_iteration": int, "best_score": float}
 Log = Mapping[str, Mapping[str, list[Any]]]
@@ -31,12 +31,11 @@ class _Bridge(Bridge):
         return model
 
 
-class _Listener:
+class _Listener(Listener):
     """Forwards a training. XGBoost passes the arguments by name, or by position."""
 
     def __init__(self, rounds: Rounds, call: Call) -> None:
-        super().__init__()
-        self._rounds = rounds
+        super().__init__(rounds)
         self._call = call
         self._first = 0
 
