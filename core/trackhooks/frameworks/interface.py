@@ -291,6 +291,9 @@ class RunHooks(Protocol):
     def record(self, hook: str, metrics: Mapping[str, Any], **more: Any) -> None:
         """Record a hook without calling anyone: the framework has called them already, or ended without it."""
 
+    def log(self, metrics: Mapping[str, Any], /) -> None:
+        """Record metrics that come at times of their own, at the current step; no one is called."""
+
     def log_params(self, params: Mapping[str, Any], /) -> None:
         """Record hyper-parameters."""
 

@@ -51,6 +51,7 @@ class RecorderHooks:
         self.hears = callbacks.hears
         self.without_callbacks = callbacks.without_callbacks
         self._verbs = LogVerbs(recording)
+        self.log: Callable[[Mapping[str, Any]], None] = self._verbs.log
         self.log_params: Callable[[Mapping[str, Any]], None] = self._verbs.log_params
         self.log_text = self._verbs.log_text
         self.log_table = self._verbs.log_table
