@@ -107,7 +107,8 @@ class Adversarial(Line):
         self.automatic_optimization = False
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        for optimizer in self.optimizers():
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
             optimizer.zero_grad()
             self.manual_backward(self.loss(batch))
             optimizer.step()
@@ -374,7 +375,7 @@ def test_the_other_package_is_recorded_too(enabled: Path) -> None:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     made = pytorch_lightning.Trainer(max_epochs=1, accelerator="cpu", enable_checkpointing=False, **quiet)
     made.fit(Small(), loader())
     (info,) = infos(enabled)
