@@ -283,6 +283,17 @@ for _ in run.validate(range(1)):
     assert ended(tmp_path, body, "raise KeyboardInterrupt") == (0, "finished", "")
 
 
+def test_a_run_is_killed_if_the_program_answers_ctrl_c_by_exiting_with_an_error(tmp_path: Path) -> None:
+    body = """
+with opened() as run:
+    try:
+        train(run, end)
+    except KeyboardInterrupt:
+        sys.exit(1)
+"""
+    assert ended(tmp_path, body, "raise KeyboardInterrupt") == (1, "killed", "KeyboardInterrupt")
+
+
 def test_each_of_several_runs_that_are_open_gets_its_status(tmp_path: Path) -> None:
     body = """
 def fail(trainer):

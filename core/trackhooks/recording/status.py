@@ -25,8 +25,8 @@ def status_of(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, SystemExit):
         code = error.code
         well = code is None or attempt(lambda: code == 0) is True
-        if not well and isinstance(error.__context__, KeyboardInterrupt):
-            return status_of(error.__context__)  # a loop has answered Ctrl-C by sys.exit(1), as Lightning does
+        if not well and isinstance(error.__context__, KeyboardInterrupt):  # how Lightning answers Ctrl-C
+            return status_of(error.__context__)
         return ("finished", "") if well else ("failed", f"sys.exit({shown(code)})")
     if isinstance(error, KeyboardInterrupt):
         return "killed", "KeyboardInterrupt"
