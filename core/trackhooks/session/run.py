@@ -129,16 +129,16 @@ class Run(LogVerbs):
         return registry.callback(framework, OneRun(hooks_of(self._recorder)))
 
     def attach(self, model: Any) -> None:
-        """Record everything that an Ultralytics model does, in every mode, until the run is closed.
+        """Record everything that an Ultralytics model or a Lightning Trainer does, until the run is closed.
 
-        The callbacks of the model are called as before, then those of the run. Several models may be attached to one
-        run.
+        Its callbacks are called as before. Several models may be attached to one run.
 
         Args:
-            model: a model such as `YOLO("yolo11n.pt")`, or a trainer that was created without one.
+            model: a model such as `YOLO("yolo11n.pt")`, a trainer of Ultralytics that was created without one, or a
+                `lightning.pytorch.Trainer`.
 
         Raises:
-            InvalidValueError: `model` is not a model of Ultralytics.
+            InvalidValueError: it is none of these, nor anything that another integration accepts.
         """
         self._recorder.is_open()
         registry.attach(hooks_of(self._recorder), model)
