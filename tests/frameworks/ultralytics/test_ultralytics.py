@@ -600,12 +600,12 @@ def test_a_custom_trainer_may_be_attached(shapes: Shapes, run: trackhooks.Run) -
 
 @pytest.mark.parametrize("other", [torch.nn.Linear(1, 1), "yolo11n.pt", None])
 def test_an_object_that_is_not_an_ultralytics_model_is_refused(run: trackhooks.Run, other: Any) -> None:
-    with pytest.raises(trackhooks.InvalidValueError, match="it must be .*a model of Ultralytics"):
+    with pytest.raises(trackhooks.InvalidValueError, match=r"it must be .*a model of Ultralytics"):
         run.attach(other)
 
 
 def test_an_object_that_raises_when_asked_for_its_class_is_refused(run: trackhooks.Run) -> None:
-    with pytest.raises(trackhooks.InvalidValueError, match="it must be .*a model of Ultralytics"):
+    with pytest.raises(trackhooks.InvalidValueError, match=r"it must be .*a model of Ultralytics"):
         run.attach(Unbound())
 
 
