@@ -144,7 +144,10 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     time: float
     """Seconds since 1970."""
     step: int = -1
-    """The index of the last training batch, across epochs and resumes; −1 before the first."""
+    """The index of the last training batch, across epochs and resumes; −1 before the first.
+
+    An epoch without batches counts as one.
+    """
     epoch: int = -1
     """The epoch, from 0; −1 outside of epochs."""
     batch: int = -1

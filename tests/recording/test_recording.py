@@ -1094,6 +1094,18 @@ def test_a_forked_child_records_nothing_and_does_not_wait_for_its_parents_thread
 # --- Going on
 
 
+def test_epochs_without_batches_have_steps_of_their_own_also_after_a_resume(tmp_path: Path) -> None:
+    with trackhooks.run(dir=tmp_path, delivery="off", system=None) as run:
+        for epoch in run.epochs(2):
+            run.log(score=epoch)
+    with trackhooks.run(resume=run.path, delivery="off", system=None) as again:
+        for epoch in again.epochs(2):
+            again.log(score=epoch)
+    ends = events(run, "on_fit_epoch_end")
+    assert [event.step for event in ends] == [event.epoch for event in ends] == [0, 1, 2, 3]
+    assert trackhooks.history(run.path, "score").to_pandas()["score"].tolist() == [0, 1, 2, 3]
+
+
 def test_a_run_that_is_resumed_continues_where_it_was(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, name="r", project="p", tags=["a"], notes="n", delivery="off") as run:
         run.log(a=1.0)

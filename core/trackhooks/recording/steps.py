@@ -3,6 +3,8 @@
 A training that resumes from a checkpoint repeats what was trained after the checkpoint. The run then already has its
 first epoch, and that epoch begins again at the same step as before. So steps count as they would without the
 interruption, and trackers can replace the old values by the new ones.
+
+An epoch without batches is a step, so that epochs of any loop have steps of their own.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 from ..event import Event
 from ..hooks.vocabulary import LOG
 
+_ENDS = ("on_train_epoch_end", "on_fit_epoch_end")
+
 
 class StepCounter:
     """Follows the hooks of one run. Not safe with threads: the caller holds a lock."""
 
     def __init__(self) -> None:
         self.step = -1
-        """The index of the last training batch, from 0; −1 before the first."""
+        """The index of the last training batch, or of the last epoch without batches, from 0; −1 before the first."""
         self.epoch = -1
         """The index of the current epoch, from 0; −1 before the first."""
         self.before_epoch = -1
@@ -58,6 +62,8 @@ class StepCounter:
             self._start_epoch(epoch)
         elif epoch is not None:
             self.epoch = epoch + self._epochs_before
+        if hook in _ENDS and self.step == self.before_epoch and self.epoch >= 0:
+            self.step += 1
         if hook == "on_fit_epoch_end":
             self.epochs_done = self.epoch + 1
 
@@ -119,8 +125,10 @@ class StepCounter:
         elif event.hook == "on_train_epoch_start":  # its step is the last one before it, as after a resume
             self.epoch, self.step = event.epoch, event.step
             self._begins.setdefault(event.epoch, event.step)
-        elif event.hook == "on_fit_epoch_end":
-            self.epochs_done = event.epoch + 1
+        elif event.hook in _ENDS:
+            self.step = max(self.step, event.step)
+            if event.hook == "on_fit_epoch_end":
+                self.epochs_done = event.epoch + 1
         elif event.hook in self._outside and event.epoch < 0:
             self._outside[event.hook] = event.step
         elif event.hook == LOG and self.step < 0:

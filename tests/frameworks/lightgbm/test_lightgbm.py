@@ -95,6 +95,12 @@ def test_a_saved_model_continues_its_run(home: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_a_round_is_a_step_also_if_the_training_is_continued(home: Path) -> None:
+    train(2, init_model=train(3))
+    (info,) = infos(home)
+    assert [event.step for event in events(info.path, "on_fit_epoch_end")] == [0, 1, 2, 3, 4]
+
+
 def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Path) -> None:
     found = lightgbm.cv(PARAMS, data(), 2, nfold=2, stratified=False, eval_train_metric=True)
     (info,) = infos(home)

@@ -124,6 +124,12 @@ def test_a_checkpoint_of_a_round_is_recorded_before_its_epoch_ends(home: Path, t
     assert hooks[1:4] == ["on_train_epoch_end", "on_model_save", "on_fit_epoch_end"]
 
 
+def test_a_round_is_a_step_also_if_the_training_is_continued(home: Path) -> None:
+    train(2, xgb_model=train(3))
+    (info,) = infos(home)
+    assert [event.step for event in events(info.path, "on_fit_epoch_end")] == [0, 1, 2, 3, 4]
+
+
 def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Path) -> None:
     found = xgboost.cv(PARAMS, data(), 2, nfold=2, as_pandas=False)
     (info,) = infos(home)
