@@ -129,13 +129,13 @@ class Run(LogVerbs):
         return registry.callback(framework, OneRun(hooks_of(self._recorder)))
 
     def attach(self, model: Any) -> None:
-        """Record everything that an Ultralytics model or a Lightning Trainer does, until the run is closed.
+        """Record everything that an Ultralytics model or a Trainer does, until the run is closed.
 
         Its callbacks are called as before. Several models may be attached to one run.
 
         Args:
-            model: a model such as `YOLO("yolo11n.pt")`, a trainer of Ultralytics that was created without one, or a
-                `lightning.pytorch.Trainer`.
+            model: a model such as `YOLO("yolo11n.pt")`, a trainer of Ultralytics that was created without one, a
+                `lightning.pytorch.Trainer`, or a `transformers.Trainer`.
 
         Raises:
             InvalidValueError: it is none of these, nor anything that another integration accepts.
