@@ -95,7 +95,7 @@ def test_the_logs_of_an_epoch_are_the_same_after_both_translations(
         "loss", "val/loss", "train/box_loss", "val_loss", "valLoss", "logloss", "mse", "RMSE", "test/MAE", "smape",
         "mean_squared_error", "error", "errors", "err", "perplexity", "ppl", "nll", "WER", "val/cer", "FID",
         "kl_divergence", "binary_crossentropy", "squared_hinge", "poisson", "false_positives", "metrics/mse(B)",
-        "loss_2",
+        "loss_2", "objective/minimize",
     ],
 )  # fmt: skip
 def test_lower_losses_and_errors_are_better(name: str) -> None:
@@ -109,7 +109,7 @@ def test_lower_losses_and_errors_are_better(name: str) -> None:
     [
         "accuracy", "val/accuracy", "metrics/mAP50(B)", "metrics/precision(B)", "f1", "auc", "r2", "power",
         "tower_score", "cancer_recall", "soccer", "confidence", "valid", "psnr", "true_positives", "reward",
-        "lossless_ratio",
+        "lossless_ratio", "objective/maximize",
     ],
 )  # fmt: skip
 def test_higher_values_of_other_metrics_are_better(name: str) -> None:

@@ -12,12 +12,22 @@ from trackhooks.recording import ranks
 
 TOGETHER = {"MASTER_ADDR": "node1", "WORLD_SIZE": "4"}
 """What launchers of PyTorch, Lightning, Accelerate and DeepSpeed set in every process of a job."""
+ARRAY = {
+    "SLURM_JOB_ID": "4713",
+    "SLURM_ARRAY_JOB_ID": "4711",
+    "SLURM_ARRAY_TASK_ID": "2",
+    "SLURM_PROCID": "0",
+}
+"""What SLURM sets in the third task of a job array; the first process of each task has number 0."""
 
 ALONE = {
     "nothing": {},
     "an empty rank": {"RANK": ""},
     "no distributed job, as in Ultralytics": {"RANK": "-1", "LOCAL_RANK": "-1", **TOGETHER},
     "independent tasks of srun": {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "3"},
+    "a task of an array": {**ARRAY, "SLURM_NTASKS": "1"},
+    "a task of an array with the address of its node": {**ARRAY, "MASTER_ADDR": "node1", "WORLD_SIZE": "1"},
+    "independent processes in a task of an array": {**ARRAY, "SLURM_PROCID": "1", "SLURM_NTASKS": "2"},
     "shards that are started by hand": {"RANK": "2"},
     "a local rank without a job": {"LOCAL_RANK": "1"},
     "a job of one process": {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "1", "MASTER_ADDR": "node1"},
@@ -28,6 +38,7 @@ FIRST = {
     "torchrun in an independent task of srun": {"RANK": "0", "SLURM_PROCID": "3", **TOGETHER},
     "mpirun": {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"},
     "srun": {"SLURM_PROCID": "0", **TOGETHER},
+    "srun in a task of an array": {**ARRAY, **TOGETHER},
     "Lightning": {"LOCAL_RANK": "0", "NODE_RANK": "0", **TOGETHER},
 }
 HIGHER = {
@@ -39,6 +50,8 @@ HIGHER = {
     "Lightning's ddp on the second node": {"LOCAL_RANK": "0", "NODE_RANK": "1", **TOGETHER},
     "Lightning's ddp in the batch script of SLURM": {"SLURM_PROCID": "0", "LOCAL_RANK": "1", **TOGETHER},
     "srun": {"SLURM_PROCID": "3", **TOGETHER},
+    "srun in a task of an array": {**ARRAY, **TOGETHER, "SLURM_PROCID": "3"},
+    "torchrun in a task of an array": {**ARRAY, **TOGETHER, "RANK": "1", "LOCAL_RANK": "1"},
     "JAX": {"SLURM_PROCID": "1", "JAX_COORDINATOR_ADDRESS": "node1:1234"},
     "Open MPI": {"OMPI_COMM_WORLD_RANK": "2"},
     "MPICH, Intel MPI": {"PMI_RANK": "1", "PMI_SIZE": "2"},
@@ -50,7 +63,11 @@ HIGHER = {
 @pytest.fixture(autouse=True)
 def _no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if "RANK" in name or name in ("MASTER_ADDR", "WORLD_SIZE", "SLURM_PROCID", "TRACKHOOKS_DISABLED"):
+        if (
+            "RANK" in name
+            or name in ("MASTER_ADDR", "WORLD_SIZE", "TRACKHOOKS_DISABLED")
+            or name.startswith("SLURM_")
+        ):
             monkeypatch.delenv(name)
     ranks.say_silent.cache_clear()
 
@@ -101,6 +118,29 @@ def test_the_user_chooses_the_rank(
     assert records(tmp_path / "c", monkeypatch, {"TRACKHOOKS_RANK": "0"})
     assert not records(tmp_path / "d", monkeypatch, {"TRACKHOOKS_RANK": "2"})
     assert records(tmp_path / "e", monkeypatch, {"TRACKHOOKS_RANK": "2"}, rank=0)
+
+
+def test_the_runs_of_an_array_have_it_as_their_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ARRAY.items():
+        monkeypatch.setenv(name, value)
+    with trackhooks.run(dir=tmp_path, name="one", delivery="off") as run, run.child("fold"):
+        pass
+    with trackhooks.run(dir=tmp_path, name="mine", delivery="off", group="mine") as mine:
+        pass
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "4812")
+    with trackhooks.run(delivery="off", resume=run.path), trackhooks.run(delivery="off", resume=mine.path):
+        pass
+    groups = {found.name: found.group for found in trackhooks.runs(tmp_path)}
+    assert groups == {"one": "slurm-4711", "fold": "slurm-4711", "mine": "mine"}
+
+
+def test_a_run_outside_of_an_array_has_no_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "")
+    with trackhooks.run(dir=tmp_path, delivery="off") as run:
+        pass
+    assert trackhooks.runs(tmp_path)[0].group is None
+    assert run.status == "finished"
 
 
 def test_a_child_run_has_the_rank_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ _LOWER_ENDINGS = (
     "loss", "error", "errors", "mse", "mae", "mape", "msle", "perplexity", "crossentropy", "divergence", "hinge",
 )  # fmt: skip
 # These only count as whole words, because longer words end with them too: `power` and `cancer` are not error rates.
-_LOWER_WORDS = frozenset({"wer", "cer", "fid", "nll", "ppl", "err", "poisson", "huber", "logcosh", "false"})
+_LOWER_WORDS = frozenset({
+    "wer", "cer", "fid", "nll", "ppl", "err", "poisson", "huber", "logcosh", "false", "minimize",
+})  # fmt: skip
 
 
 def goal(name: str) -> Goal:

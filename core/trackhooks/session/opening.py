@@ -16,6 +16,7 @@ from ..errors import say
 from ..event import RunInfo, Scalar
 from ..hooks.callback_list import CallbackList
 from ..recording import environment, identity, open_runs, ranks, run_names
+from ..recording.job_array import array_group
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Owner, Recorder
 from ..recording.status import status_of
@@ -61,7 +62,8 @@ def _records(chosen: Settings) -> bool:
 
 
 def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> Recorder:
-    info, writer = _folder_of(_info(chosen, parent), chosen, resume)
+    group = chosen.group or (array_group() if resume is None else None)  # a run that is resumed has its group
+    info, writer = _folder_of(_info(chosen, group, parent), chosen, resume)
     changes = Uncommitted.of(environment.directory(), info.environment) if chosen.patch else None
     owner = Delivered(chosen, changes)
     opened = Recorder(info, writer, CallbackList(), chosen.extra_hooks, chosen.strict, owner)
@@ -164,9 +166,9 @@ class Delivered(Owner):
         return open_recorder(chosen, parent=recorder)
 
 
-def _info(chosen: Settings, parent: Recorder | None) -> RunInfo:
+def _info(chosen: Settings, group: str | None, parent: Recorder | None) -> RunInfo:
     return identity.new_info(
-        name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=chosen.group, keep=chosen.keep,
+        name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=group, keep=chosen.keep,
         trackers=chosen.tracker_names, system=chosen.measured_every,
         parent=None if parent is None else parent.id,
         options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},

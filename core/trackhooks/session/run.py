@@ -329,7 +329,8 @@ def run(
         params: hyper-parameters: anything that `log_params` accepts. Nested ones are flattened, and secrets redacted.
         tags: words to find the run by.
         notes: a description of the run.
-        group: the group of the run, such as the folds of a cross-validation or the trials of a sweep.
+        group: the group of the run, such as the folds of a cross-validation or the trials of a sweep. By default that
+            of the SLURM job array that the program belongs to, such as `slurm-4711`.
         dir: the directory of the runs. By default that of `TRACKHOOKS_DIR`, otherwise `runs`.
         every: how often trackers take the metrics of batches: every N steps, or `"1s"`. By default each tracker has
             its own rate.
