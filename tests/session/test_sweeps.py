@@ -67,13 +67,13 @@ def test_each_trial_is_a_run_with_its_parameters_values_and_status(tmp_path: Pat
     found = by_name(tmp_path)
     assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE"]
     assert {name: (run.status, read_info(run.path).reason) for name, run in found.items()} == {
-        "trial-0": ("finished", None),
-        "trial-1": ("pruned", "TrialPruned: no hope"),
-        "trial-2": ("failed", "MemoryError: too large"),
-        "trial-3": ("finished", None),
+        "digits-0": ("finished", None),
+        "digits-1": ("pruned", "TrialPruned: no hope"),
+        "digits-2": ("failed", "MemoryError: too large"),
+        "digits-3": ("finished", None),
     }
     for trial in study.get_trials():
-        run = found[f"trial-{trial.number}"]
+        run = found[f"digits-{trial.number}"]
         assert (run.group, run.tags) == ("digits", ["first", f"trial-{trial.number}"])
         assert {name: run.params.get(name) for name in trial.params} == trial.params
         got = delivered(run.path)
@@ -93,7 +93,7 @@ def test_each_trial_is_a_run_with_its_parameters_values_and_status(tmp_path: Pat
     ],
 )
 def test_the_names_of_the_objectives_are_those_of_the_study(
-    tmp_path: Path, directions: list[str], names: list[str] | None, recorded: dict[str, float]
+    tmp_path: Path, directions: Any, names: list[str] | None, recorded: dict[str, float]
 ) -> None:
     study = optuna.create_study(directions=directions)
     if names:
@@ -102,6 +102,7 @@ def test_the_names_of_the_objectives_are_those_of_the_study(
     returned = (0.25, 0.5) if len(directions) == 2 else 0.25
     study.optimize(record_trials(dir=tmp_path, delivery="off")(lambda trial, run: returned), n_trials=1)
     (run,) = trackhooks.runs(tmp_path)
+    assert (run.name, run.group) == ("trial-0", study.study_name)
     assert {name: metric.last for name, metric in run.metrics.items()} == recorded
 
 
@@ -130,7 +131,7 @@ def test_an_objective_is_asked_and_told_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_tracker_that_is_an_object_holds_one_trial_at_a_time(tmp_path: Path) -> None:
-    decorate = record_trials([lines.Lines()], dir=tmp_path, system=None)
+    decorate = record_trials([lines.Lines()], dir=tmp_path, system=None, delivery="inline")
     objective = decorate(lambda trial, run: trial.suggest_float("x", 0, 1))
     optuna.create_study().optimize(objective, n_trials=4, n_jobs=2)
     wait_for_delivery(tmp_path, "lines")
@@ -216,11 +217,11 @@ def test_processes_share_a_study_and_one_that_is_killed_loses_nothing(tmp_path: 
     assert {run.group for run in found.values()} == {"s"}
     expected = {"COMPLETE": "finished", "PRUNED": "pruned", "RUNNING": "killed"}
     assert {name: run.status for name, run in found.items()} == {
-        f"trial-{trial.number}": expected[trial.state.name] for trial in study.get_trials()
+        f"s-{trial.number}": expected[trial.state.name] for trial in study.get_trials()
     }
     assert len(found) == 7
     for trial in study.get_trials():
-        run = found[f"trial-{trial.number}"]
+        run = found[f"s-{trial.number}"]
         got = delivered(run.path)
         assert got["params"] == trial.params
         assert got["ends"] == [run.status]

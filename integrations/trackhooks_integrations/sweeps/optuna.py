@@ -22,9 +22,16 @@ _Returned = TypeVar("_Returned")
 Objective = Callable[["Trial", trackhooks.Run], _Returned]
 """An objective that also gets the run of its trial."""
 
+_UNNAMED = "no-name-"
+"""How the names begin that Optuna gives to studies without a name."""
+
 
 def record_trials(
-    *trackers: Any, name: str = "trial", group: str | None = None, tags: Sequence[str] = (), **options: Any
+    *trackers: Any,
+    name: str | None = None,
+    group: str | None = None,
+    tags: Sequence[str] = (),
+    **options: Any,
 ) -> Callable[[Objective[_Returned]], Callable[[Trial], _Returned]]:
     """Record each trial of an objective as a run, whichever thread or process Optuna calls it in.
 
@@ -35,7 +42,8 @@ def record_trials(
 
     Args:
         *trackers: as in `trackhooks.run`. Each trial gets a copy of a tracker that is passed as an object.
-        name: what the names of the runs begin with. The number of the trial follows: `trial-0`.
+        name: what the names of the runs begin with. The number of the trial follows: `digits-0`. By default the name
+            of the study, or `trial` if it has none.
         group: the group of the runs. By default the name of the study.
         tags: the tags of each run, besides one such as `trial-0`.
         **options: the other options of `trackhooks.run`.
@@ -52,13 +60,14 @@ def record_trials(
             )
     if "resume" in options:
         raise InvalidValueError("record_trials does not take resume, because each trial is a new run.")
-    if not isinstance(name, str) or not name:
+    if name is not None and not (isinstance(name, str) and name):
         raise InvalidValueError(f"name must be a non-empty string, got {shown(name)}.")
 
     def opened(trial: Trial) -> trackhooks.Run:
-        numbered = f"{name}-{trial.number}"
+        study = trial.study.study_name
+        first = name or ("trial" if study.startswith(_UNNAMED) else study)
         return trackhooks.run(
-            *_copies(trackers), name=numbered, group=group or trial.study.study_name,
+            *_copies(trackers), name=f"{first}-{trial.number}", group=group or study,
             tags=[*tags, f"trial-{trial.number}"], **options,
         )  # fmt: skip
 
