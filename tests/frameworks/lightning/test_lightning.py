@@ -417,3 +417,10 @@ def test_of_two_processes_one_records(strategy: str, home: Path, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     (info,) = infos(home)
     assert (steps(info.path), info.status) == (list(range(BATCHES)), "finished")
+
+
+def test_processes_that_are_spawned_are_warned_of(run: Run) -> None:
+    made = trainer(strategy="ddp_spawn", devices=2)
+    run.attach(made)
+    with pytest.raises(trackhooks.TrackhooksWarning, match="nothing of this call is recorded"):
+        made.fit(line(), loader(), loader())

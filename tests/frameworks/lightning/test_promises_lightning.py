@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec"),
+    pytest.mark.filterwarnings("ignore:It is recommended to use `self.log"),
     pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
 ]
 
@@ -72,7 +73,6 @@ class TestLightning(FrameworkPromises):
     own_logger = "tensorboard"
     cannot = {
         "callback objects": "a Trainer is attached to a run instead",
-        "processes": "it forks them, or runs the script again, and hands no callbacks over",
     }
 
     @pytest.fixture(autouse=True)
@@ -115,6 +115,11 @@ class TestLightning(FrameworkPromises):
         made = trainer(logger=TensorBoardLogger(self.checkpoints), log_every_n_steps=1)
         run.attach(made)
         made.fit(model, loader())
+
+    def launch(self, model: Any, epochs: int, run: Run) -> None:
+        made = trainer(epochs, strategy="ddp_fork", devices=2)
+        run.attach(made)
+        made.fit(model, loader(), loader())
 
     def evaluate(self, model: Any, run: Run | None = None) -> Mapping[str, float]:
         made = trainer()

@@ -8,13 +8,15 @@ Lightning knows only after the callbacks. Lightning has two packages with a Trai
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trackhooks.frameworks import resume_marker
+from trackhooks.errors import warn
+from trackhooks.frameworks import launched, resume_marker
 from trackhooks.frameworks.helpers import WeakIdentityDict
 from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
 from trackhooks.frameworks.lookup import run_of
@@ -51,6 +53,8 @@ class Lightning:
         """Trainer → the run that it was attached to."""
         self._recorded: WeakIdentityDict[Any] = WeakIdentityDict()
         """Trainer → the callback that records what it does now."""
+        self._packed: WeakIdentityDict[launched.Packed] = WeakIdentityDict()
+        """Trainer → its run, for the processes that it forks."""
         self._patches: dict[type, Patches] = {}
 
     def install(self, runs: Runs, module: str) -> None:
@@ -86,6 +90,7 @@ class Lightning:
         wrapped: dict[type, dict[str, Around]] = {
             trainer: {"_run": self._run, "save_checkpoint": self._save},
             _connector_class(trainer): {"update_train_epoch_metrics": self._end_epoch},
+            _launcher_class(trainer): {"launch": self._launch},
         }
         for cls, methods in wrapped.items():
             self._patches.setdefault(cls, Patches()).hold(holder, cls, methods)
@@ -96,6 +101,7 @@ class Lightning:
 
     def _run(self, original: Method, trainer: Any, args: Args, kwargs: Named) -> Any:
         kind, loop = _KINDS[trainer.state.fn.value]
+        _announce_job(trainer)
         mode = self._mode(trainer, kind, *args, **kwargs)
         if mode is None:
             return original(trainer, *args, **kwargs)
@@ -106,10 +112,12 @@ class Lightning:
     def _mode(
         self, trainer: Any, kind: Kind, model: Any, ckpt_path: Any = None, *_: Any, **__: Any
     ) -> Mode | None:
-        run = self._attached.get(trainer)
+        run, packed = self._attached.get(trainer), self._packed.get(trainer)
+        if packed is not None:
+            return launched.unpack(packed).mode(model, kind)
         if run is not None and not run.closed:
             return run.mode(model, kind)
-        if self._runs is None or _tunes(trainer) or _is_secondary(trainer):
+        if self._runs is None or _tunes(trainer):
             return None
         if kind == "train":
             return self._runs.training(model, resumes=_resumes(trainer, ckpt_path))
@@ -134,6 +142,25 @@ class Lightning:
         if callback is not None:
             callback.end_epoch()
         return original(connector, *args, **kwargs)
+
+    def _launch(self, original: Method, launcher: Any, args: Args, kwargs: Named) -> Any:
+        """Hand the run over to the processes that a Trainer forks for a training."""
+        trainer = kwargs.get("trainer")
+        run = self._attached.get(trainer)
+        is_open = run is not None and not run.closed
+        if launcher._start_method != "fork" and (is_open or self._runs is not None):
+            warn(
+                f"nothing of this call is recorded: a Trainer with this strategy starts its processes by"
+                f" {launcher._start_method!r}, and they do not know the run. Use strategy='ddp' or 'ddp_fork'."
+            )
+        elif run is not None and is_open and trainer is not None and trainer.state.fn.value == "fit":
+            with run.mode(None, "train"):
+                self._packed[trainer] = launched.pack(run)
+                try:
+                    return original(launcher, *args, **kwargs)
+                finally:
+                    del self._packed[trainer]
+        return original(launcher, *args, **kwargs)
 
     def _save(self, original: Method, trainer: Any, args: Args, kwargs: Named) -> Any:
         result = original(trainer, *args, **kwargs)
@@ -162,6 +189,13 @@ def _connector_class(trainer: type) -> type:
     return found
 
 
+def _launcher_class(trainer: type) -> type:
+    """Return the class of the object that forks or spawns processes."""
+    module = f"{_package_of(trainer)}.strategies.launchers.multiprocessing"
+    found: type = sys.modules[module]._MultiProcessingLauncher
+    return found
+
+
 @functools.cache
 def _callback_class(loop: type, trainer: type) -> type:
     """Return a class of Lightning's callbacks with the hooks of one of our loops."""
@@ -174,9 +208,14 @@ def _tunes(trainer: Any) -> bool:
     return any(getattr(callback, "_early_exit", False) for callback in trainer.callbacks)
 
 
-def _is_secondary(trainer: Any) -> bool:
-    """Whether this process was forked by the Trainer, and is not the one that records."""
-    return bool(trainer.local_rank or trainer.node_rank)
+def _announce_job(trainer: Any) -> None:
+    """Set the address of the job in a process that the Trainer forked, as Lightning does a little later.
+
+    Only with it `LOCAL_RANK` says that this is one of several processes of a job, of which one records.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        os.environ.setdefault("MASTER_ADDR", getattr(environment, "main_address", "127.0.0.1"))
 
 
 def _resumes(trainer: Any, ckpt_path: Any) -> bool | Path:
