@@ -130,6 +130,26 @@ def test_an_objective_is_asked_and_told_by_hand(tmp_path: Path) -> None:
     assert (run.name, run.group, run.params) == ("ask-0", "mine", study.best_params)
 
 
+def test_an_objective_takes_a_trial_without_a_study(tmp_path: Path) -> None:
+    decorate = record_trials(dir=tmp_path, delivery="off")
+    objective: Any = decorate(lambda trial, run: trial.suggest_float("x", 0, 1))
+    study = optuna.create_study(study_name="digits")
+    study.enqueue_trial({"x": 0.25})
+    study.optimize(objective, n_trials=1)
+    assert objective(study.best_trial) == 0.25
+    assert objective(optuna.trial.FixedTrial({"x": 0.5}, number=7)) == 0.5
+    recorded = {
+        run.name: (run.params, run.metrics["objective/value"].last) for run in trackhooks.runs(tmp_path)[:2]
+    }
+    assert recorded == {"trial-0": ({"x": 0.25}, 0.25), "trial-7": ({"x": 0.5}, 0.5)}
+
+
+def test_nothing_is_recorded_on_other_ranks_of_a_distributed_trial(tmp_path: Path) -> None:
+    objective: Any = record_trials(dir=tmp_path)(lambda trial, run: (trial, run.records))
+    assert objective(None) == (None, False)
+    assert trackhooks.runs(tmp_path) == []
+
+
 def test_a_tracker_that_is_an_object_holds_one_trial_at_a_time(tmp_path: Path) -> None:
     decorate = record_trials([lines.Lines()], dir=tmp_path, system=None, delivery="inline")
     objective = decorate(lambda trial, run: trial.suggest_float("x", 0, 1))
@@ -153,8 +173,11 @@ def test_what_cannot_be_recorded_is_refused() -> None:
             record_trials(name=name)  # type: ignore[arg-type]
     with pytest.raises(trackhooks.InvalidValueError, match="must be a function, got 5"):
         record_trials()(5)  # type: ignore[arg-type]
-    with pytest.raises(trackhooks.InvalidValueError, match="called with a trial of Optuna, got None"):
-        record_trials()(objective)(None)  # type: ignore[arg-type]
+    with pytest.raises(trackhooks.InvalidValueError, match="called with a trial of Optuna, got 5"):
+        record_trials()(objective)(5)  # type: ignore[arg-type]
+    for tags in ("first", 5):
+        with pytest.raises(trackhooks.InvalidValueError, match="tags must be a list of strings"):
+            record_trials(tags=tags)  # type: ignore[arg-type]
     with pytest.raises(trackhooks.UnknownNameError, match="'mlflow'"):
         optuna.create_study().optimize(record_trials("mlfow")(objective), n_trials=1)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,7 +30,7 @@ def record_trials(
     *trackers: Any,
     name: str | None = None,
     group: str | None = None,
-    tags: Sequence[str] = (),
+    tags: Iterable[str] = (),
     **options: Any,
 ) -> Callable[[Objective[_Returned]], Callable[[Trial], _Returned]]:
     """Record each trial of an objective as a run, whichever thread or process Optuna calls it in.
@@ -39,6 +39,9 @@ def record_trials(
     `study.optimize`. The parameters that were suggested, the values that the objective returned and the status are
     recorded: finished; pruned, if `TrialPruned` was raised; or failed, after any other exception and if Optuna does
     not accept the returned value.
+
+    The function also takes `study.best_trial` or a `FixedTrial`, which are recorded without a study, and None, which
+    programs with `TorchDistributedTrial` pass on ranks above 0, and which is not recorded.
 
     Args:
         *trackers: as in `trackhooks.run`. Each trial gets a copy of a tracker that is passed as an object.
@@ -50,8 +53,43 @@ def record_trials(
 
     Raises:
         InvalidValueError: a function was passed (`@record_trials` instead of `@record_trials()`), or `resume`, since
-            each trial is a new run; or `name` is not a string. The other options are checked when a trial starts.
+            each trial is a new run; or `name` or `tags` have another type. The other options are checked when a trial
+            starts.
     """
+    _check(trackers, name, tags, options)
+    all_tags = list(tags)
+
+    def opened(trial: Trial) -> trackhooks.Run:
+        study = _study(trial)
+        named = study is not None and not study.study_name.startswith(_UNNAMED)
+        first = name or (study.study_name if study and named else "trial")
+        return trackhooks.run(
+            *_copies(trackers), name=f"{first}-{trial.number}", group=group or (study.study_name if study else None),
+            tags=[*all_tags, f"trial-{trial.number}"], **options,
+        )  # fmt: skip
+
+    def decorate(objective: Objective[_Returned]) -> Callable[[Trial], _Returned]:
+        if not callable(objective):
+            raise InvalidValueError(f"the objective must be a function, got {shown(objective)}.")
+
+        @functools.wraps(objective)
+        def recorded(trial: Trial) -> _Returned:
+            if trial is None:  # as `TorchDistributedTrial` is used on ranks above 0
+                with trackhooks.run(*_copies(trackers), **{**options, "rank": 1}) as run:
+                    return objective(trial, run)
+            _check_trial(trial)
+            with opened(trial) as run:
+                with _params_recorded(run, trial):
+                    returned = objective(trial, run)
+                _record_values(run, _study(trial), returned)
+            return returned
+
+        return recorded
+
+    return decorate
+
+
+def _check(trackers: Sequence[Any], name: Any, tags: Any, options: Mapping[str, Any]) -> None:
     for tracker in trackers:
         if callable(tracker) and not isinstance(tracker, (type, trackhooks.Tracker)):
             raise InvalidValueError(
@@ -62,31 +100,8 @@ def record_trials(
         raise InvalidValueError("record_trials does not take resume, because each trial is a new run.")
     if name is not None and not (isinstance(name, str) and name):
         raise InvalidValueError(f"name must be a non-empty string, got {shown(name)}.")
-
-    def opened(trial: Trial) -> trackhooks.Run:
-        study = trial.study.study_name
-        first = name or ("trial" if study.startswith(_UNNAMED) else study)
-        return trackhooks.run(
-            *_copies(trackers), name=f"{first}-{trial.number}", group=group or study,
-            tags=[*tags, f"trial-{trial.number}"], **options,
-        )  # fmt: skip
-
-    def decorate(objective: Objective[_Returned]) -> Callable[[Trial], _Returned]:
-        if not callable(objective):
-            raise InvalidValueError(f"the objective must be a function, got {shown(objective)}.")
-
-        @functools.wraps(objective)
-        def recorded(trial: Trial) -> _Returned:
-            _check_trial(trial)
-            with opened(trial) as run:
-                with _params_recorded(run, trial):
-                    returned = objective(trial, run)
-                _record_values(run, trial.study, returned)
-            return returned
-
-        return recorded
-
-    return decorate
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise InvalidValueError(f"tags must be a list of strings, got {shown(tags)}.")
 
 
 def _copies(trackers: Sequence[Any]) -> list[Any]:
@@ -96,10 +111,15 @@ def _copies(trackers: Sequence[Any]) -> list[Any]:
 
 
 def _check_trial(trial: Any) -> None:
-    if not all(hasattr(trial, name) for name in ("number", "params", "study")):
+    if not all(hasattr(trial, name) for name in ("number", "params")):
         raise InvalidValueError(
             f"an objective that record_trials decorates must be called with a trial of Optuna, got {shown(trial)}."
         )
+
+
+def _study(trial: Trial) -> Study | None:
+    """Return the study of a trial; None of a `FixedTrial`, and of a `FrozenTrial` such as `study.best_trial`."""
+    return getattr(trial, "study", None)
 
 
 @contextmanager
@@ -121,11 +141,11 @@ def _params_recorded(run: trackhooks.Run, trial: Trial) -> Iterator[None]:
         record()
 
 
-def _record_values(run: trackhooks.Run, study: Study, returned: Any) -> None:
+def _record_values(run: trackhooks.Run, study: Study | None, returned: Any) -> None:
     """Record the values of a trial. The run has failed if Optuna does not accept them, as the trial has."""
-    names = _names(study)
     values = _numbers(returned)
-    if len(values) == len(names) and all(value == value for value in values):
+    names = _names(study) if study else _numbered(["value"] * len(values))
+    if values and len(values) == len(names) and all(value == value for value in values):
         run.log({f"objective/{name}": value for name, value in zip(names, values, strict=True)})
     else:
         run.close("failed", f"Optuna does not accept what the objective returned: {shown(returned)}")
@@ -133,12 +153,11 @@ def _record_values(run: trackhooks.Run, study: Study, returned: Any) -> None:
 
 def _names(study: Study) -> list[str]:
     """Return the names of the objectives. Those without a name get one that tells their better end."""
-    if study.metric_names:
-        return study.metric_names
-    directions = [direction.name.lower() for direction in study.directions]
-    return (
-        directions if len(directions) == 1 else [f"{index}/{name}" for index, name in enumerate(directions)]
-    )
+    return study.metric_names or _numbered([direction.name.lower() for direction in study.directions])
+
+
+def _numbered(names: list[str]) -> list[str]:
+    return names if len(names) == 1 else [f"{index}/{name}" for index, name in enumerate(names)]
 
 
 def _numbers(returned: Any) -> list[float]:
