@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,21 @@ def test_a_function_that_was_imported_by_its_name_before_says_that_it_records_no
         with pytest.warns(trackhooks.TrackhooksWarning, match="imported by its name"):
             by_name(PARAMS, data(), 2, callbacks=[callback])
     assert events(run.path, "on_train_start") == []
+
+
+def test_a_run_stays_open_until_the_library_has_made_the_booster(home: Path) -> None:
+    class Slow(dict[str, Any]):
+        """Another training runs in another thread while LightGBM copies the parameters."""
+
+        def __deepcopy__(self, memo: object) -> dict[str, Any]:
+            gc.collect()
+            thread = threading.Thread(target=train)
+            thread.start()
+            thread.join()
+            return dict(self)
+
+    train(2, Slow(PARAMS))
+    assert [epochs(info.path) for info in infos(home)] == [[0, 1], [0, 1]]
 
 
 def test_the_functions_of_its_modules_are_restored(tmp_path: Path) -> None:

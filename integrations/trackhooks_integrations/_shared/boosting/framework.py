@@ -139,7 +139,8 @@ class Boosting:
 
     @contextmanager
     def _training(self, runs: Runs, call: Call, callbacks: Sequence[Any]) -> Iterator[Rounds]:
-        with self._mode(runs, call) as run:
+        untrained = _Untrained()  # kept until the end: the run of a model that is gone may be closed
+        with self._mode(runs, call, untrained) as run:
             train = getattr(self._library(), "train", None)
             double_logging.warn_of_wrappers(run, train, callbacks)
             params = run.lookups.find("the hyper-parameters", {}, call.params)
@@ -151,13 +152,13 @@ class Boosting:
                 rounds.fail()
                 raise
 
-    def _mode(self, runs: Runs, call: Call) -> Mode:
+    def _mode(self, runs: Runs, call: Call, untrained: object) -> Mode:
         """Pick the run: that of the earlier model, if it is trained further."""
         earlier = call.value(self.continues)
         if isinstance(earlier, self._library().Booster):
             return runs.training(earlier, resumes=True)
         saved = self._saved.get(Path(earlier).absolute()) if isinstance(earlier, (str, Path)) else None
-        return runs.training(_Untrained(), resumes=saved or False)
+        return runs.training(untrained, resumes=saved or False)
 
     def _save(
         self, original: Callable[..., Any], booster: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
