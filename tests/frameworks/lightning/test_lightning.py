@@ -330,6 +330,17 @@ def test_a_checkpoint_leads_another_model_to_its_run(enabled: Path, tmp_path: Pa
     assert len(events(info.path, "on_params_update")) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_checkpoint_of_an_earlier_training_in_the_same_folder_leads_to_no_other_run(
+    enabled: Path, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        saver = ModelCheckpoint(tmp_path / "saved", name)
+        trainer(1, [saver], enable_checkpointing=True).fit(line(), loader(), loader())
+    trainer(2).fit(line(), loader(), loader(), ckpt_path=tmp_path / "saved" / "first.ckpt")
+    assert [len(steps(info.path)) for info in infos(enabled)] == [BATCHES] * 3
+
+
 def test_a_trainer_that_fits_again_continues_and_a_new_one_starts_a_new_run(enabled: Path) -> None:
     made, module = trainer(1), line()
     made.fit(module, loader())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trackhooks.errors import warn
-from trackhooks.frameworks import launched, resume_marker
+from trackhooks.frameworks import launched
 from trackhooks.frameworks.helpers import WeakIdentityDict
 from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
 from trackhooks.frameworks.lookup import run_of
@@ -24,7 +24,7 @@ from trackhooks.frameworks.patching import Around, Patches
 
 from .evaluation import Evaluation
 from .prediction import Prediction
-from .saves import record_save
+from .saves import record_save, run_of_checkpoint
 from .training import Training
 
 Method = Callable[..., Any]
@@ -220,5 +220,5 @@ def _announce_job(trainer: Any) -> None:
 
 def _resumes(trainer: Any, ckpt_path: Any) -> bool | Path:
     if ckpt_path:
-        return resume_marker.find(Path(ckpt_path).parent) or True
+        return run_of_checkpoint(Path(ckpt_path)) or True
     return bool(trainer.fit_loop.epoch_loop.batch_progress.total.ready)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from trackhooks import journal
 from trackhooks.frameworks import resume_marker
+from trackhooks.frameworks.helpers import Lookups
 from trackhooks.frameworks.interface import RunHooks
 
 _TEMPORARY = (".lr_find_", ".scale_batch_size_")
@@ -23,6 +25,23 @@ def record_save(run: RunHooks, trainer: Any, path: Path) -> None:
         run.saved(path, ["best" if any(_is_best(saver, path) for saver in savers) else "last"])
     else:  # in a storage that only Lightning can read, or still being written
         run.fire("on_model_save")
+
+
+def run_of_checkpoint(path: Path) -> Path | None:
+    """Return the folder of the run that has saved this checkpoint, if there is a note of it beside the checkpoint.
+
+    A later training may have saved into the same folder: the note is then of its run.
+    """
+    noted = resume_marker.find(path.parent)
+    is_its = noted is not None and Lookups().find(
+        f"the run {noted}", False, _has_saved, noted, path.resolve()
+    )
+    return noted if is_its else None
+
+
+def _has_saved(run: Path, path: Path) -> bool:
+    saved = (event.files for event in journal.read(run) if event.hook == "on_model_save")
+    return any(Path(file.path).resolve() == path for files in saved for file in files)
 
 
 def _savers(trainer: Any) -> list[Any]:
