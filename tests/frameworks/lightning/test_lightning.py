@@ -372,6 +372,20 @@ def test_a_copy_of_the_callback_in_the_list_records_nothing(run: Run) -> None:
     assert made.callbacks == [copies]
 
 
+def test_a_run_is_a_callback_for_the_list_of_a_trainer(run: Run) -> None:
+    callback = run.callback("lightning.pytorch")
+    trainer(1, [callback]).fit(line(), loader(), loader())
+    assert steps(run.path) == list(range(BATCHES))
+    assert run.callback("pytorch_lightning") is callback
+
+
+def test_a_callback_needs_lightning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("lightning.pytorch", "pytorch_lightning"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    with pytest.raises(trackhooks.MissingPackageError, match="pip install lightning"):
+        run.callback("lightning.pytorch")
+
+
 def test_the_other_package_is_recorded_too(enabled: Path) -> None:
     import pytorch_lightning
 

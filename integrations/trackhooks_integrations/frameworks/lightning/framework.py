@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trackhooks.errors import warn
+from trackhooks.errors import MissingPackageError, warn
 from trackhooks.frameworks import launched
 from trackhooks.frameworks.helpers import WeakIdentityDict
 from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
 from trackhooks.frameworks.lookup import run_of
 from trackhooks.frameworks.patching import Around, Patches
 
+from . import run_callback
 from .evaluation import Evaluation
 from .prediction import Prediction
+from .run_callback import RunCallback, run_among
 from .saves import record_save, run_of_checkpoint
 from .training import Training
 
@@ -81,8 +83,28 @@ class Lightning:
         return True
 
     def callback(self, runs: Runs) -> Any:
-        """Return None: a Trainer is attached to a run instead."""
-        return None
+        """Return a callback that attaches the run to each Trainer that has it, always the same one for a run.
+
+        Raises:
+            MissingPackageError: Lightning has not been imported.
+        """
+        return None if runs.only is None else self._callback_of(runs.only)
+
+    def _callback_of(self, run: RunHooks) -> Any:
+        def make_callback() -> RunCallback:
+            packages = [sys.modules[package] for package in _PACKAGES if package in sys.modules]
+            if not packages:
+                raise MissingPackageError(
+                    "a callback of Lightning is asked for before Lightning is imported. Put"
+                    " `import lightning.pytorch` above it; where it is not installed: pip install lightning",
+                    name="lightning",
+                )
+            for package in packages:
+                self._hold(run, package.Trainer)
+            run.on_close(functools.partial(self._release, run))
+            return run_callback.make(run, [package.Callback for package in packages])
+
+        return run.own(RunCallback, make_callback)
 
     # The wrapped methods
 
@@ -112,7 +134,7 @@ class Lightning:
     def _mode(
         self, trainer: Any, kind: Kind, model: Any, ckpt_path: Any = None, *_: Any, **__: Any
     ) -> Mode | None:
-        run, packed = self._attached.get(trainer), self._packed.get(trainer)
+        run, packed = self._run_of(trainer), self._packed.get(trainer)
         if packed is not None:
             return launched.unpack(packed).mode(model, kind)
         if run is not None and not run.closed:
@@ -122,6 +144,10 @@ class Lightning:
         if kind == "train":
             return self._runs.training(model, resumes=_resumes(trainer, ckpt_path))
         return self._runs.use(model, kind)
+
+    def _run_of(self, trainer: Any) -> RunHooks | None:
+        """Return the run that a Trainer is attached to."""
+        return self._attached.get(trainer) or run_among(trainer.callbacks)
 
     @contextmanager
     def _recording(self, trainer: Any, callback: Any) -> Iterator[None]:
@@ -146,7 +172,7 @@ class Lightning:
     def _launch(self, original: Method, launcher: Any, args: Args, kwargs: Named) -> Any:
         """Hand the run over to the processes that a Trainer forks for a training."""
         trainer = kwargs.get("trainer")
-        run = self._attached.get(trainer)
+        run = None if trainer is None else self._run_of(trainer)
         is_open = run is not None and not run.closed
         if launcher._start_method != "fork" and (is_open or self._runs is not None):
             warn(
