@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,23 @@ def test_a_step_of_a_subclass_is_heard_and_left_as_it_was(enabled: Path, tmp_pat
     assert sum(losses) / BATCHES == pytest.approx(own, rel=1e-4)
 
 
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_of_the_callbacks_within_a_training_records_nothing(
+    make_copy: Callable[[Any], Any], enabled: Path, tmp_path: Path
+) -> None:
+    heard: list[Any] = []
+    made = trainer(tmp_path)
+
+    def call_a_copy(args: Any, state: Any, control: Any) -> None:
+        heard.append(make_copy(made.callback_handler.callbacks[0]))
+        heard[-1].on_epoch_end(args, state, control)
+
+    made.add_callback(at(on_epoch_begin=call_a_copy))
+    made.train()
+    assert len(heard) == 1
+    assert len(events(enabled, "on_train_epoch_end")) == 1
+
+
 def test_an_evaluation_before_the_training_is_a_test(enabled: Path, tmp_path: Path) -> None:
     trainer(tmp_path, eval_on_start=True).train()
     first, second = events(enabled, "on_val_end")
@@ -306,3 +325,29 @@ def test_a_model_of_transformers_is_described(enabled: Path, tmp_path: Path) -> 
     assert re.match("SGD|AdamW", str(end.facts["optimizer/name"]))
     (epoch,) = events(enabled, "on_fit_epoch_end")
     assert {"train/loss", "val/loss", "lr/0"} <= epoch.metrics.keys()
+
+
+def test_each_trial_of_a_search_is_a_run_with_its_parameters(enabled: Path, tmp_path: Path) -> None:
+    import optuna
+
+    class Second(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return trial.number == 1
+
+    made = trainer(tmp_path, model_init=line, num_train_epochs=2)
+    made.hyperparameter_search(
+        lambda trial: {"learning_rate": trial.suggest_categorical("learning_rate", [0.125])},
+        n_trials=2,
+        backend="optuna",
+        pruner=Second(),
+    )
+    runs = sorted(map(read_info, enabled.iterdir()), key=lambda info: info.created)
+    assert [info.status for info in runs] == ["finished", "pruned"]
+    assert [len(metrics_of_epochs(info.path)) for info in runs] == [2, 1]
+    for info in runs:
+        params = {name: value for event in journal.read(info.path) for name, value in event.params.items()}
+        assert params["learning_rate"] == 0.125
+
+
+def metrics_of_epochs(path: str | Path) -> list[dict[str, float]]:
+    return [event.metrics for event in journal.read(path) if event.hook == "on_fit_epoch_end"]

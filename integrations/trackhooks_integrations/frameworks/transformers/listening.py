@@ -34,9 +34,14 @@ class Part:
 
 
 class Listener:
-    """Forwards the events of one Trainer to the innermost part that is in progress."""
+    """Forwards the events of one Trainer to the innermost part that is in progress. A copy forwards nothing."""
 
-    parts: list[Any]
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[Any] = []
+
+    def __reduce__(self) -> Any:
+        return _new_listener, ()
 
     def hear(self, event: str, state: Any, control: Any, given: dict[str, Any]) -> None:
         """Forward an event."""
@@ -92,6 +97,10 @@ def _listener() -> Any:
     return type("TrackhooksListener", (Listener, _base()), {"__module__": __name__, **methods})
 
 
+def _new_listener() -> Any:
+    return _listener()()
+
+
 def _base() -> Any:
     return sys.modules["transformers.trainer_callback"].TrainerCallback
 
@@ -114,8 +123,7 @@ def listening(trainer: Any, part: Part) -> Iterator[None]:
     """Forward the events of a Trainer to this part. Ours comes first in the list, since other callbacks may raise."""
     listener = _listeners.get(trainer)
     if listener is None:
-        listener = _listeners[trainer] = _listener()()
-        listener.parts = []
+        listener = _listeners[trainer] = _new_listener()
     callbacks = trainer.callback_handler.callbacks
     if not listener.parts:
         callbacks.insert(0, listener)

@@ -111,7 +111,8 @@ class Training(Part):
     def on_epoch_end(self, state: Any, control: Any, given: Mapping[str, Any]) -> None:
         """End the training part of an epoch. The Trainer logs, evaluates and saves after it."""
         self._in_train_part = self._in_batch = False
-        self._metrics = {**self._rates, **self._mean_loss()}
+        mean = self._run.lookups.find("the mean loss of an epoch", {}, self._mean_loss)
+        self._metrics = {**self._rates, **mean}
         self._run.fire("on_train_epoch_end", None, dict(self._metrics), epoch=self._epoch)
         self._hand_on_stop(control)
 
@@ -197,14 +198,19 @@ class Training(Part):
 
     def _end_batch(self, control: Any) -> None:
         self._in_batch = False
-        loss, metrics = self._loss, {}
-        if loss is not None:
-            self._losses = loss if self._losses is None else self._losses + loss
-            parts = getattr(self._trainer, "current_gradient_accumulation_steps", None)
-            parts = parts or self._trainer.args.gradient_accumulation_steps
-            metrics["train_batch/loss"] = loss * parts if parts > 1 else loss
+        metrics = self._run.lookups.find("the loss of a batch", {}, self._add_loss)
         self._run.fire_batch("on_train_batch_end", metrics, self._batch)
         self._hand_on_stop(control)
+
+    def _add_loss(self) -> dict[str, Any]:
+        """Return the loss of the batch, and add it to those of the epoch, on its device: nothing waits for it."""
+        if self._loss is None:
+            return {}
+        loss, self._loss = self._loss.detach(), None
+        self._losses = loss if self._losses is None else self._losses + loss
+        parts = getattr(self._trainer, "current_gradient_accumulation_steps", None)
+        parts = parts or self._trainer.args.gradient_accumulation_steps
+        return {"train_batch/loss": loss * parts if parts > 1 else loss}
 
     # Validation
 
