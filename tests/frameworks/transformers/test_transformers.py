@@ -327,6 +327,18 @@ def test_a_model_of_transformers_is_described(enabled: Path, tmp_path: Path) -> 
     assert {"train/loss", "val/loss", "lr/0"} <= epoch.metrics.keys()
 
 
+def test_a_save_before_any_training_belongs_to_the_run_that_the_trainer_is_attached_to(
+    tmp_path: Path,
+) -> None:
+    made = trainer(tmp_path)
+    with trackhooks.run(dir=tmp_path / "own", delivery="off", system=None) as run:
+        run.attach(made)
+        made.save_model(str(tmp_path / "saved"))
+    made.save_model(str(tmp_path / "later"))
+    files = [file for event in journal.read(run.path) for file in event.files]
+    assert [Path(file.path).name for file in files] == ["saved"]
+
+
 def test_each_trial_of_a_search_is_a_run_with_its_parameters(enabled: Path, tmp_path: Path) -> None:
     import optuna
 

@@ -89,7 +89,7 @@ class Transformers:
             "train": self._train,
             "evaluate": self._evaluate,
             "predict": self._predict,
-            "save_model": _save,
+            "save_model": self._save,
             "_evaluate": _validate,
             "_maybe_log_save_evaluate": _log_save_evaluate,
         }
@@ -138,6 +138,16 @@ class Transformers:
                 found = original(trainer, *args, **kwargs)
                 part.end(found)
                 return found
+
+    def _save(self, original: Any, trainer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Record a save of the user. Those of checkpoints come with `on_save`."""
+        found = original(trainer, *args, **kwargs)
+        given = _arguments(original, trainer, args, kwargs)
+        run = None if given.get("_internal_call") else self._attached.get(trainer) or run_of(trainer.model)
+        folder = Path(given.get("output_dir") or trainer.args.output_dir)
+        if run is not None and not run.closed and folder.is_dir():
+            run.saved(folder, ["last"])
+        return found
 
     def _mode(self, trainer: Any, kind: Kind, resumes: bool | Path = False) -> Mode | None:
         """Return the mode of a call: of the attached run, of the user's callback, or of `enable`."""
@@ -208,14 +218,3 @@ def _log_save_evaluate(original: Any, trainer: Any, args: tuple[Any, ...], kwarg
     call = functools.partial(original, trainer, *args, **kwargs)
     part = current(trainer)
     return part.log_save_evaluate(call) if isinstance(part, Training) else call()
-
-
-def _save(original: Any, trainer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Record a save of the user. Those of checkpoints come with `on_save`."""
-    found = original(trainer, *args, **kwargs)
-    given = _arguments(original, trainer, args, kwargs)
-    run = None if given.get("_internal_call") else run_of(trainer.model)
-    folder = Path(given.get("output_dir") or trainer.args.output_dir)
-    if run is not None and folder.is_dir():
-        run.saved(folder, ["last"])
-    return found
