@@ -15,7 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.tuner.tuning import Tuner
 from lightning_models import BATCHES, Line, X, Y, line, loader, trainer
 
@@ -377,6 +377,37 @@ def test_a_run_is_a_callback_for_the_list_of_a_trainer(run: Run) -> None:
     trainer(1, [callback]).fit(line(), loader(), loader())
     assert steps(run.path) == list(range(BATCHES))
     assert run.callback("pytorch_lightning") is callback
+
+
+class LogsByItself(pl.Callback):
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        trainer.logger.log_metrics({"temperature": 20.0 + batch_idx}, step=trainer.global_step)
+
+
+def test_a_run_is_a_logger_for_what_is_not_logged_by_a_module(run: Run) -> None:
+    logger = run.callback("lightning.pytorch")
+    made = trainer(1, [LogsByItself(), LearningRateMonitor()], logger=logger, log_every_n_steps=1)
+    made.fit(line(), loader(), loader())
+    made.logger.log_hyperparams({"seed": {"data": 7}})
+    logged = [event.metrics for event in events(run.path, "log") if event.metrics]
+    assert [found["temperature"] for found in logged if "temperature" in found] == [20.0, 21.0, 22.0, 23.0]
+    assert {name for found in logged for name in found} == {"temperature", "lr-SGD"}
+    assert steps(run.path) == list(range(BATCHES))
+    assert {"seed/data": 7} in [event.params for event in events(run.path, "log")]
+
+
+def test_checkpoints_of_a_trainer_with_the_run_as_its_logger_have_a_folder_of_their_own(
+    run: Run, tmp_path: Path
+) -> None:
+    logger = run.callback("lightning.pytorch")
+    made = trainer(
+        1, logger=logger, enable_checkpointing=True, default_root_dir=tmp_path, log_every_n_steps=1
+    )
+    made.fit(line(), loader(), loader())
+    ((file, _),) = [(file, event) for event in events(run.path, "on_model_save") for file in event.files]
+    assert Path(file.path).parent == tmp_path / "trackhooks" / run.path.name / "checkpoints"
 
 
 def test_a_callback_needs_lightning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from trackhooks.frameworks.patching import Around, Patches
 from . import run_callback
 from .evaluation import Evaluation
 from .prediction import Prediction
-from .run_callback import RunCallback, run_among
+from .run_callback import RunCallback, run_among, without_metrics
 from .saves import record_save, run_of_checkpoint
 from .training import Training
 
@@ -41,6 +41,9 @@ _KINDS: dict[str, tuple[Kind, type]] = {
     "predict": ("predict", Prediction),
 }
 """What a Trainer does → the kind of the mode, and what records it."""
+
+_PASSING_ON = ("update_train_step_metrics", "update_eval_step_metrics", "log_eval_end_metrics")
+"""The methods by which Lightning passes to its loggers what a module has logged."""
 
 
 class Lightning:
@@ -102,7 +105,8 @@ class Lightning:
             for package in packages:
                 self._hold(run, package.Trainer)
             run.on_close(functools.partial(self._release, run))
-            return run_callback.make(run, [package.Callback for package in packages])
+            kinds = ((package.Callback, package.loggers.Logger) for package in packages)
+            return run_callback.make(run, [cls for pair in kinds for cls in pair])
 
         return run.own(RunCallback, make_callback)
 
@@ -111,7 +115,10 @@ class Lightning:
     def _hold(self, holder: object, trainer: type) -> None:
         wrapped: dict[type, dict[str, Around]] = {
             trainer: {"_run": self._run, "save_checkpoint": self._save},
-            _connector_class(trainer): {"update_train_epoch_metrics": self._end_epoch},
+            _connector_class(trainer): {
+                "update_train_epoch_metrics": self._end_epoch,
+                **dict.fromkeys(_PASSING_ON, _pass_on),
+            },
             _launcher_class(trainer): {"launch": self._launch},
         }
         for cls, methods in wrapped.items():
@@ -147,7 +154,7 @@ class Lightning:
 
     def _run_of(self, trainer: Any) -> RunHooks | None:
         """Return the run that a Trainer is attached to."""
-        return self._attached.get(trainer) or run_among(trainer.callbacks)
+        return self._attached.get(trainer) or run_among([*trainer.callbacks, *trainer.loggers])
 
     @contextmanager
     def _recording(self, trainer: Any, callback: Any) -> Iterator[None]:
@@ -167,7 +174,7 @@ class Lightning:
         callback = self._recorded.get(connector.trainer)
         if callback is not None:
             callback.end_epoch()
-        return original(connector, *args, **kwargs)
+        return _pass_on(original, connector, args, kwargs)
 
     def _launch(self, original: Method, launcher: Any, args: Args, kwargs: Named) -> Any:
         """Hand the run over to the processes that a Trainer forks for a training."""
@@ -196,6 +203,11 @@ class Lightning:
         if run is not None and path is not None:
             record_save(run, trainer, Path(path))
         return result
+
+
+def _pass_on(original: Method, connector: Any, args: Args, kwargs: Named) -> Any:
+    with without_metrics(connector.trainer.loggers):
+        return original(connector, *args, **kwargs)
 
 
 def _trainer_class(trainer: Any) -> type | None:
