@@ -174,6 +174,7 @@ def test_each_sample_arrives_once_when_the_delivery_process_dies(tmp_path: Path)
 def test_a_run_that_continues_keeps_counting(tmp_path: Path) -> None:
     with trackhooks.run("lines:Lines", dir=tmp_path, delivery="inline") as first:
         first.log(x=1)
+    assert first.wait(DEADLINE_S)
     with trackhooks.run("lines:Lines", resume=first.path, delivery="inline") as second:
         second.log(x=2)
     assert second.wait(DEADLINE_S)

@@ -149,6 +149,7 @@ CALLS: dict[str, list[Callable[[Run, Any], Any]]] = {
         lambda run, value: run.log_export(file_of(run), duration=value),
     ],
     "attach": [lambda run, value: run.attach(value)],
+    "callback": [lambda run, value: run.callback(value)],
     "child": [lambda run, value: closed(run.child(value)).wait(60)],
     "watch": [
         lambda run, value: run.watch(value),

@@ -154,6 +154,7 @@ CALLS: dict[str, Call] = {
     "watch gradient_norm": lambda run, value: run.watch(torch.nn.Linear(1, 1), gradient_norm=value),
     "watch histograms": lambda run, value: run.watch(torch.nn.Linear(1, 1), histograms=value),
     "attach": lambda run, value: run.attach(value),
+    "callback": lambda run, value: run.callback(value),
     "child": lambda run, value: run.child(value).close(),
     "settle status": lambda run, value: recorder_of(run).settle(value),
     "settle reason": lambda run, value: recorder_of(run).settle("failed", value),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InvalidValueError, MissingPackageError, unknown, warn
-from ..errors.foreign import Failure, attempt
+from ..errors.foreign import Failure, attempt, is_a
 from .interface import API, Framework, RunHooks, Runs
 
 ENTRY_POINTS = "trackhooks.frameworks"
@@ -69,7 +69,7 @@ def callback(module: str, runs: Runs) -> Any:
         MissingPackageError: the framework has not been imported, or the integration of it does not work.
     """
     found = {plugin.module: plugin for plugin in reversed(plugins())}
-    if module not in found:
+    if not is_a(module, str) or module not in found:
         raise unknown("framework", module, found)
     framework = found[module].framework
     if framework is None:

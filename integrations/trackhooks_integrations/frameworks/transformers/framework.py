@@ -59,7 +59,7 @@ class Transformers:
 
     def attach(self, run: RunHooks, model: Any) -> bool:
         """Record everything that a Trainer does from now on."""
-        if _MODULE not in sys.modules or not isinstance(model, _trainer()):
+        if _MODULE not in sys.modules or not issubclass(type(model), _trainer()):
             return False
         self._attached[model] = run
         self._hold(run)
