@@ -17,7 +17,7 @@ from typing import Any
 
 from trackhooks.errors import MissingPackageError, warn
 from trackhooks.frameworks import launched
-from trackhooks.frameworks.helpers import WeakIdentityDict
+from trackhooks.frameworks.helpers import Lookups, WeakIdentityDict
 from trackhooks.frameworks.interface import Kind, Mode, RunHooks, Runs
 from trackhooks.frameworks.lookup import run_of
 from trackhooks.frameworks.patching import Around, Patches
@@ -259,4 +259,8 @@ def _announce_job(trainer: Any) -> None:
 def _resumes(trainer: Any, ckpt_path: Any) -> bool | Path:
     if ckpt_path:
         return run_of_checkpoint(Path(ckpt_path)) or True
+    return Lookups().find("the progress of the Trainer", False, _has_trained_before, trainer)
+
+
+def _has_trained_before(trainer: Any) -> bool:
     return bool(trainer.fit_loop.epoch_loop.batch_progress.total.ready)

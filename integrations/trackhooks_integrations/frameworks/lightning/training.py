@@ -63,7 +63,7 @@ class Training(Loop):
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         """Start an epoch."""
         self.end_epoch()
-        self._begin_epoch(trainer.fit_loop.epoch_loop.batch_progress.total.ready - 1)
+        self._begin_epoch(self._lookups.find("the number of batches", -1, _last_step, trainer))
 
     def _begin_epoch(self, before: int) -> None:
         """Start an epoch and its training part.
@@ -84,7 +84,8 @@ class Training(Loop):
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
         """Start a batch, and an epoch that is resumed in its middle, which Lightning does not announce."""
         if not self._in_epoch:
-            self._begin_epoch(trainer.fit_loop.epoch_loop.total_batch_idx - batch_idx - 1)
+            last = self._lookups.find("the number of batches", -1, _last_step, trainer)
+            self._begin_epoch(last - batch_idx - 1)  # the last one is already that of this batch
         if self.run.takes("on_train_batch_start"):
             self.run.fire_batch("on_train_batch_start", {}, batch_idx)
 
@@ -158,7 +159,7 @@ class Training(Loop):
         """Start a validation, which ends the training part of the epoch unless more batches follow."""
         if trainer.sanity_checking:
             return
-        self._is_between = not _has_trained(trainer)
+        self._is_between = not self._lookups.find("the end of the batches", True, _has_trained, trainer)
         if not self._is_between:
             self._end_train_part()
         self._val_batch = -1
@@ -222,6 +223,11 @@ def _loss(trainer: Any, module: Any, outputs: Any) -> Any:
         return None
     accumulated = trainer.accumulate_grad_batches if module.automatic_optimization else 1
     return loss.detach() if accumulated == 1 else loss.detach() * accumulated
+
+
+def _last_step(trainer: Any) -> int:
+    """Return the index of the last batch that was trained, or is being trained, in all epochs."""
+    return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready) - 1
 
 
 def _has_trained(trainer: Any) -> bool:
