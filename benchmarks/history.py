@@ -1,10 +1,10 @@
-"""How fast all points of a run are read, next to TensorBoard's EventAccumulator and MLflow's get_metric_history.
+"""How fast all points of a run are read, next to EventAccumulator, get_metric_history and trackio.
 
 Run: python benchmarks/history.py [--steps 1000000] [--peer-steps 5000] [--metrics 25] [--rounds 3]
 
 Each candidate is a separate process that reads a run once; imports are not counted. First all read the same values of
 a shorter run, then trackhooks reads a long one: from its journal, which stores the columns; from the columns, also
-as DataFrames; and one metric.
+as DataFrames; and one metric. trackio is measured if it is installed (`pip install trackio`).
 
 Promised: a million steps with 25 metrics of a finished run in at most 3 s, from the stored columns.
 """
@@ -12,6 +12,8 @@ Promised: a million steps with 25 metrics of a finished run in at most 3 s, from
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import os
 import resource
 import sys
 import tempfile
@@ -92,6 +94,21 @@ def write_database(folder: Path, steps: int, metrics: int) -> None:
         client.log_batch(run, metrics=rows[start : start + _IN_A_CALL])
 
 
+def write_trackio(folder: Path, steps: int, metrics: int) -> None:
+    """Write a database of trackio."""
+    storage = trackio_storage(folder)
+    found = list(events(steps, metrics))
+    storage.bulk_log(EXPERIMENT, "bench", [event.metrics for event in found], [event.step for event in found])
+
+
+def trackio_storage(folder: Path) -> Any:
+    """What trackio's dashboard and its command read."""
+    os.environ["TRACKIO_DIR"] = str(folder)
+    from trackio.sqlite_storage import SQLiteStorage
+
+    return SQLiteStorage
+
+
 # How it is read
 
 
@@ -140,6 +157,18 @@ def read_database(folder: str) -> Callable[[], int]:
     return read
 
 
+def read_trackio(folder: str) -> Callable[[], int]:
+    """All metrics as arrays."""
+    storage = trackio_storage(Path(folder))
+
+    def read() -> int:
+        logs = storage.get_logs(EXPERIMENT, "bench")
+        columns = {name: np.array([log[name] for log in logs]) for name in logs[0]}
+        return max(map(len, columns.values()))
+
+    return read
+
+
 READERS: dict[str, Callable[[str], Callable[[], int]]] = {
     "journal": read_run,
     "columns": read_run,
@@ -148,6 +177,7 @@ READERS: dict[str, Callable[[str], Callable[[], int]]] = {
     "polars": partial(read_run, to="polars"),
     "EventAccumulator": read_event_file,
     "get_metric_history": read_database,
+    "trackio get_logs": read_trackio,
 }
 
 
@@ -187,6 +217,11 @@ def compare(home: Path, steps: int, metrics: int, rounds: int) -> None:
         "EventAccumulator": "event-files",
         "get_metric_history": "mlflow",
     }
+    if importlib.util.find_spec("trackio") is None:
+        print("trackio is not installed, and was not measured.")
+    else:
+        write_trackio(home / "trackio", steps, metrics)
+        places["trackio get_logs"] = "trackio"
     found = by_turns({name: candidate(name, home / place, steps) for name, place in places.items()}, rounds)
     base = found["journal"]["cpu_s"]
     rows = [

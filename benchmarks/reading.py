@@ -1,11 +1,12 @@
 """What it costs to list runs, to compare two, and to read one of many steps.
 
-Run: python benchmarks/reading.py [--runs 200] [--steps 1000] [--long 200000] [--rounds 3] [--peers mlflow,tensorboard]
+Run: python benchmarks/reading.py [--runs 200] [--steps 1000] [--long 200000] [--rounds 3] [--peers mlflow,trackio]
 
 Every reading is a separate process, and the processes take turns. What is measured is processor time, without the
 imports. One run is recorded and copied, and the peers get the copies by delivery: MLflow into a SQLite file, read with
 `search_runs`, TensorBoard as event files, read with `EventAccumulator`, which keeps up to 10,000 values of a metric
-(here all of the long run). "first reader" means that no run has a file `summary` yet.
+(here all of the long run). trackio, if it is installed (`pip install trackio`), gets the same values by its own
+`bulk_log`, and lists names and parameters without metrics. "first reader" means that no run has a file `summary` yet.
 
 Promised: 10,000 runs are listed in ≤ 1 s, and 1,000 in ≤ 3 s by the first reader:
 `--runs 10000 --steps 20 --peers ""` and `--runs 1000 --peers ""`.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
+import os
 import shutil
 import statistics
 import tempfile
@@ -40,7 +42,11 @@ PARAMS = {
     "optimizer": "adam",
     **{f"layer{index}/units": 64 for index in range(12)},
 }
-PEERS = {"mlflow": "MLflow search_runs", "tensorboard": "TensorBoard EventAccumulator"}
+PEERS = {
+    "mlflow": "MLflow search_runs",
+    "tensorboard": "TensorBoard EventAccumulator",
+    "trackio": "trackio SQLiteStorage",
+}
 RUNS, LONG = "runs", "long"
 
 
@@ -51,14 +57,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="training batches of each")
     parser.add_argument("--long", type=int, default=200_000, help="training batches of the long run")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each reading")
-    parser.add_argument("--peers", default="mlflow,tensorboard", help="which of these are measured, too")
+    parser.add_argument("--peers", default=",".join(PEERS), help="which of these are measured, too")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         time_reading(chosen.one, Path(chosen.folder))
         return
-    peers = [peer for peer in chosen.peers.split(",") if peer]
+    asked = [peer for peer in chosen.peers.split(",") if peer]
+    peers = [peer for peer in asked if importlib.util.find_spec(peer) is not None]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_runs(folder, chosen.runs, chosen.steps, chosen.long)
@@ -68,8 +75,9 @@ def main() -> None:
         )
         measure_and_show("two of them, compared", "compare", folder, peers, chosen)
         measure_and_show(f"one run of {chosen.long:,} steps, read", "read", folder, peers, chosen)
-    if importlib.util.find_spec("trackio") is None:
-        print("trackio is not installed, and was not measured.")
+    for peer in asked:
+        if peer not in peers:
+            print(f"{peer} is not installed, and was not measured.")
 
 
 def measure_and_show(title: str, what: str, folder: Path, peers: Iterable[str], chosen: Any) -> None:
@@ -134,12 +142,33 @@ def deliver_to(peers: Iterable[str], folder: Path) -> None:
     """Gives the peers what they are asked for: MLflow the short runs, TensorBoard all."""
     options = {"mlflow": {"tracking_uri": uri(folder)}, "tensorboard": {}}
     for peer in peers:
+        if peer == "trackio":
+            store_in_trackio(folder)
+            continue
         spec = Spec(peer, options[peer])
         places = [folder / RUNS] if peer == "mlflow" else [folder / RUNS, folder / LONG]
         for path in (path for place in places for path in run_folder.paths(place)):
             failed = deliver(path, [spec])
             if failed:
                 raise RuntimeError(f"{path} was not delivered: {failed}")
+
+
+def store_in_trackio(folder: Path) -> None:
+    """Logs all runs to trackio."""
+    storage = trackio_storage(folder)
+    for project in (RUNS, LONG):
+        for path in run_folder.paths(folder / project):
+            events = [event for event in trackhooks.journal.read(path) if event.metrics]
+            metrics, steps = [event.metrics for event in events], [event.step for event in events]
+            storage.bulk_log(project, path.name, metrics, steps, config=PARAMS)
+
+
+def trackio_storage(folder: Path) -> Any:
+    """What trackio's dashboard and its command read: one SQLite file for each project."""
+    os.environ["TRACKIO_DIR"] = str(folder / "trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    return SQLiteStorage
 
 
 def uri(folder: Path) -> str:
@@ -191,6 +220,12 @@ def list_tensorboard(folder: Path) -> Callable[[], int]:
     return lambda: sum(1 for path in run_folder.paths(folder / RUNS) if accumulated(path).Tags()["scalars"])
 
 
+def list_trackio(folder: Path) -> Callable[[], int]:
+    """All names and parameters: the metrics have no summary."""
+    storage = trackio_storage(folder)
+    return lambda: len(storage.get_all_run_configs(RUNS).keys() & set(storage.get_runs(RUNS)))
+
+
 def compare_ours(folder: Path) -> Callable[[], int]:
     """`trackhooks.compare`, printed."""
     paths = sorted(run_folder.paths(folder / RUNS))[:2]
@@ -207,6 +242,13 @@ def compare_tensorboard(folder: Path) -> Callable[[], int]:
     accumulated = accumulator()
     paths = sorted(run_folder.paths(folder / RUNS))[:2]
     return lambda: sum(1 for path in paths if accumulated(path).Tags()["scalars"])
+
+
+def compare_trackio(folder: Path) -> Callable[[], int]:
+    """All values of two runs."""
+    storage = trackio_storage(folder)
+    names = sorted(storage.get_runs(RUNS))[:2]
+    return lambda: sum(1 for name in names if storage.get_logs(RUNS, name))
 
 
 def read_journal(folder: Path) -> Callable[[], int]:
@@ -230,6 +272,12 @@ def read_tensorboard(folder: Path) -> Callable[[], int]:
     return read
 
 
+def read_trackio(folder: Path) -> Callable[[], int]:
+    """All values."""
+    storage = trackio_storage(folder)
+    return lambda: len(storage.get_logs(LONG, "run"))
+
+
 def accumulator() -> Callable[..., Any]:
     """What reads the event files of a run."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -243,12 +291,15 @@ READINGS: dict[str, Callable[[Path], Callable[[], int]]] = {
     "list: trackhooks, again in this process": list_again,
     f"list: {PEERS['mlflow']}": list_mlflow,
     f"list: {PEERS['tensorboard']}": list_tensorboard,
+    f"list: {PEERS['trackio']}": list_trackio,
     "compare: trackhooks": compare_ours,
     f"compare: {PEERS['tensorboard']}": compare_tensorboard,
+    f"compare: {PEERS['trackio']}": compare_trackio,
     "read: trackhooks, every record": read_journal,
     "read: trackhooks, listed by the first reader": read_summary,
     "read: trackhooks, listed": read_summary,
     f"read: {PEERS['tensorboard']}": read_tensorboard,
+    f"read: {PEERS['trackio']}": read_trackio,
 }
 
 if __name__ == "__main__":
