@@ -293,3 +293,24 @@ def test_only_our_own_unfinished_databases_are_removed(tmp_path: Path, name: str
     sqlite_file._build(tmp_path / "mlflow.db")
     assert (tmp_path / name).read_text() == "mine"
     assert not killed.exists()
+
+
+def test_the_best_values_of_a_hundred_runs_are_put_first(
+    tmp_path: Path, new_store: Callable[[Path], str]
+) -> None:
+    from mlflow import MlflowClient
+
+    path = tmp_path / "mlflow.db"
+    client = MlflowClient(new_store(path))
+    runs = [client.create_run("0").info.run_id for _ in range(100)]
+    for run in runs:
+        for name in ("train/loss", "best/loss", "val/loss"):
+            client.log_metric(run, name, 0.5)
+        for _ in range(2):  # the second time, nothing is to be done
+            sqlite_file.show_first(path, run, "best/")
+    of_run = "SELECT key FROM latest_metrics WHERE run_uuid = ? ORDER BY rowid"
+    with closing(sqlite3.connect(path)) as database:
+        orders = {tuple(key for (key,) in database.execute(of_run, [run])) for run in runs}
+        (highest,) = database.execute("SELECT max(rowid) FROM latest_metrics").fetchone()
+    assert orders == {("best/loss", "train/loss", "val/loss")}
+    assert highest <= 6 * len(runs)

@@ -23,6 +23,7 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 _PATIENCE_S = 20.0
 """How long an unfinished database may stay unchanged before its client is considered dead."""
 _POLL_S = 0.1
+_ROWS = "SELECT rowid, key LIKE ? FROM latest_metrics WHERE run_uuid = ? ORDER BY rowid"
 
 
 def prepare(path: Path) -> None:
@@ -46,12 +47,20 @@ def show_first(path: Path, run_id: str, kind: str) -> None:
 
     SQLite returns rows in the order of their numbers, which MLflow does not use. Only these numbers are changed.
     """
-    move = (
-        "UPDATE latest_metrics SET rowid = rowid + (SELECT max(rowid) FROM latest_metrics)"
-        " WHERE run_uuid = ? AND key NOT LIKE ?"
-    )
     with suppress(sqlite3.OperationalError), closing(_opened(path)) as database:  # busy, or of a later MLflow
-        database.execute(move, (run_id, f"{kind}%"))
+        database.execute("BEGIN IMMEDIATE")
+        rows = database.execute(_ROWS, (f"{kind}%", run_id)).fetchall()
+        if _is_mixed([is_first for _, is_first in rows]):
+            (last,) = database.execute("SELECT max(rowid) FROM latest_metrics").fetchone()
+            others = [row for row, is_first in rows if not is_first]
+            moved = ((last + place, row) for place, row in enumerate(others, 1))
+            database.executemany("UPDATE latest_metrics SET rowid = ? WHERE rowid = ?", moved)
+        database.execute("COMMIT")
+
+
+def _is_mixed(are_first: list[int]) -> bool:
+    """Return whether one that belongs to the first comes after one that does not."""
+    return are_first != sorted(are_first, reverse=True)
 
 
 def _refuse_side_files(path: Path) -> None:
