@@ -312,7 +312,7 @@ def read_wandb(run: RunInfo, options: Options) -> Seen:
     return Seen(
         status=wandb_status(held),
         params={name: value for _, config in of_kind(held, "config") for name, value in config["update"].items()
-                if not name.startswith(("_wandb", "environment"))},
+                if not name.startswith(("_wandb", "trackhooks"))},
         facts={name: value for _, summary in of_kind(held, "summary") for name, value in summary["update"].items()},
         metrics=series((name, row[axes[name]], float(value)) for name, row, value in points if axes.get(name)
                        and name + "._type" not in row),

@@ -131,7 +131,7 @@ def read_wandb_server(run: RunInfo, options: Options) -> Seen:
     over = axes(found.config)
     return Seen(
         status=_status(found),
-        params={name: value for name, value in found.config.items() if name not in ("_wandb", "environment")},
+        params={name: value for name, value in found.config.items() if name not in ("_wandb", "trackhooks")},
         metrics=series((name, row[over[name]], float(value)) for row in found.rows for name, value in row.items()
                        if name in over and value is not None and not isinstance(value, dict)),
         files={Path(artifact.about["path"]).name: artifact.about["sha256"] for artifact in found.artifacts

@@ -240,7 +240,7 @@ def test_the_run_has_its_identity_and_the_source_of_the_training(tmp_path: Path)
     assert found["config"]["update"]["lr"] == 0.1
     about = records(run, "environment")[0]
     assert (about["program"], about["host"], about["git"]) == ("train.py", "gpu-7", {"commit": "abc123"})
-    assert summary(run)["config"] == {"environment": environment, "lr": 0.1, "nan": "nan"}
+    assert summary(run)["config"] == {"trackhooks": {"environment": environment}, "lr": 0.1, "nan": "nan"}
     stats = [item for record in records(run, "stats") for item in record["item"]]
     assert any(name.startswith("proc.") for name in stats)
 

@@ -4,7 +4,7 @@
 |---|---|
 | the project, name, notes, tags | the same |
 | a group; for a run inside another run, the id of that run | the group |
-| hyper-parameters; the environment | config; `environment` in it |
+| hyper-parameters; the environment | config; `trackhooks.environment` in it |
 | the program, its arguments, host, commit, process statistics | those of the training |
 | the metrics of a record | a row; its `_step` is the record's index, its `_timestamp` the record's time |
 | metrics of batches and other steps | charts over `step` |
@@ -156,7 +156,8 @@ class WandB(Tracker):
         if not self._joins and not self._run.disabled:
             self._written = TransactionLog(Path(self._run.settings.sync_file))
             self._held = max(self._run.step - 1, *self._steps_in_files())
-        self._run.config.update({"environment": run.environment}, allow_val_change=True)
+        # Dashboards sort the config by name, and most hyper-parameters come before `trackhooks`.
+        self._run.config.update({"trackhooks": {"environment": run.environment}}, allow_val_change=True)
         self._define_columns(state.get("uses", {}))
         self._sync()
 
