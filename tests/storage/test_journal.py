@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -294,9 +295,9 @@ def as_json(values: Any) -> str:
     return json.dumps(values, sort_keys=True)  # NaN equals NaN as a string
 
 
-def test_a_journal_written_by_trackhooks_0_1_0_is_read_as_before() -> None:
+def test_a_journal_written_by_trackhooks_0_1_0_is_read_as_before(tmp_path: Path) -> None:
     """`events.jsonl` has what that version read from this journal, which has every kind of event."""
-    folder = DATA / "run_of_0.1.0"
+    folder = shutil.copytree(DATA / "run_of_0.1.0", tmp_path / "run")
     then = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     with journal.Reader(folder) as reader:
         now = [msgspec.to_builtins(event) for event in reader]
