@@ -12,17 +12,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from feeding import CREATED, Feeding, at_epoch, batch, outside, run_info
+from folders import SUPPORT
+from long_epochs import deliver
 from mlflow_server import Server
-
-from trackhooks.delivery.registry import load
 
 pytestmark = pytest.mark.slow  # a server and a browser
 CHROMIUM = Path("/usr/bin/chromium")
@@ -39,24 +38,6 @@ def page() -> Iterator[Any]:
         page.set_default_timeout(100_000)
         yield page
         browser.close()
-
-
-def deliver(folder: Path, number: int, tracker: str, **options: Any) -> Feeding:
-    """A run with its own learning rate and everything else the same. Its epochs are long."""
-    lr = 0.1 ** (number + 1)
-    run = run_info(folder / f"lr={lr:g}", created=CREATED + number, project="digits")
-    feed = Feeding(lambda: load(tracker, **options), run)
-    feed.give(outside(0, params={"lr": lr, "epochs": 3, "optimizer/eps": 1e-8}, defaults=["optimizer/eps"]))
-    feed.give(outside(1, facts={"model/name": f"sequential_{number}", "model/parameters": 13}))
-    for epoch in range(3):
-        loss = {"val/loss": 1 / (1 + epoch) + number}
-        for second in range(50 * epoch, 50 * epoch + 50):
-            feed.give(batch(2 + second, second, epoch, loss=loss["val/loss"]))
-            if second % 10 == 0:
-                feed.flush()
-        feed.give(at_epoch("on_train_epoch_end", 52 + 50 * epoch, epoch, {"train/loss": 0.5, "lr/0": lr}))
-        feed.give(at_epoch("on_fit_epoch_end", 52 + 50 * epoch, epoch, loss, best=loss))
-    return feed.finish()
 
 
 def test_mlflow_opens_on_what_differs_and_on_which_was_better(
@@ -153,9 +134,21 @@ def first_screen(command: list[str], folder: Path, last: str) -> str:
     return text
 
 
-def test_wandb_opens_on_the_newest_run_with_its_name_its_config_and_its_best_value(tmp_path: Path) -> None:
+IN_A_SEPARATE_PROCESS = """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[1])
+    from long_epochs import deliver
     for number in range(2):
-        deliver(tmp_path / "runs", number, "wandb", mode="offline", dir=str(tmp_path))
+        deliver(Path(sys.argv[2], "runs"), number, "wandb", mode="offline", dir=sys.argv[2])
+"""
+"""As the delivery process: W&B's own part of the config grows with what its process has imported."""
+
+
+def test_wandb_opens_on_the_newest_run_with_its_name_its_config_and_its_best_value(
+    tmp_path: Path, program: Callable[..., str]
+) -> None:
+    program(IN_A_SEPARATE_PROCESS, SUPPORT, tmp_path)
     leet = [sys.executable, "-m", "wandb", "leet", "wandb"]
     text = first_screen(leet, tmp_path, last=r"best/val\S* +1\.33")
     assert len(set(re.findall(r"offline-run-\d+_\d+-\w+", text))) == 2

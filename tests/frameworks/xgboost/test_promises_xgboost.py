@@ -117,9 +117,10 @@ class TestXGBoost(FrameworkPromises):
         import wandb
         from wandb.integration.xgboost import WandbCallback
 
-        with wandb.init(mode="disabled"):
-            own = [run.callback("xgboost"), WandbCallback(log_feature_importance=False)]
-            xgboost.train({}, xgboost.DMatrix(X, Y), 1, callbacks=own)
+        theirs = wandb.init(mode="disabled")
+        own = [run.callback("xgboost"), WandbCallback(log_feature_importance=False)]
+        xgboost.train({}, xgboost.DMatrix(X, Y), 1, callbacks=own)
+        theirs.finish()  # after a `with`, W&B leaves a disabled run as the active one
 
     def save(self, model: Any, path: Path) -> Path:
         model.save_model(path.with_suffix(".json"))
