@@ -261,6 +261,7 @@ def test_a_terminal_gets_lines_that_fit_and_colors(columns: int) -> None:
         assert max(map(len, ESCAPE.sub("", shown).splitlines())) <= columns
 
 
+@pytest.mark.slow
 def test_no_color_is_respected() -> None:
     train("a")
     assert "\x1b[32m" not in in_terminal(80, "runs", NO_COLOR="1")
@@ -281,6 +282,7 @@ def test_a_pipe_without_unicode_gets_replacement_characters() -> None:
     assert b"val/loss ?" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
     for number in range(3):
         train(f"run-{number}")
@@ -301,6 +303,7 @@ def test_sync_delivers_a_recorded_run_and_finds_nothing_new_the_second_time() ->
     assert (path / "epochs.csv").read_bytes() == table
 
 
+@pytest.mark.slow
 def test_sync_without_arguments_delivers_all_runs_of_the_directory() -> None:
     train("a")
     train("b")

@@ -120,6 +120,7 @@ def test_the_refusal_suggests_the_script_of_that_name(here: Path) -> None:
         command_line(["train"])
 
 
+@pytest.mark.slow
 def test_a_wrong_tracker_or_option_is_refused_before_the_program_runs(tmp_path: Path) -> None:
     write(tmp_path / "train.py", "print('runs')")
     for words, said in ((["--to", "csvv"], "Did you mean 'csv'?"), (["--too", "csv"], "No such option")):
@@ -131,6 +132,7 @@ def test_a_wrong_tracker_or_option_is_refused_before_the_program_runs(tmp_path: 
 # What it trains
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -178,6 +180,7 @@ def test_every_python_process_of_the_program_is_recorded(tmp_path: Path) -> None
     assert [info.status for info in recorded(tmp_path)] == ["finished"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "code", "status"),
     [("1 / 0", 1, "failed"), ("sys.exit(3)", 3, "failed"), ("os.kill(os.getpid(), 15)", -15, "killed")],
@@ -210,18 +213,21 @@ def test_the_trackers_are_those_of_the_environment_if_none_are_named(tmp_path: P
     assert [info.trackers for info in recorded(tmp_path)] == [["tensorboard"], ["csv"]]
 
 
+@pytest.mark.slow
 def test_a_run_that_the_program_opens_has_the_trackers_too(tmp_path: Path) -> None:
     write(tmp_path / "train.py", "import trackhooks\nwith trackhooks.run() as run:\n    run.log(loss=1)\n")
     run("--to", "tensorboard", "train.py", cwd=tmp_path)
     assert [info.trackers for info in recorded(tmp_path)] == [["tensorboard"]]
 
 
+@pytest.mark.slow
 def test_what_the_program_enables_itself_counts(tmp_path: Path) -> None:
     write(tmp_path / "train.py", "import trackhooks\ntrackhooks.enable('csv', project='own')\n" + TOY)
     run("--to", "tensorboard", "train.py", cwd=tmp_path)
     assert [(info.project, info.trackers) for info in recorded(tmp_path)] == [("own", ["csv"])]
 
 
+@pytest.mark.slow
 def test_a_tracker_may_be_next_to_the_script(tmp_path: Path) -> None:
     tracker = """
         import trackhooks
@@ -237,6 +243,7 @@ def test_a_tracker_may_be_next_to_the_script(tmp_path: Path) -> None:
     assert "the end of" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_tracker_that_the_program_cannot_import_ends_it_before_the_training(tmp_path: Path) -> None:
     write(tmp_path / "train.py", TOY)
     done = run("--to", "diary:Diary", "train.py", cwd=tmp_path)
@@ -281,6 +288,7 @@ def test_a_python_without_trackhooks_says_that_nothing_is_recorded(tmp_path: Pat
     assert done.stderr.count("cannot import trackhooks and records nothing") == 1
 
 
+@pytest.mark.slow
 def test_a_python_that_ignores_the_environment_is_warned_about(tmp_path: Path) -> None:
     write(tmp_path / "train.py", "print('trains')")
     for option, warned in (("-uI", True), ("-u", False)):

@@ -142,6 +142,7 @@ def test_text_goes_to_standard_output() -> None:
     assert "--format is for -o -" in error("a", "-o", "a.csv", "--format", "jsonl", code=2)
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error() -> None:
     log("a", *range(20_000))
     program = [sys.executable, "-c", "from trackhooks.cli.main import main; main()", "export", "a", "-o", "-"]
@@ -153,6 +154,7 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_many_runs_need_no_more_memory_than_a_few(suffix: str) -> None:
     first = log("0", *range(3000))

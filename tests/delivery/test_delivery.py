@@ -180,6 +180,7 @@ def test_forked_workers_that_live_on_do_not_hide_the_death_of_the_training(tmp_p
                 os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_twenty_runs_of_a_process_share_one_delivery_process(tmp_path: Path) -> None:
     made = []
     for _ in range(20):
@@ -282,6 +283,7 @@ def test_a_delivery_process_that_dies_is_started_again_and_nothing_comes_twice(t
     assert lines.steps(run.path) == list(range(600))
 
 
+@pytest.mark.slow
 def test_a_delivery_process_that_dies_in_a_run_without_epochs_is_replaced_while_the_run_goes_on(
     tmp_path: Path,
 ) -> None:
@@ -422,6 +424,7 @@ def test_tracker_objects_are_fed_in_this_process(tmp_path: Path) -> None:
     assert lines.steps(run.path) == list(range(20))
 
 
+@pytest.mark.slow
 def test_files_beside_the_script_are_not_mistaken_for_modules_of_python(tmp_path: Path) -> None:
     for name in ("platform", "json", "logging", "psutil"):
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
@@ -441,6 +444,7 @@ def test_files_beside_the_script_are_not_mistaken_for_modules_of_python(tmp_path
     assert lines.read(tmp_path / "elsewhere" / "runs" / "r")[-1]["finish"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_folder_of_pythonpath_comes_before_what_is_installed(tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.mkdir()
@@ -476,6 +480,7 @@ def test_a_file_beside_the_script_named_as_a_backend_is_not_mistaken_for_it(tmp_
     assert list((tmp_path / "runs" / "r").glob("*tfevents*"))
 
 
+@pytest.mark.slow
 def test_the_log_says_everything_once(tmp_path: Path) -> None:
     down = tmp_path / "down"
     down.touch()

@@ -18,6 +18,7 @@ from trackhooks.delivery.cursor import cursors
 DEADLINE_S = 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delivery", ["process", "inline"])
 def test_trackers_start_for_the_first_time_one_after_the_other(
     tmp_path: Path, delivery: str, monkeypatch: pytest.MonkeyPatch

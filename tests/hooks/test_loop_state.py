@@ -11,6 +11,7 @@ from folders import ROOT
 from trackhooks.hooks import loop_state
 
 
+@pytest.mark.slow
 def test_only_the_methods_of_the_state_change_it() -> None:
     sources = [*(ROOT / "core").rglob("*.py"), *(ROOT / "integrations").rglob("*.py")]
     owner = Path(loop_state.__file__).resolve()

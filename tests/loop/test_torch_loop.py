@@ -205,6 +205,7 @@ def test_a_name_with_its_own_prefix_is_kept_and_means_one_thing(run: Run) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_values_logged_in_an_epoch_outside_of_batches_are_a_record_of_the_epoch(run: Run) -> None:
     for _ in run.epochs(1):
         run.log(before=1.0)
@@ -1003,6 +1004,7 @@ def test_tracking_changes_no_bit_of_a_training(run: Run) -> None:
     assert state == tracked_state
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning"
 )  # of Python 3.12's fork
@@ -1045,6 +1047,7 @@ print("the end")
 """
 
 
+@pytest.mark.slow
 def test_progress_is_a_line_an_epoch_in_a_pipe(tmp_path: Path, program: Callable[..., str]) -> None:
     lines = [line for line in program(PROGRESS, tmp_path).splitlines() if line.strip()]
     assert [line.split()[:2] for line in lines[:-1]] == [["epoch", "1/2"], ["epoch", "2/2"]]
@@ -1054,6 +1057,7 @@ def test_progress_is_a_line_an_epoch_in_a_pipe(tmp_path: Path, program: Callable
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_progress_is_a_bar_in_a_terminal_which_has_its_cursor_again_after_an_exception(
     tmp_path: Path,
 ) -> None:

@@ -104,6 +104,7 @@ def test_the_wheel_puts_two_packages_and_their_metadata_into_site_packages(insta
     assert found == {*PACKAGES, "needs.pth"}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_both_packages(wheel: Path) -> None:
     ours = {
         path.relative_to(root).as_posix()
@@ -166,6 +167,7 @@ def test_extras_are_added_to_an_installed_trackhooks_without_a_registry_that_has
     assert "Requirement already satisfied: trackhooks[mlflow,tensorboard]" in said
 
 
+@pytest.mark.slow
 def test_the_command_runs_from_any_folder(installed: Path, tmp_path: Path) -> None:
     assert "Usage: trackhooks" in run(installed / "bin" / "trackhooks", "--help", cwd=tmp_path)
 

@@ -539,6 +539,7 @@ def test_nan_in_a_group_is_not_hidden_in_its_mean() -> None:
     assert row(shown(trackhooks.compare("runs")), "loss ↓", 1) == ["nan ± nan"]
 
 
+@pytest.mark.slow
 def test_runs_can_be_grouped_by_parameters_and_fields(seeds: None) -> None:
     record("other", {"lr": 0.1}, group="fold")
     assert trackhooks.compare("runs", group_by="lr").labels == ["lr=0.1", "lr=0.2"]

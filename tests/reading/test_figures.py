@@ -47,6 +47,7 @@ def data(figure: Figure, name: str = "lines") -> dict[str, Any]:
 # Curves
 
 
+@pytest.mark.slow
 def test_a_plot_has_one_line_for_each_run_with_all_its_points() -> None:
     train(0.1)
     train(0.2)
@@ -312,6 +313,7 @@ values = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(values, min_size=1, max_size=300), st.integers(1, 20))
 def test_each_bucket_keeps_its_exact_minimum_and_maximum(listed: list[float], buckets: int) -> None:
     value = np.array(listed)

@@ -55,6 +55,7 @@ def equal(found: Any, expected: list[float]) -> None:
 # The wide form
 
 
+@pytest.mark.slow
 def test_a_run_becomes_one_row_per_step_with_all_its_values() -> None:
     train("a")
     found = trackhooks.history("runs/a", "*/loss")
@@ -353,6 +354,7 @@ def test_pandas_has_nan_and_time_stamps() -> None:
     assert str(frame["time"].dt.tz) == "UTC"
 
 
+@pytest.mark.slow
 def test_polars_and_arrow_have_null_for_what_is_missing_and_nan_for_nan() -> None:
     log("a", {"x": 1, "y": NAN}, {"x": math.inf})
     found = trackhooks.history("runs", params=None)

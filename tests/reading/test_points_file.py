@@ -133,6 +133,7 @@ def test_another_journal_of_the_same_size_is_noticed() -> None:
     assert same(points(path), from_journal(other))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_happens_to_the_file_the_points_are_right(seed: int) -> None:
     path = record()

@@ -220,6 +220,7 @@ def test_a_run_on_another_machine_with_recent_records_is_running() -> None:
     assert summarize(path).status == "running"
 
 
+@pytest.mark.slow
 def test_a_final_status_in_the_journal_counts_if_run_json_lacks_it() -> None:
     path = train("a")
     rewrite_info(path, status="running", ended=None, pid=2**22 + 1)
@@ -275,6 +276,7 @@ def test_a_damaged_journal_is_read_around_the_damage_which_is_reported() -> None
     assert "Damaged journals: a" in str(trackhooks.runs())
 
 
+@pytest.mark.slow
 def test_not_all_of_many_damaged_journals_are_named() -> None:
     for number in range(22):
         (log(f"a{number:02}") / "journal").unlink()
@@ -452,6 +454,7 @@ def test_a_comparison_shows_last_and_best_values_and_leaves_missing_ones_empty()
     assert "0.5 (step 0)" in str(comparison)
 
 
+@pytest.mark.slow
 def test_the_same_metric_of_two_frameworks_shares_a_row() -> None:
     """One uses the hooks of Keras, the other is a custom loop."""
     train("own", losses=(0.5,))

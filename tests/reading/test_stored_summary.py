@@ -300,6 +300,7 @@ def test_a_damaged_summary_and_that_of_an_earlier_version_are_replaced(
     assert caplog.messages == []
 
 
+@pytest.mark.slow
 def test_no_byte_of_a_summary_that_is_wrong_changes_what_is_read() -> None:
     run = train()
     right = summarize(run)
@@ -379,6 +380,7 @@ def test_a_run_that_is_removed_while_it_is_read_does_not_reappear() -> None:
 # Several readers and writers
 
 
+@pytest.mark.slow
 def test_readers_and_a_writer_at_the_same_time_leave_one_right_summary(here: Path) -> None:
     run = long_run(here / "runs" / "a", steps=2000)
     source = """
@@ -439,6 +441,7 @@ def test_what_a_later_version_recorded_is_reported_by_every_list_until_it_can_be
     assert not (run / SUMMARY).exists()
 
 
+@pytest.mark.slow
 def test_a_record_whose_file_is_missing_is_complete_when_the_file_has_come() -> None:
     with trackhooks.run(name="a", system=None) as run:
         run.log_text("large", "x" * journal.MAX_RECORD)

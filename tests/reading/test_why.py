@@ -144,6 +144,7 @@ def test_of_more_than_two_runs_curves_are_compared_on_request() -> None:
     assert [parting(based, "train_batch/loss", column).first for column in (1, 2)] == [8, 5]
 
 
+@pytest.mark.slow
 def test_long_journals_are_read_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
         train(name, smooth)

@@ -126,6 +126,7 @@ def test_the_identity_is_as_the_user_specified(tmp_path: Path) -> None:
     assert "path" not in known  # a run may be moved
 
 
+@pytest.mark.slow
 def test_run_json_is_replaced_atomically_and_readable_for_everyone(run: Run) -> None:
     failed = []
     done = threading.Event()
@@ -156,6 +157,7 @@ def test_a_run_json_that_is_none_is_an_error_with_its_path(tmp_path: Path, conte
         run_folder.read_info(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_a_run_is_an_error_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(TrackhooksError, match=r"is not a run: it does not contain run\.json"):
         run_folder.read_info(tmp_path)
@@ -351,6 +353,7 @@ def test_secrets_in_parameters_options_and_the_command_line_never_reach_the_disk
 # --- Texts, tables, histograms
 
 
+@pytest.mark.slow
 def test_texts_are_recorded_with_their_names(run: Run) -> None:
     run.log_text("notes", "größe 🎉 \ud83d")
     run.log_text("number", 5)  # type: ignore[arg-type]
@@ -1050,6 +1053,7 @@ def test_batches_that_end_out_of_order_have_their_own_steps(run: Run) -> None:
     assert run.step == 7
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 def test_a_forked_child_records_nothing_and_does_not_wait_for_its_parents_threads(
     tmp_path: Path, program: Callable[..., str]
@@ -1094,6 +1098,7 @@ def test_a_forked_child_records_nothing_and_does_not_wait_for_its_parents_thread
 # --- Going on
 
 
+@pytest.mark.slow
 def test_epochs_without_batches_have_steps_of_their_own_also_after_a_resume(tmp_path: Path) -> None:
     with trackhooks.run(dir=tmp_path, delivery="off", system=None) as run:
         for epoch in run.epochs(2):

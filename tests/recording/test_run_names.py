@@ -19,6 +19,7 @@ def test_it_is_made_of_the_parameters(tmp_path: Path) -> None:
     assert name_of(tmp_path, lr=0.1, batch=32) == "lr=0.1-batch=32"
 
 
+@pytest.mark.slow
 def test_it_says_what_differs_from_the_newest_run(tmp_path: Path) -> None:
     name_of(tmp_path, lr=0.1, batch=32, net={"units": 64}, epochs=3)
     assert name_of(tmp_path, lr=0.1, batch=32, net={"units": 128}, epochs=3) == "units=128"

@@ -156,6 +156,7 @@ def test_a_damaged_run_json_is_rebuilt_from_the_journal(trained: Path, kind: str
     assert [found.name for found in damaged_files(trained)] == ["run.json.damaged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [2, 3])
 def test_files_that_were_set_aside_before_are_kept(trained: Path, times: int) -> None:
     for number in range(times):

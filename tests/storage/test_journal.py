@@ -677,6 +677,7 @@ def test_closing_while_a_thread_appends_never_writes_into_another_file(tmp_path:
         assert found == list(range(len(found)))
 
 
+@pytest.mark.slow
 def test_a_signal_handler_may_append_while_its_thread_does(tmp_path: Path, program: Program) -> None:
     program(
         """
@@ -943,6 +944,7 @@ def flip_a_bit(data: bytes) -> bytes:
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [flip_a_bit, lambda data: data[:-1], lambda _: b""], ids=["a bit", "cut off", "empty"]
 )
@@ -981,6 +983,7 @@ def test_a_record_just_below_16_mb_is_stored_in_the_journal(tmp_path: Path) -> N
     assert not (tmp_path / "files").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux'"
 )
@@ -1051,6 +1054,7 @@ def test_a_journal_is_read_once_to_resume_it_and_at_the_first_look_at_a_killed_r
         assert bytes_read() - before < most
 
 
+@pytest.mark.slow
 def test_a_reader_follows_a_file_that_another_process_writes(tmp_path: Path, program: Program) -> None:
     write(tmp_path, range(0))
     source = "\n".join(line[4:] for line in APPENDS_FOR_EVER.splitlines())

@@ -45,6 +45,7 @@ def test_a_tracker_that_breaks_a_promise_fails_the_test_of_this_promise(report: 
     assert dict(failed) == BROKEN, report
 
 
+@pytest.mark.slow
 def test_a_failure_shows_both_sides_of_the_assertion(report: str) -> None:
     assert re.search(r"assert \{'early'.* == \{'early'", report)
 

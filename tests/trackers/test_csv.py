@@ -399,6 +399,7 @@ def test_between_two_flushes_the_file_has_complete_lines_of_the_same_width(tmp_p
             assert [int(row[0]) for row in rows] == list(range(step + 1))
 
 
+@pytest.mark.slow
 def test_tail_follows_a_table(tmp_path: Path) -> None:
     if shutil.which("tail") is None:
         pytest.skip("there is no tail here")
@@ -500,6 +501,7 @@ ACTIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(actions=ACTIONS)
 def test_after_any_sequence_of_failures_each_row_is_present_once_and_unchanged(

@@ -111,6 +111,7 @@ def test_metrics_are_read_back_at_their_steps_epochs_and_times(feed: Feeding) ->
     assert history(feed, "val/loss") == [(0, 3000, 0.25)]
 
 
+@pytest.mark.slow
 def test_nan_is_kept_and_infinity_is_the_largest_number_of_the_store(feed: Feeding) -> None:
     feed.give(batch(0, 0, a=math.nan, b=math.inf, c=-math.inf)).finish()
     assert math.isnan(history(feed, "train_batch/a")[0][2])

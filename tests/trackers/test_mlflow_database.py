@@ -256,6 +256,7 @@ def test_tables_of_another_program_in_the_file_are_kept(
     assert runs(tmp_path) == OURS
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_a_database_is_an_error_and_stays(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("my notes, which are long enough to be a header of SQLite\n" * 50)
     before = (tmp_path / "mlflow.db").read_bytes()

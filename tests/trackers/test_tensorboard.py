@@ -674,6 +674,7 @@ def test_records_are_framed_as_by_tensorboards_own_writer() -> None:
         assert framed(data) == written.getvalue()
 
 
+@pytest.mark.slow
 def test_torch_and_tensorflow_are_never_imported_and_tensorboard_only_when_a_run_starts(
     tmp_path: Path,
 ) -> None:

@@ -105,6 +105,7 @@ def test_metrics_are_rows_numbered_by_the_journal_with_step_epoch_and_time(feed:
     ]
 
 
+@pytest.mark.slow
 def test_metrics_of_batches_are_drawn_over_steps_and_those_of_epochs_over_epochs(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0), at_epoch("on_fit_epoch_end", 1, 0, {"val/loss": 1.0, "lr/0": 0.1}))
     feed.give(Event("log", 2, CREATED, 4, 0, metrics={"system/cpu": 1.0})).finish()
@@ -210,6 +211,7 @@ def test_the_transaction_log_is_read_across_blocks(feed: Feeding) -> None:
     assert (log.step, log.exited) == (499, True)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_is_the_same_run_with_increasing_rows(feed: Feeding) -> None:
     feed.give(batch(0, 0, loss=1.0)).finish("failed")
     feed.crash().give(batch(1, 1, loss=2.0)).finish()
@@ -271,6 +273,7 @@ def test_the_summary_of_a_killed_run_has_the_best_values_so_far(feed: Feeding) -
     assert rows(feed.run, "best/val/loss") == [(None,)] * 3  # it is not a chart
 
 
+@pytest.mark.slow
 def test_a_run_that_is_resumed_defines_the_axes_of_its_metrics_again(feed: Feeding) -> None:
     feed.give(at_epoch("on_fit_epoch_end", 0, 0, {"val/loss": 1.0})).finish()
     feed.crash().give(batch(1, 10, loss=1.0)).finish()
@@ -489,6 +492,7 @@ def saved(run: RunInfo, index: int, name: str, content: bytes, *aliases: str) ->
     return at_epoch("on_model_save", index, index, files=[file])
 
 
+@pytest.mark.slow
 def test_the_checkpoints_that_are_kept_become_artifacts_with_aliases_when_the_run_ends(feed: Feeding) -> None:
     feed.give(saved(feed.run, 0, "last.pt", b"one", "last"), saved(feed.run, 1, "best.pt", b"two", "best"))
     feed.flush().crash().give(saved(feed.run, 2, "last.pt", b"six", "last"))

@@ -103,6 +103,7 @@ ENDLESS: dict[str, Callable[[Run, Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ENDLESS)
 def test_an_iterable_that_never_ends_is_refused(what: str, run: Run) -> None:
     with pytest.raises(InvalidValueError, match=f"{what} must have at most [0-9]+ items, got .* never ends"):

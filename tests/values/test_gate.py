@@ -271,6 +271,7 @@ def test_no_end_of_a_run_lets_a_secret_out(tmp_path: Path) -> None:
     leaves.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_no_option_lets_a_secret_out(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     leaves = Leaves(tmp_path)
@@ -406,6 +407,7 @@ def test_every_field_of_a_record_passes_the_gate() -> None:
         assert set(kept) <= {"id", "kind", "kept"}, struct
 
 
+@pytest.mark.slow
 def test_a_long_string_takes_time_in_proportion() -> None:
     for unit in (
         "token: ",

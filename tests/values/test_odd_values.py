@@ -376,6 +376,7 @@ def test_parameters_may_come_in_whatever_has_fields(description: str, given_as: 
     assert recorded.keys() <= {"b", "c", "password"}
 
 
+@pytest.mark.slow
 def test_what_pydantic_hides_stays_hidden_and_what_it_allows_is_recorded(run: Run) -> None:
     run.log_params(cfg=Pydantic.model_validate({"extra": [Pydantic()]}))
     recorded = journal.read(run.path)[0].params

@@ -519,6 +519,7 @@ def test_anything_becomes_a_number_or_is_refused(value: Any) -> None:
     assert all(type(found) is float for found in accepted.values())
 
 
+@pytest.mark.slow
 def test_frameworks_that_the_program_does_not_use_are_not_imported(program: Callable[..., str]) -> None:
     loaded = program(
         """

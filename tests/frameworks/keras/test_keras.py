@@ -204,6 +204,7 @@ def test_a_fit_with_an_initial_epoch_counts_from_there(run: trackhooks.Run) -> N
     assert [event.epoch for event in events(run, "on_fit_epoch_end")] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_several_models_can_be_trained_in_one_run(run: trackhooks.Run) -> None:
     for _ in range(2):
         fit(sequential(), run)

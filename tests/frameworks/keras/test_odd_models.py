@@ -290,6 +290,7 @@ def test_what_cannot_be_read_is_reported_once_and_the_rest_is_kept(
     assert runs(tmp_path)[0].is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("tracked", [by_enable, by_run])
 @pytest.mark.parametrize("make", REPORTED.values(), ids=REPORTED)

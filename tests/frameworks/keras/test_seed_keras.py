@@ -61,6 +61,7 @@ def test_the_example_runs_with_keras_itself(callback: type, tmp_path: Path) -> N
     assert training_finished is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callback", [MyCallback, MyOwnCallback])
 def test_the_example_is_called_by_a_run(callback: type, tmp_path: Path) -> None:
     global training_finished

@@ -139,6 +139,7 @@ def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Pa
     assert info.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_training_that_others_have_wrapped_is_recorded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
