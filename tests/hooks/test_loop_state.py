@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from folders import ROOT
 
 from trackhooks.hooks import loop_state
