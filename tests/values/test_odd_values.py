@@ -221,7 +221,9 @@ OPTIONS = (
 @contextmanager
 def opened(**options: Any) -> Iterator[Run]:
     """A run in a separate directory; Ctrl-C and others pass, and what is refused is not an error."""
-    with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
+    # A run may still be delivered, by another process, while its folder is removed.
+    kept = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with kept as directory, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with trackhooks.run(**{"dir": directory, "delivery": "off", **options}) as run:
             yield run
