@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import gc
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
+from autologs import check_recorded_once
 
 import trackhooks
 from trackhooks.recording import open_runs
@@ -115,18 +115,7 @@ def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Pa
 def test_a_training_that_others_have_wrapped_is_recorded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = lightgbm.train
-
-    @functools.wraps(original)
-    def autolog(*args: Any, **named: Any) -> Any:
-        return original(*args, **named)
-
-    monkeypatch.setattr(lightgbm, "train", autolog)
-    trackhooks.enable(dir=tmp_path, delivery="off", system=None)
-    lightgbm.train(PARAMS, data(), 1)
-    trackhooks.disable()
-    assert len(infos(tmp_path)) == 1
-    assert lightgbm.train is autolog
+    check_recorded_once(lightgbm, lambda: lightgbm.train(PARAMS, data(), 1), tmp_path, monkeypatch)
 
 
 def test_parameters_that_lightgbm_refuses_fail_the_run(home: Path) -> None:

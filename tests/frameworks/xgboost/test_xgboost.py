@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import pickle
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
+from autologs import check_recorded_once
 
 import trackhooks
 from trackhooks.recording import open_runs
@@ -143,18 +143,7 @@ def test_a_cross_validation_is_a_run_with_means_and_standard_deviations(home: Pa
 def test_a_training_that_others_have_wrapped_is_recorded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = xgboost.train
-
-    @functools.wraps(original)
-    def autolog(*args: Any, **named: Any) -> Any:
-        return original(*args, **named)
-
-    monkeypatch.setattr(xgboost, "train", autolog)
-    trackhooks.enable(dir=tmp_path, delivery="off", system=None)
-    xgboost.train(PARAMS, data(), 1)
-    trackhooks.disable()
-    assert len(infos(tmp_path)) == 1
-    assert xgboost.train is autolog
+    check_recorded_once(xgboost, lambda: xgboost.train(PARAMS, data(), 1), tmp_path, monkeypatch)
 
 
 def test_parameters_that_xgboost_refuses_fail_the_run(home: Path) -> None:
