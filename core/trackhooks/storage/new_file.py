@@ -29,7 +29,7 @@ def new_file(path: Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        temporary.chmod(0o644)  # mkstemp sets 0600
+        temporary.chmod(0o644)  # mkstemp sets 0600, but others in the lab may read it
         if not overwrite:
             _reserve(path)
         temporary.replace(path)

@@ -7,7 +7,6 @@ import os
 import random
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +17,7 @@ from ..errors import DamagedFileError, TrackhooksError, log
 from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..values import checks
+from .new_file import new_file
 
 INFO = "run.json"
 DELIVERY = "delivery"
@@ -134,18 +134,12 @@ def _overwrite(path: Path, data: bytes) -> bool:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a temporary file next to `path`, and move it there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # noqa: PTH101 — mkstemp sets 0600, but others in the lab may read a run
+    """Replace a file at once. A folder in its place is set aside."""
+    with new_file(path, overwrite=True) as file:
+        file.write(data)
+        file.flush()
         if path.is_dir() and not path.is_symlink():
             set_aside(path, path.parent, DamagedFileError(f"{path} is a folder"))
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def content(path: str | os.PathLike[str]) -> bytes:
