@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import chromium
 from click.testing import CliRunner
 
 import trackhooks
 from trackhooks.cli.main import main
 from trackhooks.reading.figures.reduction import Grid
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = [
     "</script><script>window.harmed = 1</script>",
     "<!-- <script> <img src=x onerror='window.harmed = 1'>",
@@ -31,15 +31,8 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"]
-        )
+    with chromium("--disable-gpu") as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

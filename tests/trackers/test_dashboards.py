@@ -19,25 +19,20 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from chromium import chromium
 from folders import SUPPORT
 from long_epochs import deliver
 from mlflow_server import Server
 
 pytestmark = pytest.mark.slow  # a server and a browser
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(100_000)
         yield page
-        browser.close()
 
 
 def test_mlflow_opens_on_what_differs_and_on_which_was_better(

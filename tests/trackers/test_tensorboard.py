@@ -28,7 +28,6 @@ from trackhooks_integrations.trackers.tensorboard.tracker import TensorBoard
 pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 
 CREATED = 1_700_000_000.0
-CHROMIUM = "/usr/bin/chromium"
 
 
 # Feeds the tracker, as the delivery does
