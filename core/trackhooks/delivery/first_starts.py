@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from ..storage.forks import after_fork_in_child
 from ..tracker import Tracker
+from .import_slots import ImportSlots
 
 _PATIENCE_S = 30.0
 """The longest time that a tracker waits for the others, so that a server that does not answer delays them only once."""
@@ -26,6 +27,11 @@ class FirstStarts:
         self._mutex = threading.Lock()
         self._started: set[type[Tracker]] = set()
         self._of_thread = threading.local()
+        self._slots = ImportSlots([])
+
+    def take_turns_with_other_processes(self, slots: ImportSlots) -> None:
+        """Start heavy trackers only in one of these slots from now on. Only for a process that just delivers."""
+        self._slots = slots
 
     @contextmanager
     def turn(self, tracker: Tracker, starts: bool) -> Iterator[None]:
@@ -35,15 +41,28 @@ class FirstStarts:
             tracker: the tracker that may import its backend now.
             starts: whether it is started now; later starts of the class then have no turns.
         """
+        is_first = type(tracker) not in self._started
+        with self._slot(tracker, is_first), self._alone(tracker, is_first):
+            self._of_thread.tracker = tracker
+            try:
+                yield
+            finally:
+                self._of_thread.tracker = None
+                if starts:
+                    self._started.add(type(tracker))
+
+    def _slot(self, tracker: Tracker, is_first: bool) -> AbstractContextManager[None]:
+        """Trackers that only write files here wait for no other process: the end of a program waits for them."""
+        is_heavy = bool(tracker.requires) and not tracker.writes_files
+        return self._slots.slot() if is_first and is_heavy else nullcontext()
+
+    @contextmanager
+    def _alone(self, tracker: Tracker, is_first: bool) -> Iterator[None]:
         patience = _PATIENCE_S if tracker.requires else _SHORT_PATIENCE_S
-        holds = type(tracker) not in self._started and self._mutex.acquire(timeout=patience)
-        self._of_thread.tracker = tracker
+        holds = is_first and self._mutex.acquire(timeout=patience)
         try:
             yield
         finally:
-            self._of_thread.tracker = None
-            if starts:
-                self._started.add(type(tracker))
             if holds:
                 self._mutex.release()
 

@@ -33,8 +33,10 @@ from ..storage.processes import created, is_alive
 from ..storage.summary_file import read_totals
 from .cursor import FOLDER, Spec
 from .feed import Feed
+from .first_starts import first_starts
 from .follower import Follower
 from .hidden_imports import hide_unneeded
+from .import_slots import user_slots
 
 _NICE = 10
 _PRIORITY_TRIES = 5
@@ -216,6 +218,7 @@ def main(is_fresh: bool) -> None:
     """
     _become_background()
     hide_unneeded()
+    first_starts.take_turns_with_other_processes(user_slots())
     fresh, orders = _FreshProcesses(), _Orders()
     follower = Follower(if_stuck=None if is_fresh else fresh.deliver)
     for order in orders:
