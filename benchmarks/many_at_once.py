@@ -3,9 +3,9 @@
 Run: python benchmarks/many_at_once.py [--trainings 8,16,32] [--trackers csv,tensorboard,mlflow,wandb] [--how programs]
 
 All start together, log for some seconds, and end without waiting for delivery. They share one MLflow store: a SQLite
-file, or the one that `--store` names, such as a server's address. `programs` are trainings that were started separately;
-`workers` are the processes of a `multiprocessing.Pool` in one program. Then every tracker is read back: the steps of
-each run must be there, once each, and no delivery log may have a warning.
+file, or the one that `--store` names, such as a server's address. `programs` are trainings that were started
+separately; `workers` are the processes of a `multiprocessing.Pool` in one program. Then every tracker is read back: the
+steps of each run must be there, once each, and no delivery log may have a warning.
 
 The processor time and the memory (PSS: shared pages are divided between the processes that share them) are those of all
 processes that deliver, those that the clients start included.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
-import os
 import subprocess
 import sys
 import tempfile
@@ -102,7 +101,15 @@ HOW: dict[str, Callable[[int, int, str, dict[str, Any]], None]] = {"programs": t
 
 def measured(how: str, count: int, chosen: argparse.Namespace) -> Figures:
     """Starts all trainings, and follows their delivery until every tracker has every run."""
-    arguments = [__file__, "--trackers", chosen.trackers, "--steps", str(chosen.steps), "--store", chosen.store]
+    arguments = [
+        __file__,
+        "--trackers",
+        chosen.trackers,
+        "--steps",
+        str(chosen.steps),
+        "--store",
+        chosen.store,
+    ]
     with tempfile.TemporaryDirectory(prefix="many-at-once-", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, *arguments, "--how", how, "--folder", folder, "--one"]
         ones = [str(number + 1) for number in range(count)] if how == "programs" else [str(count)]
@@ -202,9 +209,10 @@ def mlflow_steps(folder: Path, expected: dict[str, int], store: str) -> Iterator
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for run in expected:
         held = client.search_runs(experiments, f"tags.`trackhooks.id` = '{run_id(folder, run)}'")
-        yield run, [
-            point.step for one in held for point in client.get_metric_history(one.info.run_id, METRIC)
-        ]
+        yield (
+            run,
+            [point.step for one in held for point in client.get_metric_history(one.info.run_id, METRIC)],
+        )
 
 
 def run_id(folder: Path, run: str) -> str:

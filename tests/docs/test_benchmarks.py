@@ -14,6 +14,7 @@ SHORT = {
     "history": ("--steps", "3000", "--peer-steps", "500", "--metrics", "4", "--rounds", "1"),
     "hot_path": ("--rounds", "1", "--trackers", "csv"),
     "large_files": ("--gb", "0.01", "--trackers", "csv"),
+    "many_at_once": ("--trainings", "2", "--trackers", "csv", "--steps", "5"),
     "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
     "rate_of_clients": ("--blocks", "1", "--size", "1000"),
     "reading": ("--runs", "2", "--steps", "50", "--long", "200", "--rounds", "1"),

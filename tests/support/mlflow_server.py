@@ -24,9 +24,16 @@ def make_tables(folder: Path) -> None:
 
 
 class Server:
-    """A real `mlflow server` on a free port of this machine."""
+    """A real `mlflow server` on a free port of this machine.
 
-    def __init__(self, folder: Path, tables: Path | None = None) -> None:
+    Args:
+        folder: its files.
+        tables: a SQLite file to start with.
+        store: the URI of its database, instead of a SQLite file.
+    """
+
+    def __init__(self, folder: Path, tables: Path | None = None, store: str = "") -> None:
+        self._store = store or f"sqlite:///{folder}/server.db"
         if tables:
             shutil.copyfile(tables, folder / "server.db")
         with socket.socket() as free:
@@ -39,7 +46,7 @@ class Server:
     def start(self) -> None:
         command = [
             sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
+            "--backend-store-uri", self._store,
             "--artifacts-destination", str(self.folder / "artifacts"),
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")
@@ -50,7 +57,7 @@ class Server:
         )
         log.close()
         until = time.monotonic() + 300
-        while time.monotonic() < until:
+        while self.process.poll() is None and time.monotonic() < until:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
             except OSError:
@@ -61,7 +68,8 @@ class Server:
         raise TimeoutError((self.folder / "log").read_text()[-2000:])
 
     def stop(self) -> None:
-        os.killpg(self.process.pid, 9)
+        with contextlib.suppress(ProcessLookupError):  # it could not start
+            os.killpg(self.process.pid, 9)
         self.process.wait()
 
 
