@@ -5,15 +5,16 @@ Optuna is not imported here: it calls the objective with a trial, which has ever
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trackhooks
 from trackhooks.errors import InvalidValueError
 from trackhooks.errors.foreign import shown
+
+from .options import check, copies
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -56,7 +57,7 @@ def record_trials(
             each trial is a new run; or `name` or `tags` have another type. The other options are checked when a trial
             starts.
     """
-    _check(trackers, name, tags, options)
+    check("record_trials", trackers, options, tags, name)
     all_tags = list(tags)
 
     def opened(trial: Trial) -> trackhooks.Run:
@@ -64,7 +65,7 @@ def record_trials(
         named = study is not None and not study.study_name.startswith(_UNNAMED)
         first = name or (study.study_name if study and named else "trial")
         return trackhooks.run(
-            *_copies(trackers), name=f"{first}-{trial.number}", group=group or (study.study_name if study else None),
+            *copies(trackers), name=f"{first}-{trial.number}", group=group or (study.study_name if study else None),
             tags=[*all_tags, f"trial-{trial.number}"], **options,
         )  # fmt: skip
 
@@ -75,7 +76,7 @@ def record_trials(
         @functools.wraps(objective)
         def recorded(trial: Trial) -> _Returned:
             if trial is None:  # as `TorchDistributedTrial` is used on ranks above 0
-                with trackhooks.run(*_copies(trackers), **{**options, "rank": 1}) as run:
+                with trackhooks.run(*copies(trackers), **{**options, "rank": 1}) as run:
                     return objective(trial, run)
             _check_trial(trial)
             with opened(trial) as run:
@@ -87,27 +88,6 @@ def record_trials(
         return recorded
 
     return decorate
-
-
-def _check(trackers: Sequence[Any], name: Any, tags: Any, options: Mapping[str, Any]) -> None:
-    for tracker in trackers:
-        if callable(tracker) and not isinstance(tracker, (type, trackhooks.Tracker)):
-            raise InvalidValueError(
-                f"record_trials takes trackers, got {shown(tracker)}. Use it as @record_trials() or"
-                " @record_trials('csv', 'mlflow')."
-            )
-    if "resume" in options:
-        raise InvalidValueError("record_trials does not take resume, because each trial is a new run.")
-    if name is not None and not (isinstance(name, str) and name):
-        raise InvalidValueError(f"name must be a non-empty string, got {shown(name)}.")
-    if isinstance(tags, str) or not isinstance(tags, Iterable):
-        raise InvalidValueError(f"tags must be a list of strings, got {shown(tags)}.")
-
-
-def _copies(trackers: Sequence[Any]) -> list[Any]:
-    """Return trackers for one run: a tracker that is an object holds one run at a time."""
-    lists = [_copies(one) if isinstance(one, (list, tuple)) else one for one in trackers]
-    return [copy.copy(one) if isinstance(one, trackhooks.Tracker) else one for one in lists]
 
 
 def _check_trial(trial: Any) -> None:
