@@ -19,7 +19,7 @@ _LOWER_ENDINGS = (
 )  # fmt: skip
 # These only count as whole words, because longer words end with them too: `power` and `cancer` are not error rates.
 _LOWER_WORDS = frozenset({
-    "wer", "cer", "fid", "nll", "ppl", "err", "poisson", "huber", "logcosh", "false", "minimize",
+    "wer", "cer", "fid", "nll", "ppl", "err", "poisson", "huber", "logcosh", "false", "minimize", "rank",
 })  # fmt: skip
 
 
@@ -33,6 +33,8 @@ def goal(name: str) -> Goal:
 def lower_is_better(name: str) -> bool:
     """Return whether the words of a name describe a loss or an error."""
     words = re.split(r"[^a-z]+", name.lower())
+    if "neg" in words:  # as scikit-learn has it: `neg_mean_squared_error`
+        return False
     return any(word.endswith(_LOWER_ENDINGS) or word in _LOWER_WORDS for word in words)
 
 

@@ -62,7 +62,7 @@ def _records(chosen: Settings) -> bool:
 
 
 def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> Recorder:
-    group = chosen.group or (array_group() if resume is None else None)  # a run that is resumed has its group
+    group = chosen.group or _group_around(resume, parent)
     info, writer = _folder_of(_info(chosen, group, parent), chosen, resume)
     changes = Uncommitted.of(environment.directory(), info.environment) if chosen.patch else None
     owner = Delivered(chosen, changes)
@@ -74,6 +74,13 @@ def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> R
         opened.close(*status_of(error))
         raise
     return opened
+
+
+def _group_around(resume: Path | None, parent: Recorder | None) -> str | None:
+    """Return the group of a run for which none was chosen. One that is resumed has its own."""
+    if resume is not None:
+        return None
+    return (parent.info.group if parent is not None else None) or array_group()
 
 
 def _begin(opened: Recorder, chosen: Settings, resumes: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import trackhooks
@@ -15,7 +16,7 @@ from trackhooks.errors.foreign import shown
 
 from .options import check, copies
 
-_ALREADY = ("params", "param_", "split")
+_ALREADY = ("params", "param_", "split", "iter")
 """How the names of those results begin that are recorded in another form."""
 
 
@@ -32,7 +33,7 @@ def record_search(
 
     The search is a run, and each candidate is a run that is part of it, whichever process fitted it. A candidate has
     its parameters, the scores of each split as points over the steps, and the columns of `cv_results_`, such as
-    `mean_test_score`, `std_test_score`, `rank_test_score` and `mean_fit_time`. Its mean score is also recorded as
+    `mean_test_score`, `std_test_score`, `rank_test_score` and `speed/mean_fit_time`. Its mean score is also recorded as
     `objective/maximize`. It has finished; failed, if one of its fits failed; or was pruned, if a halving search dropped
     it. Trainings that `enable` records meanwhile are parts of the search too.
 
@@ -41,7 +42,7 @@ def record_search(
         *trackers: as in `trackhooks.run`. Each run gets a copy of a tracker that is passed as an object.
         name: the name of the search, which the names of the candidates begin with: `svc`, `svc-0`, `svc-1`. By default
             the class of the search.
-        group: the group of the runs. By default the name of the run of the search.
+        group: the group of the runs. By default its name and the time.
         tags: the tags of each run.
         **options: the other options of `trackhooks.run`.
 
@@ -58,29 +59,36 @@ def record_search(
         )
     earlier = getattr(search, "cv_results_", None)
     called = name or type(search).__name__
-    with trackhooks.run(*copies(trackers), name=called, group=group or called, tags=tags, **options) as run:
+    unique = group or f"{called}-{datetime.now():%Y-%m-%d-%H-%M-%S}"
+    with trackhooks.run(*copies(trackers), name=called, group=unique, tags=tags, **options) as run:
         run.callbacks.on_train_begin()  # trainings within are parts of this one
         yield run
         run.callbacks.on_train_end()
         if getattr(search, "cv_results_", None) is earlier:
-            raise InvalidValueError(f"{type(search).__name__} was not fitted within record_search: call search.fit(X, y).")
-        _record_best(run, search)
-    for number, rows in enumerate(_candidates(search.cv_results_)):
+            raise InvalidValueError(
+                f"{type(search).__name__} was not fitted within record_search: call search.fit(X, y)."
+            )
+        candidates = _candidates(search.cv_results_)
+        _record_best(run, search, len(candidates))
+    for number, rows in enumerate(candidates):
         with run.child(f"{run.name}-{number}") as candidate:
             _record(candidate, search, rows)
 
 
-def _record_best(run: trackhooks.Run, search: Any) -> None:
-    run.log_params({"candidates": len(search.cv_results_["params"]), "splits": search.n_splits_})
-    if hasattr(search, "best_params_"):
-        run.log_params({"best": search.best_params_})
-    found = {name: getattr(search, f"{name}_", None) for name in ("best_score", "refit_time")}
-    run.log({name: value for name, value in found.items() if value is not None})
+def _record_best(run: trackhooks.Run, search: Any, candidates: int) -> None:
+    best = {"best": search.best_params_} if hasattr(search, "best_params_") else {}
+    run.log_params({"candidates": candidates, "splits": search.n_splits_, **best})
+    found = {"best_score": "best_score_", "speed/refit_time": "refit_time_"}
+    run.log(
+        {name: getattr(search, attribute) for name, attribute in found.items() if hasattr(search, attribute)}
+    )
 
 
 def _candidates(results: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     """Return the rows of each candidate: one, or one of each iteration in which a halving search kept it."""
-    rows = [{name: values[index] for name, values in results.items()} for index in range(len(results["params"]))]
+    rows = [
+        {name: values[index] for name, values in results.items()} for index in range(len(results["params"]))
+    ]
     if "iter" not in results:
         return [[row] for row in rows]
     candidates: dict[str, list[dict[str, Any]]] = {}
@@ -97,8 +105,14 @@ def _record(run: trackhooks.Run, search: Any, rows: list[dict[str, Any]]) -> Non
         for split in range(search.n_splits_):
             begin = f"split{split}_"
             run.log({name.removeprefix(begin): row[name] for name in row if name.startswith(begin)}, **epoch)
-        run.log({name: value for name, value in row.items() if not name.startswith(_ALREADY)}, **epoch)
+        run.log(
+            {_named(name): value for name, value in row.items() if not name.startswith(_ALREADY)}, **epoch
+        )
     _close(run, search, rows[-1])
+
+
+def _named(column: str) -> str:
+    return f"speed/{column}" if column.endswith("_time") else column
 
 
 def _close(run: trackhooks.Run, search: Any, last: Mapping[str, Any]) -> None:
@@ -106,7 +120,9 @@ def _close(run: trackhooks.Run, search: Any, last: Mapping[str, Any]) -> None:
     score = last.get(f"mean_test_{metric}")
     if score is not None and score == score:
         run.log({"objective/maximize": score})
-    failed = [name for name in last if name.startswith("split") and "_test_" in name and last[name] != last[name]]
+    failed = [
+        name for name in last if name.startswith("split") and "_test_" in name and last[name] != last[name]
+    ]
     if failed:
         run.close("failed", f"no score in {len(failed)} of {search.n_splits_} splits")
     elif "iter" in last and last["iter"] < search.n_iterations_ - 1:
