@@ -16,6 +16,7 @@ import msgspec
 from ..errors import InvalidValueError
 from ..errors.foreign import Failure, attempt
 from ..event import Event
+from .decoding import UNDECODABLE
 
 LeaveOut = Callable[[str], None]
 """Is called with the name of each part of a record that cannot be read here, such as `media 'audio'`."""
@@ -48,7 +49,7 @@ def unreadable(event: Event) -> str:
 def _undecodable(payload: bytes) -> str:
     try:
         msgspec.msgpack.decode(payload, type=Event)
-    except msgspec.DecodeError as error:
+    except UNDECODABLE as error:
         return str(error)
     return ""
 
@@ -83,7 +84,7 @@ def decode_later(payload: bytes, leave_out: LeaveOut) -> Event | None:
     """
     try:
         values = msgspec.msgpack.decode(payload)
-    except (msgspec.DecodeError, TypeError):  # not MessagePack, or keys that Python cannot hash
+    except (*UNDECODABLE, TypeError):  # not MessagePack, or keys that Python cannot hash
         return None
     return _readable_struct(values, Event, "", leave_out) if isinstance(values, dict) else None
 

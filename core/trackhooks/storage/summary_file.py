@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 
 from ..errors import JournalError
+from .decoding import UNDECODABLE
 from .journal import FILE_NAME as JOURNAL
 from .journal import Reader
 from .run_folder import content
@@ -146,7 +147,7 @@ def _load(folder: str) -> _Stored | None:
         return None
     try:
         return _decode(payload)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return None
 
 

@@ -1,0 +1,1 @@
+"""`make reliability`: kills, faults, outages and damage, many times, and one table of what was lost."""
