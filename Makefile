@@ -14,7 +14,7 @@ WORKERS ?= 3
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-ultralytics-8.3 lint format docs bench pins clean
+.PHONY: help demo test test-fast test-ultralytics-8.3 lint format docs bench fuzz reliability pins clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ bench: $(VENV)/dev.stamp  ## what tracking costs; whole_loop.py, to_the_prompt.p
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/history.py --steps 100000
+
+fuzz: $(VENV)/dev.stamp  ## search for journals that break the reader, guided by coverage; FUZZ_SECONDS=600
+	$(INSTALL) --quiet --requirement requirements/fuzz.txt
+	mkdir -p build/fuzz
+	PYTHONPATH=tests/support $(BIN)/python reliability/fuzz_journal.py build/fuzz tests/storage/data/fuzz \
+	  -artifact_prefix=build/ -max_len=8192 -max_total_time=$(or $(FUZZ_SECONDS),600) $(FUZZ_ARGS)
+
+reliability: $(VENV)/dev.stamp  ## how often what was killed, cut off or damaged loses something; writes docs/topics/reliability.md
+	PYTHONPATH=tests/support $(BIN)/python -m reliability $(RELIABILITY_ARGS)
 
 # The newest versions that agree, for every Python and platform we support, go into constraints.txt; those that stand
 # there are kept. PINS_ARGS="--upgrade" takes the newest of all, "--upgrade-package wandb" that of one.

@@ -1,0 +1,48 @@
+"""`python -m reliability`: make all trials, print the table, and write it into the documentation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+
+import click
+from rich.console import Console
+
+from trackhooks.recording.environment import own_version
+
+from . import table
+from .kills import kills
+from .result import Result
+
+Kind = Callable[[bool, float, int], Iterator[Result]]
+KINDS: dict[str, Kind] = {"kills": kills}
+
+
+@click.command()
+@click.option("--short", is_flag=True, help="Few trials of each kind, as in CI. The page is not written.")
+@click.option(
+    "--only", metavar="KINDS", default="", help=f"Some of {', '.join(KINDS)}. The page is not written."
+)
+@click.option(
+    "--scale", type=float, default=1.0, help="The share of the full number of kills and damaged files."
+)
+@click.option("--seed", type=int, default=1, help="Of the random moments.")
+@click.option("--write", is_flag=True, help="Write the page in any case.")
+def main(short: bool, only: str, scale: float, seed: int, write: bool) -> None:
+    """Make trials, and fail if a promise was not held."""
+    chosen = only.split(",") if only else list(KINDS)
+    results = []
+    console = Console(width=200)
+    for name in chosen:
+        for result in KINDS[name](short, scale, seed):
+            results.append(result)
+            console.print(f"{result.seconds:7.1f} s  {table._row(result)}", highlight=False, markup=False)
+            for why in result.why:
+                console.print(f"           {why}", highlight=False, markup=False)
+    if write or not (short or only):
+        table.write(results, own_version(), scale)
+    sys.exit(not all(result.held for result in results))
+
+
+if __name__ == "__main__":
+    main()
