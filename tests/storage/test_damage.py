@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -130,6 +131,15 @@ def test_a_cursor_of_values_that_cannot_be_does_not_block_its_tracker(
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **fields}))
     assert deliver(trained, [Spec("lines:Lines")]) == {}
     assert values(trained)[-1] == 20
+
+
+def test_a_cursor_whose_number_was_damaged_is_set_aside(trained: Path) -> None:
+    resumed(trained)
+    path = trained / "delivery" / "lines.json"
+    path.write_bytes(re.sub(rb'"offset":(\d+)', rb'"offset":1\1', path.read_bytes()))
+    assert deliver(trained, [Spec("lines:Lines")]) == {}
+    assert values(trained) == list(range(21))
+    assert [found.name for found in damaged_files(trained)] == ["lines.json.damaged"]
 
 
 @pytest.mark.parametrize("kind", DAMAGE)

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import TrackhooksError
 from ..event import FINAL, RunInfo
 from ..storage.checkpoints import DeliveredFiles
+from ..storage.inside import check_links
 from ..storage.lost_runs import end_if_dead
 from ..tracker import Tracker
 from .cursor import Spec, journal_size
@@ -38,6 +39,7 @@ def deliver(
     Raises:
         TrackhooksError: the folder does not contain a run.
     """
+    check_links(Path(path))
     run = end_if_dead(path)
     files = DeliveredFiles(run)
     failed = {}

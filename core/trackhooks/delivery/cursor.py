@@ -14,7 +14,14 @@ from ..errors.foreign import Failure, attempt
 from ..errors.secrets import REDACTED, redact_text
 from ..event import FINAL, Event, RunInfo
 from ..storage import journal, run_folder
-from ..storage.run_folder import as_file_name, json_files, read_json, set_aside, write_atomically
+from ..storage.run_folder import (
+    as_file_name,
+    json_files,
+    read_json,
+    set_aside,
+    with_checksum,
+    write_atomically,
+)
 from ..tracker import EpochMetrics, State, Tracker
 from . import registry
 from .throttle import Throttle
@@ -238,4 +245,4 @@ def has_more(run: str | Path, offset: int) -> bool:
 
 def save_cursor(run: RunInfo, tracker: Tracker, cursor: Cursor) -> None:
     """Replace the cursor of this tracker atomically."""
-    write_atomically(cursor_path(run, tracker), msgspec.json.encode(cursor))
+    write_atomically(cursor_path(run, tracker), with_checksum(msgspec.json.encode(cursor)))

@@ -66,6 +66,8 @@ def is_useful(run: Path) -> bool:
 
 def load(run: Path, wanted: Wanted) -> list[Block] | None:
     """Return the wanted metrics from the file; None if there is none that fits the journal."""
+    if not (run / FILE_NAME).is_file():  # opening a pipe would wait for a writer
+        return None
     try:
         with zipfile.ZipFile(run / FILE_NAME) as archive:
             index = msgspec.json.decode(_array(archive, "index").tobytes(), type=_Index)
@@ -84,12 +86,26 @@ def _block(archive: zipfile.ZipFile, number: int, chosen: list[str], index: _Ind
     positions = {name: position for position, name in enumerate(index.blocks[number])}
     values = [_array(archive, f"{number}/{positions[name]}") for name in chosen]
     values = [array.astype(np.float64, copy=False) for array in values]
+    if any(len(column) != len(order) for column in (step, epoch, time, *values)):
+        raise ValueError("the columns of a block have different lengths")
     return Block(tuple(chosen), order, step, epoch, time, values)
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> Array:
-    content = archive.read(f"{name}.npy")  # this checks the CRC
-    found: Array = packages.numpy().load(io.BytesIO(content))
+    """Return a column of numbers. Its size is at most that of the file: a run may come from anybody."""
+    np = packages.numpy()
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("a compressed array may be of any size")
+    content = io.BytesIO(archive.read(member))  # this checks the CRC
+    if np.lib.format.read_magic(content) != (1, 0):
+        raise ValueError("the header of an array has another version")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(content)
+    if len(shape) != 1 or dtype.kind not in "iuf":
+        raise ValueError("an array is not a column of numbers")
+    found: Array = np.frombuffer(content.getbuffer()[content.tell() :], dtype)
+    if found.shape != shape:
+        raise ValueError("the length of an array is not that of its header")
     return found
 
 

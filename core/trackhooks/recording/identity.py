@@ -13,6 +13,7 @@ import msgspec
 from ..errors import TrackhooksError
 from ..event import RunInfo
 from ..storage import journal, processes, run_folder
+from ..storage.inside import check_links
 from ..storage.lost_runs import whole_info
 from ..values.gate import clean
 from ..values.params import scalar
@@ -81,6 +82,7 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
         TrackhooksError: the folder does not contain a run.
         JournalError: another process still writes to it, or it has no journal: `run.json` belongs to something else.
     """
+    check_links(path)
     old = whole_info(path)
     journal.Reader(path).close()
     kept = {field: getattr(old, field) for field in ("id", "name", "path", "created", "parent", "records")}

@@ -17,7 +17,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +25,7 @@ from ..errors import DamagedFileError, InvalidValueError, warn
 from ..errors.foreign import is_a, shown
 from ..errors.secrets import redact_text
 from ..event import Event, File, RunInfo
+from .inside import inside
 from .journal import Reader
 from .locks import locked
 from .run_folder import DELIVERY, as_file_name, read_json, set_aside, write_atomically
@@ -161,18 +162,19 @@ class DeliveredFiles:
             for event in events:
                 for position, file in enumerate(event.files):
                     key = f"{event.index}:{position}"
-                    kept = file.kept or _place(file, key)
-                    if _size(self._folder / kept) == file.size:
-                        found[key] = _Kept(file.kind, file.aliases, _hash(self._folder / kept), kept)
+                    name = file.kept or _place(file, key)
+                    kept = inside(self._folder, name)
+                    if kept is not None and _size(kept) == file.size:
+                        found[key] = _Kept(file.kind, file.aliases, _hash(kept), name)
         return found
 
     def _keep(self, file: File, key: str) -> _Kept:
         superseded = _Kept(file.kind, file.aliases, superseded=True)
         if file.kept:  # the training wrote it into the folder itself
-            if not _is_within_run(file.kept):
-                return superseded
-            with contextlib.suppress(FileNotFoundError):  # it was deleted
-                return _Kept(file.kind, file.aliases, _hash(self._folder / file.kept), file.kept)
+            kept = inside(self._folder, file.kept)
+            if kept is not None:
+                with contextlib.suppress(FileNotFoundError):  # it was deleted
+                    return _Kept(file.kind, file.aliases, _hash(kept), file.kept)
             return superseded
         source = Path(file.path)
         if not _unchanged(file, source):
@@ -199,8 +201,9 @@ class DeliveredFiles:
             aliases = frozenset(record.aliases) - taken
             taken |= aliases
             newest = number == len(models) - 1
-            if _is_within_run(record.kept) and not newest and not self._policy.stays(aliases, number):
-                remove(self._folder / record.kept)
+            kept = inside(self._folder, record.kept)
+            if kept is not None and not newest and not self._policy.stays(aliases, number):
+                remove(kept)
                 record.kept, record.superseded = "", True
 
 
@@ -228,10 +231,18 @@ def copy(source: Path, target: Path) -> None:
             shutil.copyfileobj(original, written, _CHUNK)
 
 
-def _is_within_run(kept: str) -> bool:
-    """Whether this path is in `files/`. A run from another source may contain any path."""
-    parts = PurePosixPath(kept).parts
-    return parts[:1] == ("files",) and ".." not in parts
+def bytes_of(run: str | os.PathLike[str], file: File) -> Path | None:
+    """Return where the bytes of a file are: its copy in the run's folder, or else the original.
+
+    None if there is neither, or if the original is not the version that was recorded: a run may come from somebody
+    else, and its paths may name any file of this machine.
+    """
+    if file.kept:
+        kept = inside(Path(run), file.kept)
+        if kept is not None and kept.exists():
+            return kept
+    source = Path(file.path)
+    return source if _unchanged(file, source) else None
 
 
 def _unchanged(file: File, path: Path) -> bool:
@@ -243,7 +254,7 @@ def _unchanged(file: File, path: Path) -> bool:
                 sum(part.st_size for part in parts) == file.size
                 and max((part.st_mtime for part in parts), default=stat.st_mtime) == file.mtime
             )
-    except OSError:
+    except (OSError, ValueError):  # a path from somebody else may contain a NUL character
         return False
     return (stat.st_size, stat.st_mtime, stat.st_ino) == (file.size, file.mtime, file.inode)
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import struct
 import threading
 import weakref
@@ -45,6 +46,7 @@ from ..errors import JournalError, log
 from ..event import Event
 from ..values import checks
 from . import large_records
+from .decoding import UNDECODABLE
 from .forks import after_fork_in_child
 from .records import LeaveOut, decode_later, encode_anything
 from .records import unreadable as unreadable
@@ -72,11 +74,11 @@ _MOST_LENGTHS = 4096
 _TAIL = 1 << 16
 """How many bytes at the end are searched first."""
 _STDERR = 2
-_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Event).decode
-_DecodeError, _FRAME_SIZE, _unpack = msgspec.DecodeError, _FRAME.size, _FRAME.unpack_from
+_FRAME_SIZE, _unpack = _FRAME.size, _FRAME.unpack_from
 _pack, _pack_length, _crc32 = _FRAME.pack, struct.Struct("<I").pack, zlib.crc32
 
 
@@ -292,6 +294,19 @@ def _abandon_all() -> None:
 after_fork_in_child(_abandon_all)
 
 
+def _open_file(path: str, flags: int) -> int:
+    """Open a file, and nothing else: opening a pipe would wait for a writer.
+
+    Raises:
+        OSError: it cannot be opened, or is not a file.
+    """
+    fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is not a file")
+    return fd
+
+
 class Reader:
     """Reads a journal. Iterating again continues after the last record that was read.
 
@@ -312,7 +327,7 @@ class Reader:
         self.left_out: Counter[str] = Counter()
         """What was left out of records of a later version, such as `media of type 'audio'`, and how often."""
         try:
-            self._file = self.path.open("rb", buffering=0)
+            self._file = open(self.path, "rb", buffering=0, opener=_open_file)  # noqa: SIM115 — closed by `close`
         except FileNotFoundError:
             raise JournalError(
                 f"There is no journal at {self.path}. A run is a folder with a run.json and a journal."
@@ -393,7 +408,7 @@ class Reader:
                 break
             try:
                 event = _decode(payload)
-            except _DecodeError:
+            except UNDECODABLE:
                 break
             if event.overflow:
                 break
@@ -459,7 +474,7 @@ def _parse(buffer: bytes, position: int, leave_out: LeaveOut) -> tuple[Event | N
 def _decoded(payload: bytes, leave_out: LeaveOut) -> Event | None:
     try:
         return _decode(payload)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return decode_later(payload, leave_out)
 
 

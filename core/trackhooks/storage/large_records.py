@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from ..event import Event
+from .inside import inside
 
 _IN_THE_JOURNAL = ("hook", "index", "time", "step", "epoch", "batch", "status")
 
@@ -37,8 +38,9 @@ def load(folder: Path, event: Event) -> bytes:
 
     Records of earlier versions do not have a CRC, and are not checked.
     """
+    path = inside(folder, event.overflow)
     try:
-        payload = (folder / event.overflow).read_bytes()
+        payload = path.read_bytes() if path is not None and path.is_file() else b""
     except OSError:
         return b""
     return payload if event.overflow_crc32 in (None, zlib.crc32(payload)) else b""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
 import re
 import secrets
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +16,18 @@ from typing import TypeVar
 import msgspec
 
 from ..errors import DamagedFileError, TrackhooksError, log
+from ..errors.foreign import shown
 from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..values import checks
+from .decoding import UNDECODABLE
 from .new_file import new_file
 
 INFO = "run.json"
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Opening a pipe must not wait for a writer: a run may come from anybody."""
+_MOST_BYTES = 1 << 28
+"""The largest small file that is read."""
 DELIVERY = "delivery"
 """The folder of a run that contains the cursors of its trackers and the log of its delivery."""
 
@@ -148,14 +156,36 @@ def content(path: str | os.PathLike[str]) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    file = os.open(path, READ_FLAGS)
     try:
-        return os.read(file, os.fstat(file).st_size)
+        size = os.fstat(file).st_size
+        if size > _MOST_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+        return os.read(file, size)
     finally:
         os.close(file)
 
 
 _Stored = TypeVar("_Stored")
+_CHECKSUM = b',"crc32":'
+"""The start of the last field of a small file that only trackhooks writes."""
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Add the CRC-32 of a JSON object to it, as its last field: damage may leave a valid object."""
+    return b"%s%s%d}" % (data[:-1], _CHECKSUM, zlib.crc32(data[:-1]))
+
+
+def _checked(data: bytes) -> bytes:
+    """Return JSON unchanged, unless it has a checksum that is not its own. Earlier versions wrote none.
+
+    Raises:
+        ValidationError: it is damaged.
+    """
+    before, field, checksum = data.rpartition(_CHECKSUM)
+    if field and checksum != b"%d}" % zlib.crc32(before):
+        raise msgspec.ValidationError("the checksum is wrong")
+    return data
 
 
 def read_json(path: Path, kind: type[_Stored]) -> _Stored:
@@ -166,12 +196,12 @@ def read_json(path: Path, kind: type[_Stored]) -> _Stored:
         OSError: the file does not exist, or no file can be read now.
     """
     try:
-        return msgspec.json.decode(content(path), type=kind)
+        return msgspec.json.decode(_checked(content(path)), type=kind)
     except _DAMAGED as error:
         raise DamagedFileError(f"{path} is damaged: {error}") from error
 
 
-_DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IsADirectoryError, PermissionError)
+_DAMAGED = (*UNDECODABLE, IsADirectoryError, PermissionError)
 
 
 def set_aside(path: Path, run: str | os.PathLike[str], error: DamagedFileError) -> Path:
@@ -210,6 +240,10 @@ def damaged_files(run: str | os.PathLike[str]) -> list[Path]:
         return []
 
 
+_ID = re.compile(r"[\w-]+")
+"""Ids become parts of file names."""
+
+
 def read_info(folder: str | os.PathLike[str]) -> RunInfo:
     """Read the `run.json` of the run in this folder.
 
@@ -228,6 +262,10 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo:
         ) from None
     except OSError as error:
         raise TrackhooksError(f"{path / INFO}: {error}") from error
+    if not _ID.fullmatch(info.id):
+        raise TrackhooksError(
+            f"{path / INFO} has an invalid id: {shown(info.id)}. Ids contain letters, digits, - and _."
+        )
     info.path = str(path)
     return info
 

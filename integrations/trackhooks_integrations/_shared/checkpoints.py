@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trackhooks.event import File, RunInfo
-from trackhooks.tracker_tools import CheckpointPolicy
+from trackhooks.tracker_tools import CheckpointPolicy, bytes_of
 
 
 class Checkpoint(msgspec.Struct, omit_defaults=True):
@@ -26,9 +26,9 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     id: str = ""
     """The backend's name for it."""
 
-    def source(self, run: RunInfo) -> Path:
-        """Return the path of its bytes."""
-        return Path(run.path, self.file.kept) if self.file.kept else Path(self.file.path)
+    def source(self, run: RunInfo) -> Path | None:
+        """Return the path of its bytes; None if they are gone."""
+        return bytes_of(run.path, self.file)
 
 
 class Added(NamedTuple):

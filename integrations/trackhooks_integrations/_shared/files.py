@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from trackhooks.errors import InvalidValueError
+from trackhooks.errors import InvalidValueError, StateLostError
 from trackhooks.tracker_tools import shown
 
 from .short_names import checksum
@@ -45,6 +45,17 @@ def beside(path: Path) -> Path:
     Its name contains nothing of the original name: TensorBoard reads every file with `tfevents` in its name.
     """
     return path.with_name(f".{checksum(path.name)}.new")
+
+
+def own_name(name: object, start: str = "") -> str:
+    """Return the name of a file or folder from a state, which belongs to a run that may come from somebody else.
+
+    Raises:
+        StateLostError: it is not a plain name that starts so, and could be the path of any file.
+    """
+    if not (isinstance(name, str) and name == Path(name).name and name.startswith(start)) or "\0" in name:
+        raise StateLostError(f"the state names {shown(name)}, which is not a file of the run.")
+    return name
 
 
 def own_folder(parent: Path, name: str, is_ours: Callable[[Path], bool]) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import JournalError
-from ...event import File
+from ...storage.checkpoints import bytes_of
 from ...storage.journal import Reader, path_of
 from .. import formats
 from ..summary import RunSummary
@@ -26,7 +26,8 @@ class Picture(NamedTuple):
     name: str
     step: int
     epoch: int
-    path: Path
+    path: Path | None
+    """None if it is not there any more."""
 
 
 def pictures(runs: Sequence[RunSummary], most_bytes: int) -> dict[str, Any]:
@@ -54,8 +55,10 @@ def _as_json(picture: Picture, data: bytes) -> dict[str, Any]:
     }
 
 
-def _content(path: Path, most_bytes: int) -> bytes | None:
+def _content(path: Path | None, most_bytes: int) -> bytes | None:
     """Return a picture; None if it is too large, not there any more, or of a kind that browsers do not show."""
+    if path is None or not path.is_file():
+        return None
     try:
         data = path.read_bytes() if path.stat().st_size <= most_bytes else b""
     except OSError:
@@ -85,10 +88,5 @@ def _of_run(number: int, run: RunSummary) -> Iterator[Picture]:
         for event in reader:
             for file in event.files:
                 if file.kind == "image":
-                    yield Picture(number, file.name, event.step, event.epoch, _path(run.path, file))
-
-
-def _path(run: Path, file: File) -> Path:
-    """Return the path of a picture, which is in the folder of the run also if the run was moved."""
-    kept = run / file.kept if file.kept else None
-    return kept if kept is not None and kept.is_file() else Path(file.path)
+                    path = bytes_of(run.path, file)
+                    yield Picture(number, file.name, event.step, event.epoch, path)

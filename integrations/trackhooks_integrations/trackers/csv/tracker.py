@@ -47,7 +47,7 @@ from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Tab
 from trackhooks.tracker import Axis, State, Tracker
 from trackhooks.tracker_tools import as_file_name
 
-from ..._shared.files import folder_option, own_folder, replace
+from ..._shared.files import folder_option, own_folder, own_name, replace
 from ..._shared.repeats import Repeats
 from ..._shared.short_names import NameRule
 from .sheet import Sheet, line
@@ -117,11 +117,11 @@ class CSV(Tracker):
     def start(self, run: RunInfo, state: State) -> None:
         """Cut every table back to the rows that `state` records; without a state, start every table again."""
         if self._dir:
-            name = state.get("folder") or Path(run.path).name
+            name = own_name(state.get("folder") or Path(run.path).name)
             self._folder = own_folder(self._dir, name, self._is_ours).name
         self._sheets: dict[str, Sheet] = {}
         for name, saved in state.get("sheets", {}).items():
-            self._sheet(name).restore(saved)
+            self._sheet(_known_sheet(name)).restore(saved)
         self._training = Repeats(state.get("training", (-1, -1)))
         self._epoch = _EpochRow.from_state(state.get("epoch", {}))
         self._pairs = {name: _read_pairs(self._home / name) if state else {} for name in _PAIRS}
@@ -307,6 +307,17 @@ def _read_pairs(path: Path) -> dict[str, Any]:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         return dict(islice(csv.reader(file), 1, None))
+
+
+def _known_sheet(name: str) -> str:
+    """Return the name of a sheet from a state.
+
+    Raises:
+        StateLostError: this tracker does not write such a file.
+    """
+    if name not in _COLUMNS:
+        own_name(name.removeprefix("tables/") if name.startswith("tables/") else None)
+    return name
 
 
 def _table_file(name: str) -> str:

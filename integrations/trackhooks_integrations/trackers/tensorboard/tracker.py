@@ -54,7 +54,7 @@ from typing import TYPE_CHECKING, Any
 from trackhooks.event import Event, File, Graph, Histogram, RunInfo, Scalar, Table, Text
 from trackhooks.tracker import Axis, State, Tracker
 
-from ..._shared.files import folder_option, replace
+from ..._shared.files import folder_option, own_name, replace
 from ..._shared.same_names import SameNames
 from .curves import Curves
 
@@ -126,7 +126,7 @@ class TensorBoard(Tracker):
         if self._log_dir:
             self._home.mkdir(parents=True, exist_ok=True)
         self._file("1.end").unlink(missing_ok=True)
-        name = state.get("file", self._file("2").name)
+        name = own_name(state.get("file", self._file("2").name), "events.out.tfevents.")
         self._events: EventFile = EventFile(self._home / name, run.created, state.get("offset", 0))
 
     # The verbs

@@ -57,7 +57,7 @@ class Artifacts:
 
     def _log_checkpoint(self, checkpoint: Checkpoint, used: bool = False) -> None:
         source = checkpoint.source(self._run)
-        if source.exists():
+        if source is not None:
             checkpoint.id = self._log(checkpoint.file, source, checkpoint.aliases, used)
 
     def _use(self, checkpoint: Checkpoint) -> None:
