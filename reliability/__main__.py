@@ -11,11 +11,12 @@ from rich.console import Console
 from trackhooks.recording.environment import own_version
 
 from . import table
+from .faults import faults
 from .kills import kills
 from .result import Result
 
 Kind = Callable[[bool, float, int], Iterator[Result]]
-KINDS: dict[str, Kind] = {"kills": kills}
+KINDS: dict[str, Kind] = {"kills": kills, "faults": faults}
 
 
 @click.command()

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def archive(run: Path, member: bytes, how: int = zipfile.ZIP_STORED) -> None:
             made.writestr(f"0/{name}.npy", member)
 
 
-def column(array: object, **options: bool) -> bytes:
+def column(array: Any, **options: bool) -> bytes:
     content = io.BytesIO()
     np.save(content, array, **options)
     return content.getvalue()
