@@ -128,6 +128,12 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     """The number of records when the status was set, including lost ones. The last of them is that of the status."""
     version: str = ""
     """The version of trackhooks that created the run."""
+    ranks: str = "zero"
+    """Which ranks of its job record: `"zero"` or `"all"`."""
+    rank: int = 0
+    """The rank whose folder this is: see `storage.rank_folders`."""
+    world_size: int = 0
+    """The number of ranks of the job; 0 if it is not known."""
 
 
 FINAL = frozenset({"finished", "failed", "pruned", "killed", "lost"})

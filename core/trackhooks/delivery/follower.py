@@ -62,10 +62,11 @@ class Follower:
         if measures:
             self._sampler.follow(run)
         files = DeliveredFiles(run)
+        self._feeds.setdefault(run.path, [])  # also of a run that is only measured
         self._threads = {thread: feed for thread, feed in self._threads.items() if thread.is_alive()}
         for make, spec, every in sources:
             feed = Feed(run, make, files, every, spec)
-            self._feeds.setdefault(run.path, []).append(feed)
+            self._feeds[run.path].append(feed)
             name = f"trackhooks-{spec.name if spec else 'tracker'}-{run.name}"
             thread = threading.Thread(target=self._run, args=(feed, spec), name=name, daemon=True)
             self._threads[thread] = feed

@@ -59,7 +59,8 @@ class DeliveryManager:
             objects: the trackers that are given as objects.
             mode: `"process"`, `"inline"` or `"off"`.
         """
-        if mode == "off":
+        measured_only = not specs and not objects  # a rank that feeds no tracker
+        if mode == "off" or (measured_only and run.system is None):
             return
         here: list[Any] = [(lambda tracker=tracker: tracker, None, None) for tracker in objects]
         names = [tracker.name for tracker in objects]
@@ -67,11 +68,11 @@ class DeliveryManager:
             here += [(spec.make, spec, spec.every) for spec in specs]
             names += [spec.name for spec in specs]
             specs = []
-        if here:
+        if here or (measured_only and mode == "inline"):
             self._threads = self._threads or Follower()
             self._here[run.path] = (run, names)
             self._threads.follow(run, here, measures=not specs)  # otherwise the process measures
-        if specs:
+        if specs or (measured_only and mode == "process"):
             self._follow_in_process(run, list(specs))
 
     def _follow_in_process(self, run: RunInfo, specs: list[Spec]) -> None:

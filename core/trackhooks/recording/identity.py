@@ -12,12 +12,16 @@ import msgspec
 
 from ..errors import TrackhooksError
 from ..event import RunInfo
-from ..storage import journal, processes, run_folder
+from ..storage import journal, processes, rank_folders, run_folder
 from ..storage.inside import check_links
 from ..storage.lost_runs import whole_info
 from ..values.gate import clean
 from ..values.params import scalar
 from . import environment
+
+
+_KEPT = ("id", "name", "path", "created", "parent", "records", "status", "reason", "ended")
+"""What a run keeps if another process continues it."""
 
 
 def new_info(**more: Any) -> RunInfo:
@@ -65,6 +69,38 @@ def create(directory: Path, name: str | None, info: RunInfo) -> tuple[RunInfo, j
     return info, _opened(path, info)
 
 
+def create_empty(directory: Path, name: str | None, info: RunInfo) -> Path:
+    """Create a run without records, for rank 0 of the job to continue. Returns its folder.
+
+    Raises:
+        TrackhooksError: the directory cannot be written.
+    """
+    created, writer = create(directory, name, info)
+    writer.close()
+    return Path(created.path)
+
+
+def open_rank(run: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
+    """Open the journal of a rank other than 0 in the folder of a run, or continue it. `info.rank` is the rank.
+
+    Raises:
+        TrackhooksError: the folder does not contain a run, or cannot be written.
+        JournalError: another process writes the journal of this rank.
+    """
+    whole = whole_info(run)
+    path = rank_folders.path_of(run.absolute(), info.rank)
+    if (path / run_folder.INFO).exists():
+        return resume(path, info)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackhooksError(f"no run can be recorded in {path}: {error.strerror}.") from error
+    info = msgspec.structs.replace(
+        info, id=f"{whole.id}-{info.rank}", name=f"{whole.name}-rank{info.rank}", path=str(path), parent=whole.id,
+    )  # fmt: skip
+    return info, _opened(path, info)
+
+
 def _opened(path: Path, info: RunInfo) -> journal.Writer:
     writer = journal.Writer(path)
     try:
@@ -78,6 +114,8 @@ def _opened(path: Path, info: RunInfo) -> journal.Writer:
 def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
     """Continue a run in its folder. `info` describes the process that continues it.
 
+    The status remains the earlier one.
+
     Raises:
         TrackhooksError: the folder does not contain a run.
         JournalError: another process still writes to it, or it has no journal: `run.json` belongs to something else.
@@ -85,7 +123,7 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
     check_links(path)
     old = whole_info(path)
     journal.Reader(path).close()
-    kept = {field: getattr(old, field) for field in ("id", "name", "path", "created", "parent", "records")}
+    kept = {field: getattr(old, field) for field in _KEPT}
     info = msgspec.structs.replace(
         info, **kept, project=info.project or old.project, notes=info.notes or old.notes, group=info.group or old.group,
         tags=list(dict.fromkeys([*old.tags, *info.tags])),

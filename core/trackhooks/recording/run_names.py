@@ -53,7 +53,11 @@ def _newest(directory: Path) -> Path | None:
     """Return the folder in which something was changed last."""
     try:
         with os.scandir(directory) as entries:
-            folders = [(entry.stat().st_mtime_ns, entry.path) for entry in entries if entry.is_dir()]
+            folders = [
+                (entry.stat().st_mtime_ns, entry.path)
+                for entry in entries
+                if entry.is_dir() and not entry.name.startswith(".")
+            ]
     except OSError:
         return None
     return Path(max(folders)[1]) if folders else None

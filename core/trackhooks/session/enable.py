@@ -85,9 +85,9 @@ def enable(*trackers: Trackers, **options: Any) -> None:
 
     Args:
         *trackers: as in `run`.
-        **options: as in `run`, except `resume`: `project`, `name`, `params`, `tags`, `notes`, `group`, `dir`,
-            `every`, `keep`, `delivery`, `system`, `strict`, `rank`, and the options of a tracker by its name,
-            as in `mlflow={"tracking_uri": …}`.
+        **options: as in `run`: `project`, `name`, `params`, `tags`, `notes`, `group`, `dir`, `every`, `keep`,
+            `delivery`, `system`, `strict`, `rank`, `ranks`, `wait`, `resume="auto"`, and the options of a tracker by
+            its name, as in `mlflow={"tracking_uri": …}`.
 
     Raises:
         UnknownNameError: a tracker or option does not exist; the message has the nearest name.
@@ -127,8 +127,10 @@ def keras_callback(*trackers: Trackers, **options: Any) -> Any:
 
 
 def _auto_runs(call: str, trackers: tuple[Trackers, ...], options: dict[str, Any]) -> AutoRuns:
-    if "resume" in options:
+    chosen = settings(*trackers, **options)
+    if chosen.resume is not None:
         raise InvalidValueError(
-            f"{call}(resume=…): one run is resumed, and this opens many. Use trackhooks.run(resume=…)."
+            f"{call}(resume=…): one run is resumed, and this opens many. Use trackhooks.run(resume=…), or"
+            f" {call}(resume='auto') to continue the runs of the same job."
         )
-    return AutoRuns(settings(*trackers, **options))
+    return AutoRuns(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import threading
 import time
@@ -13,15 +14,17 @@ import msgspec
 from ..delivery.cursor import Spec
 from ..delivery.registry import find
 from ..errors import say
-from ..event import RunInfo, Scalar
+from ..event import FINAL, RunInfo, Scalar
 from ..hooks.callback_list import CallbackList
-from ..recording import environment, identity, open_runs, ranks, run_names
+from ..recording import environment, identity, jobs, open_runs, ranks, run_names
 from ..recording.job_array import array_group
 from ..recording.log_verbs import LogVerbs
 from ..recording.recorder import Owner, Recorder
 from ..recording.status import status_of
 from ..recording.uncommitted import Uncommitted
+from ..storage import job_runs
 from ..storage.journal import Writer
+from ..storage.lost_runs import REASONS
 from ..storage.run_folder import as_file_name
 from ..tracker import Tracker
 from ..values import checks
@@ -55,21 +58,31 @@ def open_recorder(chosen: Settings, resume: Path | None = None, parent: Recorder
 
 
 def _records(chosen: Settings) -> bool:
-    rank = "" if ranks.disabled() else ranks.silent_rank(chosen.rank)
-    if rank:
-        ranks.say_silent(rank)
-    return not (rank or ranks.disabled())
+    silent = "" if ranks.disabled() or chosen.ranks == "all" else ranks.silent_rank(chosen.rank)
+    if silent:
+        ranks.say_silent(silent)
+    return not (silent or ranks.disabled())
+
+
+def _of_rank(chosen: Settings, rank: int) -> Settings:
+    """Return the settings as one rank needs them: only rank 0 feeds trackers, and describes the code."""
+    if chosen.ranks == "all":
+        # The time between two batches tells a rank apart that the others wait for.
+        chosen = msgspec.structs.replace(chosen, extra_hooks=chosen.extra_hooks | {"on_train_batch_start"})
+    return msgspec.structs.replace(chosen, specs=[], objects=[], patch=False) if rank else chosen
 
 
 def _opened(chosen: Settings, resume: Path | None, parent: Recorder | None) -> Recorder:
     group = chosen.group or _group_around(resume, parent)
     info, writer = _folder_of(_info(chosen, group, parent), chosen, resume)
-    changes = Uncommitted.of(environment.directory(), info.environment) if chosen.patch else None
+    resumes = resume is not None or writer.last is not None
+    here = _of_rank(chosen, info.rank)
+    changes = Uncommitted.of(environment.directory(), info.environment) if here.patch else None
     owner = Delivered(chosen, changes)
-    opened = Recorder(info, writer, CallbackList(), chosen.extra_hooks, chosen.strict, owner)
+    opened = Recorder(info, writer, CallbackList(), here.extra_hooks, here.strict, owner)
     open_runs.add(opened)
     try:
-        _begin(opened, chosen, resumes=resume is not None)
+        _begin(opened, here, resumes)
     except BaseException as error:
         opened.close(*status_of(error))
         raise
@@ -84,11 +97,14 @@ def _group_around(resume: Path | None, parent: Recorder | None) -> str | None:
 
 
 def _begin(opened: Recorder, chosen: Settings, resumes: bool) -> None:
-    _announce(opened)
+    if not opened.info.rank:
+        _announce(opened)
     specs, objects = _joining(chosen, opened.name)
     wait_at_end(chosen.wait)
     delivery_manager().follow(opened.info, specs, [*chosen.objects, *objects], chosen.delivery)
     if resumes:
+        if opened.status not in FINAL:  # its process died, and so did its delivery
+            opened.record_status("killed", REASONS["killed"])
         opened.record_status("running")
     if chosen.params:
         LogVerbs(opened).log_params(chosen.params)
@@ -151,7 +167,7 @@ class Delivered(Owner):
 
     def wait(self, recorder: Recorder, timeout: float | None) -> bool:
         """Wait until every tracker has all that was recorded so far."""
-        if not recorder.has_journal or self._chosen.delivery == "off":
+        if not recorder.has_journal or self._chosen.delivery == "off" or recorder.info.rank:
             return True
         if recorder.records:
             recorder.flush()
@@ -177,9 +193,15 @@ def _info(chosen: Settings, group: str | None, parent: Recorder | None) -> RunIn
     return identity.new_info(
         name="", project=chosen.project, tags=chosen.tags, notes=chosen.notes, group=group, keep=chosen.keep,
         trackers=chosen.tracker_names, system=chosen.measured_every,
-        parent=None if parent is None else parent.id,
+        parent=None if parent is None else _run_id(parent.info), ranks=chosen.ranks, world_size=ranks.world_size(),
+        rank=ranks.number(chosen.rank) if chosen.ranks == "all" else 0,
         options={spec.name: options for spec in chosen.specs if (options := _stored_options(spec))},
     )  # fmt: skip
+
+
+def _run_id(info: RunInfo) -> str:
+    """Return the id of a run, given the identity of one of its ranks."""
+    return info.parent if info.rank and info.parent else info.id
 
 
 def _stored_options(spec: Spec) -> dict[str, Scalar]:
@@ -189,12 +211,24 @@ def _stored_options(spec: Spec) -> dict[str, Scalar]:
 
 
 def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[RunInfo, Writer]:
+    directory = checks.absolute("dir", chosen.dir)
+    name = chosen.name
+    if name is None and resume is None:
+        name = run_names.from_params(chosen.dir, chosen.params)
+    if resume is None and _is_shared(chosen):
+        empty = msgspec.structs.replace(info, rank=0)
+        resume = job_runs.join(
+            directory, jobs.job(chosen.rank is not None), info.rank, chosen.name, resumes=chosen.resumes_job,
+            make=functools.partial(identity.create_empty, directory, name, empty),
+        )  # fmt: skip
     if resume is None:
-        name = chosen.name
-        if name is None:
-            name = run_names.from_params(chosen.dir, chosen.params)
-        return identity.create(checks.absolute("dir", chosen.dir), name, info)
-    return identity.resume(resume, info)
+        return identity.create(directory, name, info)
+    return identity.open_rank(resume, info) if info.rank else identity.resume(resume, info)
+
+
+def _is_shared(chosen: Settings) -> bool:
+    """Whether other processes may open the same run: other ranks, or this rank after a restart of the job."""
+    return chosen.ranks == "all" or (chosen.resumes_job and jobs.can_restart())
 
 
 def _announce(opened: Recorder) -> None:

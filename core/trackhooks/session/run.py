@@ -59,7 +59,7 @@ class Run(LogVerbs):
 
     @property
     def path(self) -> Path:
-        """The folder of the run."""
+        """The folder of the run; with `ranks="all"`, on ranks above 0, the folder of the rank inside it."""
         return self._recorder.path
 
     @property
@@ -86,7 +86,7 @@ class Run(LogVerbs):
 
     @property
     def records(self) -> bool:
-        """Whether anything is recorded: not on ranks above 0, when disabled, when closed, or in a forked child."""
+        """Whether anything is recorded: not on a rank that does not record, when disabled or closed, or in a fork."""
         return self._recorder.records
 
     # Callbacks
@@ -314,6 +314,7 @@ def run(
     system: str | None = "10s",
     strict: bool = False,
     rank: int | None = None,
+    ranks: str | None = None,
     wait: float | None = None,
     resume: str | os.PathLike[str] | None = None,
     **options: Mapping[str, Any],
@@ -340,18 +341,21 @@ def run(
         system: how often CPU, memory, disk, network and GPU are measured, as `system/…`; None for never. They are not
             measured with `delivery="off"`.
         strict: raise errors instead of warnings, such as for a value that is not a number or a tracker that fails.
-        rank: the rank of this process: only rank 0 records. By default that of `TRACKHOOKS_RANK`, otherwise the rank in
-            a distributed job, which the launcher sets (`RANK`, `LOCAL_RANK`, …).
+        rank: the rank of this process. By default that of `TRACKHOOKS_RANK`, otherwise the rank in a distributed job,
+            which the launcher sets (`RANK`, `LOCAL_RANK`, …).
+        ranks: which ranks of a distributed job record: `"zero"`, or `"all"` for each one into the same run; only rank 0
+            feeds the trackers. By default that of `TRACKHOOKS_RANKS`, otherwise `"zero"`.
         wait: how long the end of the program waits until everything is delivered, in seconds; 0 for not at all. By
             default that of `TRACKHOOKS_WAIT`. Otherwise a program that was started at a prompt waits for CSV and
             TensorBoard only, at most 2 s, because the delivery process outlives it; so does a notebook's kernel. Any
             other program waits up to 60 s.
-        resume: the folder of a run to continue.
+        resume: the folder of a run to continue; or `"auto"` to continue the run of the same job after an elastic
+            restart or a requeue, and to open a new one if the job has none. By default that of `TRACKHOOKS_RESUME`.
         **options: the options of a tracker, by its name: `csv={…}` enables the tracker and sets its options.
 
     Returns:
-        The run, for use in a `with` statement. If `TRACKHOOKS_DISABLED` is 1, or on a rank other than 0, it only calls
-        the callbacks and records nothing.
+        The run, for use in a `with` statement. If `TRACKHOOKS_DISABLED` is 1, or on a rank that does not record, it
+        only calls the callbacks and records nothing.
 
     Raises:
         UnknownNameError: a tracker or option does not exist; the message has the nearest name.

@@ -28,6 +28,9 @@ Trackers = str | Tracker | Sequence[str | Tracker]
 """Names of trackers, separated by commas, or instances, or a list of both."""
 
 _MODES = ("process", "inline", "off")
+_RANKS = ("zero", "all")
+AUTO = "auto"
+"""The value of `resume` that continues the runs of earlier attempts of the same job."""
 _MOST_OPTIONS = 1000
 _SWITCHES = {"": True, "1": True, "true": True, "0": False, "false": False}
 
@@ -48,6 +51,7 @@ class Options(msgspec.Struct, kw_only=True):
     system: str | None = "10s"
     strict: bool = False
     rank: int | None = None
+    ranks: str | None = None
     wait: float | None = None
     resume: str | os.PathLike[str] | None = None
 
@@ -59,7 +63,10 @@ class Settings(Options, kw_only=True):
     tags: list[str]
     dir: Path
     delivery: str
+    ranks: str
     resume: Path | None
+    resumes_job: bool
+    """Whether the runs of earlier attempts of the same job are continued."""
     measured_every: float | None
     """Seconds between two measurements of the system; None if it is not measured."""
     specs: list[Spec]
@@ -93,6 +100,7 @@ def settings(*trackers: Trackers, **options: Any) -> Settings:
     given = Options(**known)
     Policy(given.keep)
     params = [] if given.params is None else checked_fields("params", given.params)
+    resumes_job = _resumes_job(given.resume)
     names, objects = _split(trackers)
     with machine_failures_as_errors():
         specs, made = _specs(names, options, given.every)
@@ -103,12 +111,14 @@ def settings(*trackers: Trackers, **options: Any) -> Settings:
         dir=home(None if given.dir is None else checks.path("dir", given.dir)),
         every=given.every,
         keep=given.keep,
-        delivery=_mode(given.delivery),
+        delivery=_choice("delivery", given.delivery, "TRACKHOOKS_DELIVERY", _MODES),
         system=given.system,
         strict=checks.switch("strict", given.strict),
         rank=_rank(given.rank),
+        ranks=_choice("ranks", given.ranks, "TRACKHOOKS_RANKS", _RANKS),
         wait=checked_wait(given.wait),
-        resume=None if given.resume is None else checks.path("resume", given.resume),
+        resume=None if given.resume is None or resumes_job else checks.path("resume", given.resume),
+        resumes_job=resumes_job,
         measured_every=None if given.system is None else seconds("system", given.system),
         specs=specs,
         objects=objects,
@@ -216,8 +226,21 @@ def _records_patch() -> bool:
     return _SWITCHES[given]
 
 
-def _mode(delivery: str | None) -> str:
-    mode = delivery if delivery is not None else os.environ.get("TRACKHOOKS_DELIVERY") or "process"
-    if not is_a(mode, str) or mode not in _MODES:
-        raise unknown("delivery", mode, _MODES)
-    return mode
+def _choice(option: str, given: Any, variable: str, accepted: Sequence[str]) -> str:
+    """Return the value of an option, of the variable if it is not given, or else the first that is accepted."""
+    value = given if given is not None else os.environ.get(variable) or accepted[0]
+    if not is_a(value, str) or value not in accepted:
+        raise unknown(option, value, accepted)
+    return str(value)
+
+
+def _resumes_job(resume: Any) -> bool:
+    if resume is not None:
+        return bool(is_a(resume, str) and resume == AUTO)
+    variable = os.environ.get("TRACKHOOKS_RESUME", "").strip()
+    if variable not in ("", AUTO):
+        raise InvalidValueError(
+            f"TRACKHOOKS_RESUME must be {AUTO!r}, got {shown(variable)}. One run is resumed by its folder:"
+            " trackhooks.run(resume=folder)"
+        )
+    return variable == AUTO
