@@ -21,6 +21,7 @@ import msgspec
 
 from ..errors import DamagedFileError, TrackhooksError
 from . import processes, run_folder
+from .locks import locked
 from .new_file import new_file
 
 FOLDER = ".jobs"
@@ -108,6 +109,11 @@ def _read(folder: Path) -> _Entry | None:
 def _publish(folder: Path, name: str | None, job: Job, make: Callable[[], Path]) -> _Entry:
     """Create a run and make it known, unless another process was faster. Returns what is known then."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent / ".lock"):  # without locks, the rename decides, and the name may get a number
+        return _read(folder) or _create(folder, name, job, make)
+
+
+def _create(folder: Path, name: str | None, job: Job, make: Callable[[], Path]) -> _Entry:
     made = make()
     entry = _Entry(made.name, name, job)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
