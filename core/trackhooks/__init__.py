@@ -26,6 +26,7 @@ from .hooks.callback_list import CallbackList
 from .reading.comparison import compare
 from .reading.history import history
 from .reading.listing import runs
+from .reading.ranks import ranks
 from .session.enable import disable, enable, keras_callback
 from .session.run import Run, run
 from .storage import journal
@@ -50,6 +51,7 @@ __all__ = [
     "history",
     "journal",
     "keras_callback",
+    "ranks",
     "run",
     "runs",
 ]

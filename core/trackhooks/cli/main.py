@@ -1,4 +1,4 @@
-"""The commands `trackhooks exec`, `runs`, `compare`, `report`, `export`, `sync` and `doctor`.
+"""The commands `trackhooks exec`, `runs`, `compare`, `ranks`, `report`, `export`, `sync` and `doctor`.
 
 Results go to standard output; messages and progress go to standard error. The exit code is 1 on failure, and 2 if the
 command line is not valid.
@@ -28,6 +28,7 @@ from ..reading.finding import find, is_one_run, runs_in
 from ..reading.formats import plain
 from ..reading.groups import SEEDS
 from ..reading.listing import RunList, read_runs
+from ..reading.ranks import ranks as ranks_of
 from ..reading.sources import checked
 from ..reading.summary import RunSummary, summarize
 from ..reading.table import Table, as_text, terminal_width
@@ -207,6 +208,23 @@ def compare(runs: Sequence[str], form: str | None, baseline: str | None, **optio
         _print_as(form, found)
     else:
         _print(found.table(None if options["all_params"] else 100))
+
+
+@main.command()
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ranks(run: str, as_json: bool) -> None:
+    """Show the ranks of a distributed training, and the one that the others wait for.
+
+    All ranks are recorded with trackhooks.run(ranks="all") or TRACKHOOKS_RANKS=all. RUN is the folder of a run, or the
+    name of a run in TRACKHOOKS_DIR (or runs). Times are medians: a step is the time from the end of one batch to the
+    end of the next; the time between steps is the part of it before the next batch starts, such as for loading data.
+    """
+    found = ranks_of(run)
+    if as_json:
+        click.echo(formats.as_json(found.to_dict()))
+    else:
+        _print(found.table())
 
 
 @main.command()

@@ -1,7 +1,8 @@
 """Processes that a framework launches for a training, such as one for each GPU.
 
 The launching process packs the run and lets go of its journal. The first launched process (rank 0) continues to write
-it, in the same folder. Every process calls the run's callbacks.
+it, in the same folder. If all ranks record, each other one writes the journal of its rank. Every process calls the
+run's callbacks.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any, NamedTuple, cast
 
 from ..errors import TrackhooksError, warn
 from ..errors.foreign import shown
+from ..event import RunInfo
 from ..hooks.callback_list import CallbackList
-from ..recording import ranks
+from ..recording import identity, ranks
 from ..recording.recorder import Recorder
 from ..storage import journal, run_folder
 from .interface import RunHooks
@@ -66,15 +68,26 @@ def unpack(packed: Packed) -> RunHooks:
             callbacks.append(listener)
         else:
             callbacks.add_callback(hook, listener)
-    info = run_folder.read_info(packed.path)
-    return hooks_of(Recorder(info, _writer(packed.path), callbacks, packed.extra_hooks, packed.strict))
+    info, writer = _journal(packed.path)
+    return hooks_of(Recorder(info, writer, callbacks, packed.extra_hooks, packed.strict))
 
 
-def _writer(path: str) -> journal.Writer | None:
-    if ranks.silent_rank():
-        return None
+def _journal(path: str) -> tuple[RunInfo, journal.Writer | None]:
+    """Open the journal that this process writes, if it writes one."""
+    info = run_folder.read_info(path)
     try:
-        return journal.Writer(Path(path))
+        if not ranks.silent_rank():
+            return info, journal.Writer(Path(path))
+        if info.ranks == "all":
+            return identity.open_rank(Path(path), _of_rank(info))
     except TrackhooksError as error:
         warn(f"nothing of this training is recorded. {error}")
-        return None
+    return info, None
+
+
+def _of_rank(info: RunInfo) -> RunInfo:
+    """Describe this process as a rank of a run. The delivery process of the run measures it."""
+    return identity.new_info(
+        name="", project=info.project, group=info.group, keep=info.keep, trackers=info.trackers,
+        ranks=info.ranks, rank=ranks.number(), world_size=ranks.world_size(),
+    )  # fmt: skip

@@ -34,6 +34,19 @@ def find(runs: Iterable[RunLike], *, newest_first: bool = False) -> list[Path]:
     return list({path.resolve(): path for path in found}.values())
 
 
+def one(run: RunLike) -> Path:
+    """Return the folder of one run.
+
+    Raises:
+        UnknownNameError: if the run does not exist; the message suggests the nearest name.
+        InvalidValueError: if the value names several runs, or cannot name a run.
+    """
+    found = find([run])
+    if len(found) != 1:
+        raise InvalidValueError(f"one run is needed, and there are {len(found)} in {shown(run)}.")
+    return found[0]
+
+
 def _paths(run: RunLike, home: Path) -> list[Path]:
     if isinstance(run, RunSummary):
         return [run.path]

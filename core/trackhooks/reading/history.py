@@ -12,7 +12,8 @@ from .columns import Columns, Form, Over, length_of, stacked, without_rows
 from .finding import RunLike
 from .formats import unique
 from .history_table import table_of
-from .points import Points, points
+from .points import Points
+from .rank_points import Rank
 from .selection import matcher, matching, wants_system
 from .sources import Options, Source, checked, choose
 from .table import Table, as_text, terminal_width
@@ -130,6 +131,7 @@ def history(
     over: Over = "step",
     where: str | None = None,
     params: str | None = None,
+    rank: Rank | None = None,
 ) -> History:
     """Return all points of the metrics of runs, as columns.
 
@@ -155,16 +157,19 @@ def history(
         where: read only the runs that match a filter, such as `"params.lr < 0.1 and tag:baseline"`.
         params: a comma-separated list of patterns for the names of parameters, such as `"lr,batch_size"` or `"*"`,
             which become columns `param/…`.
+        rank: of runs whose ranks all recorded (`ranks="all"`): the number of one rank; `"all"` for the points of each,
+            with a column `rank`; or `"min"`, `"mean"` or `"max"` over the ranks, at each step, or at each epoch with
+            `over="epoch"`. By default the points of rank 0.
 
     Raises:
         UnknownNameError: if a run does not exist, or if a pattern matches no metric or parameter; the message suggests
             the nearest name.
-        InvalidValueError: if there are no runs, or if an argument has another form.
+        InvalidValueError: if there are no runs, if a run has no such rank, or if an argument has another form.
         JournalError: if the journal of the only run cannot be read, or those of all runs. Of several runs, such a run
             is left out with a warning.
         MissingPackageError: if NumPy is not installed.
     """
-    options = checked(metrics=metrics, form=form, over=over, params=params)
+    options = checked(metrics=metrics, form=form, over=over, params=params, rank=rank)
     return history_of(*choose(runs, options, where))
 
 
@@ -186,7 +191,7 @@ def read(runs: Sequence[Source], options: Options) -> Iterator[tuple[Source, dic
     failures = 0
     for run in runs:
         try:
-            found = points(run.path, wanted, system=system)
+            found = run.points(wanted, system=system)
         except JournalError as error:
             failures += 1
             if failures == len(runs):
@@ -204,5 +209,5 @@ def _names(found: Sequence[tuple[Source, Mapping[str, Points]]], patterns: str) 
     try:
         return matching(names, patterns, "metric")
     except UnknownNameError:  # for the nearest name, those of all metrics are needed
-        every = [points(run.path, system=wants_system(patterns)) for run, _ in found]
+        every = [run.points(system=wants_system(patterns)) for run, _ in found]
         return matching(unique(name for some in every for name in some), patterns, "metric")

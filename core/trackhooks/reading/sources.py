@@ -14,13 +14,15 @@ from ..errors.foreign import shown
 from ..event import RunInfo, Scalar
 from ..storage import run_folder
 from ..values import checks
-from . import formats, frames
+from . import formats, frames, rank_points
+from .blocks import Wanted
 from .columns import PARAM, RUN, Columns, Form, Over, constant, length_of, long, wide
 from .differences import all_params
 from .finding import RunLike, find, is_one_run
 from .groups import labels
-from .points import Points
+from .points import Points, everything
 from .query import where as matching_runs
+from .rank_points import Rank
 from .selection import matching
 from .summary import RunSummary, summarize
 
@@ -32,11 +34,14 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     form: Form = "wide"
     over: Over = "step"
     params: str | None = None
+    rank: Rank | None = None
     named: bool = True
     """Whether the wide form has the column `run`."""
 
 
-def checked(*, metrics: Any, form: Any, over: Any, params: Any, named: bool = True) -> Options:
+def checked(
+    *, metrics: Any, form: Any, over: Any, params: Any, rank: Any = None, named: bool = True
+) -> Options:
     """Return the options.
 
     Raises:
@@ -47,6 +52,7 @@ def checked(*, metrics: Any, form: Any, over: Any, params: Any, named: bool = Tr
         form=_one_of("form", form, Form),
         over=_one_of("over", over, Over),
         params=None if params is None else checks.name("params", params),
+        rank=None if rank is None else rank_points.checked(rank, over),
         named=named,
     )
 
@@ -72,11 +78,21 @@ class Source(NamedTuple):
     label: str
     """The name in the column `run`."""
     params: dict[str, Constant]
+    rank: Rank | None = None
+    """Which rank is read, or what is computed over all ranks."""
+    axis: Over = "step"
+    """At what the values of the ranks are combined."""
+
+    def points(self, wanted: Wanted = everything, *, system: bool = False) -> dict[str, Points]:
+        """Return the points of the metrics: see `points.points`."""
+        return rank_points.points_of(self.path, self.rank, self.axis, wanted, system=system)
 
     def columns(self, found: Mapping[str, Points], names: Sequence[str], options: Options) -> Columns:
         """Return the columns of these metrics, with the name and the parameters of the run."""
         columns = long(found, names) if options.form == "long" else wide(found, names, options.over)
         rows = length_of(columns)
+        if options.rank == rank_points.EVERY:
+            columns = {rank_points.RANK: constant(self.rank, rows, int)} | columns
         if options.named or options.form == "long":
             columns = {RUN: constant(self.label, rows)} | columns
         params = {
@@ -133,8 +149,9 @@ def sources(runs: Sequence[RunInfo | RunSummary], options: Options) -> list[Sour
             for found, value in zip(params, constants, strict=True):
                 found[name] = value
     return [
-        Source(Path(run.path), label, found)
+        Source(Path(run.path), label, found, rank, options.over)
         for run, label, found in zip(runs, labels(runs), params, strict=True)
+        for rank in rank_points.chosen(Path(run.path), options.rank)
     ]
 
 

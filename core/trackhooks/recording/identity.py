@@ -19,7 +19,6 @@ from ..values.gate import clean
 from ..values.params import scalar
 from . import environment
 
-
 _KEPT = ("id", "name", "path", "created", "parent", "records", "status", "reason", "ended")
 """What a run keeps if another process continues it."""
 
