@@ -90,7 +90,7 @@ def _candidates(parent: Path, name: str | None) -> Iterator[str]:
         while True:
             yield f"{base}-{number}"
             number += 1
-    number = len(os.listdir(parent)) + 1  # noqa: PTH208 — only their number matters
+    number = sum(not entry.startswith(".") for entry in os.listdir(parent)) + 1  # noqa: PTH208 — only how many matters
     words = random.Random(secrets.randbits(64))  # the user's random state must neither be used nor changed
     while True:
         yield f"{words.choice(_ADJECTIVES)}-{words.choice(_NOUNS)}-{number}"
