@@ -26,6 +26,7 @@ NAMES = {
     "compare",
     "history",
     "journal",
+    "ranks",
     "runs",
     # errors and warnings
     "InvalidValueError",

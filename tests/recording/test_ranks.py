@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import job_variables
 import pytest
 
 import trackhooks
@@ -62,13 +62,7 @@ HIGHER = {
 
 @pytest.fixture(autouse=True)
 def _no_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if (
-            "RANK" in name
-            or name in ("MASTER_ADDR", "WORLD_SIZE", "TRACKHOOKS_DISABLED")
-            or name.startswith("SLURM_")
-        ):
-            monkeypatch.delenv(name)
+    job_variables.clear(monkeypatch)
     ranks.say_silent.cache_clear()
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import JournalError
 from ..storage import run_folder
-from ..storage.journal import Reader
+from ..storage.journal import EMPTY, Reader
 from ..storage.rank_folders import ranks_of
 from . import formats
 from .finding import RunLike, one
@@ -161,7 +161,9 @@ def ranks(run: RunLike) -> RankList:
     """
     path = one(run)
     found = [
-        RankSummary(rank, summarize(folder), step_times(folder)) for rank, folder in ranks_of(path).items()
+        RankSummary(rank, summary, step_times(folder))
+        for rank, folder in ranks_of(path).items()
+        if (summary := summarize(folder)).journal.end > EMPTY or summary.journal.error
     ]
     return RankList(found, run_folder.read_info(path).world_size)
 

@@ -66,6 +66,8 @@ MAX_RECORD: Final = 16 * 1024 * 1024
 _MAGIC = b"trackhooks\0"
 _HEADER = struct.Struct("<11sB4x")
 _OUR_HEADER = _HEADER.pack(_MAGIC, VERSION)
+EMPTY: Final = _HEADER.size
+"""The size of a journal without records, in bytes."""
 _FRAME = struct.Struct("<4sII")
 _MARKER = b"\xf7TH\x1a"  # no UTF-8 text contains it
 _CHUNK = 1 << 17
