@@ -226,6 +226,15 @@ def test_a_rank_of_another_node_is_counted(tmp_path: Path) -> None:
         assert train(tmp_path).name == "3"
 
 
+def test_an_entry_that_leads_elsewhere_is_damage(tmp_path: Path) -> None:
+    with variables(of_rank(0)):
+        train(tmp_path / "runs")
+    (entry,) = tmp_path.glob("runs/.jobs/*/0/run")
+    entry.write_text(json.dumps({**json.loads(entry.read_text()), "run": "../elsewhere"}))
+    with variables(of_rank(1)), pytest.raises(trackhooks.TrackhooksError, match=r"is damaged.*elsewhere"):
+        train(tmp_path / "runs")
+
+
 def test_a_run_whose_folder_was_removed_is_not_joined(tmp_path: Path) -> None:
     with variables(of_rank(0)):
         path = train(tmp_path, name="digits")

@@ -86,6 +86,7 @@ def open_rank(run: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
         TrackhooksError: the folder does not contain a run, or cannot be written.
         JournalError: another process writes the journal of this rank.
     """
+    check_links(run)
     whole = whole_info(run)
     path = rank_folders.path_of(run.absolute(), info.rank)
     if (path / run_folder.INFO).exists():

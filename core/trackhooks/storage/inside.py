@@ -12,7 +12,7 @@ from ..errors.foreign import shown
 
 FILES: Final = "files"
 """The folder of a run with copies of checkpoints, exports and pictures, and with large records."""
-_WRITTEN: Final = ("delivery", FILES, "tables")
+_WRITTEN: Final = ("delivery", FILES, "tables", "ranks")
 """The folders of a run in which trackhooks writes."""
 
 
@@ -41,6 +41,8 @@ def check_links(folder: Path) -> None:
 
 
 def _links(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():  # the caller says that it is not a run
+        return
     yield from (path for path in folder.iterdir() if path.is_symlink())
     for part in _WRITTEN:
         for place, folders, files in os.walk(folder / part):

@@ -101,9 +101,14 @@ def _file_name(job: str) -> str:
 def _read(folder: Path) -> _Entry | None:
     """Return the run with this number; None if no process has opened it, or if its entry cannot be read."""
     try:
-        return run_folder.read_json(folder / _ENTRY, _Entry)
+        found = run_folder.read_json(folder / _ENTRY, _Entry)
     except FileNotFoundError:
         return None
+    if found.run != run_folder.as_file_name(found.run):
+        raise DamagedFileError(
+            f"{folder / _ENTRY} is damaged: {found.run!r} is not the name of a run's folder."
+        )
+    return found
 
 
 def _publish(folder: Path, name: str | None, job: Job, make: Callable[[], Path]) -> _Entry:
