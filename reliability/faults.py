@@ -86,7 +86,7 @@ def _each(layer: Layer, operations: str, short: bool, trackers: tuple[str, ...] 
     whole = [Fault(layer, number + 1, False, trackers) for number in range(len(operations))]
     halves = [Fault(layer, n + 1, True, trackers) for n, kind in enumerate(operations) if kind == "w"]
     places = sorted(whole + halves, key=lambda fault: (fault.at, fault.half))
-    return places[:: max(len(places) // 8, 1)] if short else places
+    return places[:: max(len(places) // 6, 1)] if short else places
 
 
 def _about(operations: str) -> str:

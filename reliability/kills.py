@@ -29,7 +29,7 @@ def kills(short: bool, scale: float, seed: int) -> Iterator[Result]:
         ("kill -9 of `sync`", _sync, 50),
     ]
     for kind, trial, count in kinds:
-        number = 4 if short else max(round(count * scale), 5)
+        number = 3 if short else max(round(count * scale), 5)
         heavy = 0 if short else -(-number // EVERY)
         seeds = [(trial, seed * 1000 + n, n < heavy) for n in range(number)]
         note = f"{heavy} with CSV, TensorBoard, MLflow and W&B, {number - heavy} with CSV and TensorBoard"

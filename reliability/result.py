@@ -50,6 +50,10 @@ class Result(msgspec.Struct):
     seconds: float = 0.0
     why: list[str] = []
     """Why trials failed, of the first few."""
+    group: str = ""
+    """What `--only` calls it."""
+    made: str = ""
+    """When, and where."""
 
     def add(self, found: Found) -> None:
         """Add a trial."""
@@ -79,7 +83,14 @@ def tried(
     promise: str, kind: str, trial: Callable[[Item], Found], items: Iterable[Item], note: str = ""
 ) -> Result:
     """Make a trial of each item, some at the same time."""
+
+    def guarded(item: Item) -> Found:
+        try:
+            return trial(item)
+        except Exception as error:  # noqa: BLE001 — what cannot be read back has not survived
+            return Found(survived=False, why=f"{type(error).__name__}: {error}")
+
     with measured(promise, kind, note) as result, ThreadPoolExecutor(WORKERS) as pool:
-        for found in pool.map(trial, items):
+        for found in pool.map(guarded, items):
             result.add(found)
     return result

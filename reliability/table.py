@@ -19,28 +19,36 @@ START, END = "<!-- table: written by make reliability -->", "<!-- end of the tab
 HEADER = "| Promise | What was done | tried | survived | lost | doubled | wrong | |\n|---|---|---|---|---|---|---|---|"
 
 
-class Table(msgspec.Struct):
-    """All results, and where they come from."""
-
-    made: str
-    machine: str
-    version: str
-    results: list[Result]
-
-
-def write(results: Sequence[Result], version: str, scale: float) -> None:
-    """Write the results as JSON, and their table into the page."""
+def write(new: Sequence[Result], groups: Sequence[str]) -> None:
+    """Replace the results of the groups that were tried in the JSON file, and write the table of all into the page."""
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-    made = Table(date.today().isoformat(), machine, version, list(results))
-    DATA.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
+    made = f"{date.today().isoformat()}, {machine}"
+    for result in new:
+        result.made = made
+    tried = {result.group for result in new}
+    kept = [result for result in _known() if result.group not in tried]
+    results = sorted([*kept, *new], key=lambda result: groups.index(result.group))
+    DATA.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.partition(START)[0], text.partition(END)[2]
-    how = "in the full numbers" if scale == 1 else f"with {scale:.0%} of the full numbers of kills and damage"
+    parts = [before + START, "", _about(results), "", markdown(results), "", END]
+    PAGE.write_text("\n".join(parts) + after, encoding="utf-8")
+
+
+def _known() -> list[Result]:
+    return msgspec.json.decode(DATA.read_bytes(), type=list[Result]) if DATA.exists() else []
+
+
+def _about(results: Sequence[Result]) -> str:
+    """Say when the trials were made, and what did not hold."""
+    made = "; ".join(dict.fromkeys(result.made for result in results))
     minutes = sum(result.seconds for result in results) / 60
-    about = f"Made on {made.made} with {machine}, {how}, in {minutes:.0f} minutes."
-    PAGE.write_text(
-        "\n".join([before + START, "", about, "", markdown(results), "", END]) + after, encoding="utf-8"
+    failed = [result for result in results if not result.held]
+    verdict = (
+        f"{len(failed)} of {len(results)} kinds of trials did not hold" if failed else "Every promise held"
     )
+    tried = sum(result.tried for result in results)
+    return f"{verdict} in {tried:,} trials, which took {minutes:.0f} minutes ({made})."
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import trackhooks
@@ -37,7 +38,7 @@ def train(
                 time.sleep(pause_s)
             os.write(notes, b".")
             if model:
-                path = run.path.parent / "last.pt"
+                path = Path(acknowledged).with_name("last.pt")
                 path.write_text(f"weights {epoch}")
                 run.log_model(path, aliases=["last"])
 

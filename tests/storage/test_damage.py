@@ -28,7 +28,7 @@ from trackhooks.session.run import recorder_of
 from trackhooks.storage.checkpoints import DeliveredFiles
 from trackhooks.storage.locks import is_held
 from trackhooks.storage.lost_runs import end_if_dead
-from trackhooks.storage.run_folder import damaged_files, read_info
+from trackhooks.storage.run_folder import damaged_files, read_info, write_info
 
 DEADLINE_S = 300
 
@@ -187,6 +187,15 @@ def test_a_run_whose_journal_holds_no_identity_keeps_one_id_and_its_trackers(tmp
         found.append(end_if_dead(run.path))
     assert found[0] == found[1]
     assert (found[0].name, found[0].status, found[0].trackers) == ("r", "finished", ["lines:Lines"])
+
+
+def test_a_run_json_that_lost_its_trackers_is_delivered_to_those_that_have_the_run(trained: Path) -> None:
+    resumed(trained)
+    known = read_info(trained)
+    known.trackers = []
+    write_info(trained, known)
+    assert deliver(trained) == {}
+    assert values(trained) == list(range(21))
 
 
 def test_a_damaged_run_json_without_a_journal_is_an_error_and_stays(tmp_path: Path) -> None:

@@ -146,7 +146,8 @@ def read_tensorboard(run: RunInfo, options: Options) -> Seen:
         params=tensorboard_pairs(texts, "run/params") | hparams(held),
         facts=tensorboard_pairs(texts, "run/facts"),
         metrics={tag: [(event.step, event.value) for event in held.Scalars(tag)] for tag in tags["scalars"]},
-        files={tag[6:]: facts(points[-1][1])["sha256"] for tag, points in texts.items() if tag.startswith("files/")},
+        files={tag[6:]: facts(points[-1][1]).get("sha256", "") for tag, points in texts.items()
+               if tag.startswith("files/")},
         images={tag: [(event.step, (event.width, event.height)) for event in held.Images(tag)]
                 for tag in tags["images"]},
         texts={tag: logged[tag] for tag in logged if tag not in tables},

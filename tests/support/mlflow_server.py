@@ -178,3 +178,64 @@ class _Losing(socketserver.BaseRequestHandler):
                 if start := re.match(rb"[A-Z]+ \S+ HTTP/1", asked):
                     self.request_line = start[0].decode()
                 behind.sendall(asked)
+
+
+ANSWERS = {
+    "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "429 with Retry-After": b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n",
+    "HTML with status 200": b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n"
+    b"Connection: close\r\n\r\n<html></html>",
+    "a dropped connection": b"",
+}
+"""What a `FaultyRelay` answers. It hangs if the kind is not one of them."""
+
+
+class FaultyRelay(socketserver.ThreadingTCPServer):
+    """In front of a server: every so many requests, one is answered with a fault instead, and does not reach it.
+
+    Args:
+        server: the server.
+        kind: one of `ANSWERS`, or `hanging`.
+        every: how many requests; the first fault is the request number `first`.
+        first: counted from 0.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, server: Server, kind: str, every: int = 3, first: int = 0) -> None:
+        super().__init__(("127.0.0.1", 0), _Faulty)
+        self.behind, self.kind, self.every = server.port, kind, every
+        self.count, self.faults, self._mutex = -first - 1, 0, threading.Lock()
+        self.uri = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def is_due(self) -> bool:
+        with self._mutex:
+            self.count += 1
+            due = self.count >= 0 and self.count % self.every == 0
+            self.faults += due
+            return due
+
+
+class _Faulty(socketserver.BaseRequestHandler):
+    server: FaultyRelay
+
+    def handle(self) -> None:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.server.behind)) as behind,
+        ):
+            threading.Thread(target=self._answer, args=(behind,), daemon=True).start()
+            while asked := self.request.recv(1 << 16):
+                if re.match(rb"[A-Z]+ \S+ HTTP/1", asked) and self.server.is_due():
+                    if self.server.kind == "hanging":
+                        time.sleep(6)
+                    self.request.sendall(ANSWERS.get(self.server.kind, b""))
+                    return
+                behind.sendall(asked)
+
+    def _answer(self, behind: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while answer := behind.recv(1 << 16):
+                self.request.sendall(answer)

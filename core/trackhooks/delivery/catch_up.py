@@ -12,7 +12,7 @@ from ..storage.checkpoints import DeliveredFiles
 from ..storage.inside import check_links
 from ..storage.lost_runs import end_if_dead
 from ..tracker import Tracker
-from .cursor import Spec, journal_size
+from .cursor import Spec, cursors, journal_size
 from .feed import OWN_ERRORS, TRIES, Feed
 
 Progress = Callable[[str, int, int], None]
@@ -55,13 +55,21 @@ def deliver(
 
 
 def specs_of(run: RunInfo) -> list[Spec]:
-    """Return the trackers that a run was made with, and their options as far as `run.json` contains them."""
+    """Return the trackers that a run was made with, and their options as far as `run.json` contains them.
+
+    If `run.json` names none, because it was damaged, they are those to which the run was delivered before.
+    """
     found = []
-    for name in run.trackers:
+    for name in run.trackers or _delivered_before(run):
         options: dict[str, Any] = dict(run.options.get(name, {}))
         every = options.pop("every", None)
         found.append(Spec(name, options, every))
     return found
+
+
+def _delivered_before(run: RunInfo) -> list[str]:
+    names = [known.tracker if known.spec is None else known.spec.name for known in cursors(run.path)]
+    return list(dict.fromkeys(names))
 
 
 def _feed(run: RunInfo, spec: Spec | Tracker, files: DeliveredFiles, from_start: bool) -> Feed:
