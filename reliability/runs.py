@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ Trackers = Mapping[str, Mapping[str, Any]]
 SYNC = [sys.executable, "-c", "from trackhooks.cli.main import main; main()", "sync"]
 LOSS = "train_batch/loss"
 _PATIENCE_S = 240.0
-_tables: list[Path] = []
+_making_tables = threading.Lock()
 
 
 def light() -> Trackers:
@@ -47,12 +49,16 @@ def all_four(folder: Path) -> Trackers:
 
 def new_store(folder: Path) -> str:
     """Return the address of a new MLflow database. Its tables are copied: MLflow takes seconds to make them."""
-    if not _tables:
-        place = Path(tempfile.mkdtemp(prefix="reliability-"))
-        make_tables(place)
-        _tables.append(place / "mlflow.db")
-    shutil.copyfile(_tables[0], folder / "mlflow.db")
+    with _making_tables:
+        shutil.copyfile(_tables(), folder / "mlflow.db")
     return f"sqlite:///{folder}/mlflow.db"
+
+
+@functools.cache
+def _tables() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="reliability-"))
+    make_tables(folder)
+    return folder / "mlflow.db"
 
 
 @contextmanager
