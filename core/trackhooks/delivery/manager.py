@@ -16,6 +16,8 @@ from ..storage.run_folder import damaged_files
 from ..tracker import Tracker
 from .cursor import FOLDER, Cursor, Spec, cursors, has_more, has_reached, is_delivered_to, journal_size
 from .follower import Follower
+from .joining import join_an_ancestor
+from .orders import Delivery
 from .process import DeliveryProcess, why_impossible
 from .registry import find
 from .waiting import Standing, Unfinished, wait_to_end
@@ -34,7 +36,7 @@ class DeliveryManager:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._process: DeliveryProcess | None = None
+        self._process: Delivery | None = None
         self._starts = 0
         self._why_not = ""
         """Why no delivery process could be started; empty if one could."""
@@ -95,7 +97,7 @@ class DeliveryManager:
     # The delivery process
 
     @property
-    def _running_process(self) -> DeliveryProcess | None:
+    def _running_process(self) -> Delivery | None:
         return self._process if self._process is not None and self._process.running else None
 
     def _start(self) -> bool:
@@ -107,7 +109,7 @@ class DeliveryManager:
         if self._why_not or not waiting:
             return False
         try:
-            process = self._process = DeliveryProcess(Path(waiting[0][0].path, FOLDER, "log"))
+            process = self._process = join_an_ancestor() or DeliveryProcess(_log(waiting[0][0]))
         except (OSError, psutil.Error) as error:
             self._why_not = f"no delivery process can be started: {error}"
             return False
@@ -173,7 +175,7 @@ class DeliveryManager:
                 raise TrackerError(f"{message} (run {run.name!r})")
             warn(
                 f"{message}. Delivery of run {run.name!r} will be tried again, and no data is lost."
-                f" Details: {Path(run.path, FOLDER, 'log')}"
+                f" Details: {_log(run)}"
             )
 
     def _report_not_held(self, run: RunInfo, cursor: Cursor) -> None:
@@ -307,6 +309,10 @@ class DeliveryManager:
         if size:
             for name, writes_files in trackers.items():
                 yield Standing(run, name, size, cursors(run.path, name), writes_files, in_thread)
+
+
+def _log(run: RunInfo) -> Path:
+    return Path(run.path, FOLDER, "log")
 
 
 def _has_all(run: RunInfo, name: str, size: int) -> bool:

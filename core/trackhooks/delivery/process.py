@@ -1,4 +1,4 @@
-"""The delivery process. Each training process starts one with its first run, for all of its runs.
+"""The delivery process. A training process starts one with its first run, for all of its runs and those of its workers.
 
 It is a new Python process, not a child of `multiprocessing`: it is not forked, and scripts do not need a `__main__`
 guard. It reads its orders as lines of JSON from its standard input, so that options and secrets do not appear in an
@@ -12,24 +12,22 @@ import contextlib
 import logging
 import os
 import random
-import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import msgspec
 import psutil
 
 from ..errors import TrackhooksError, log
 from ..errors.secrets import redact_text
 from ..event import RunInfo
 from ..storage.lost_runs import has_ended, whole_info
-from ..storage.processes import created, is_alive
+from ..storage.processes import created
 from ..storage.summary_file import read_totals
 from .cursor import FOLDER, Spec
 from .feed import Feed
@@ -37,11 +35,12 @@ from .first_starts import first_starts
 from .follower import Follower
 from .hidden_imports import hide_unneeded
 from .import_slots import user_slots
+from .joining import Listener, listen
+from .orders import Delivery, Order, Orders, import_path
 
 _NICE = 10
 _PRIORITY_TRIES = 5
 _WATCH_S = 0.2
-_CHUNK = 1 << 16
 _DETACH_S = 5.0
 _KILLS_CHILDREN = "RAY_RAYLET_PID"
 """Set in the workers of Ray, which kills the process group and the children of a worker that has ended.
@@ -71,36 +70,7 @@ if child:
 """
 
 
-def _import_path() -> list[str]:
-    """Return the import path of this process, with the script's folder moved to the end.
-
-    A file next to the script, such as a `wandb.py`, must not replace a package.
-    """
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    beside = {"", os.path.dirname(os.path.realpath(script)) if script else ""}  # noqa: PTH120 — as sys.path has it
-    return sorted(sys.path, key=lambda path: path in beside)
-
-
-class _Order(msgspec.Struct, omit_defaults=True):
-    """One line of the standard input."""
-
-    parent: int = 0
-    parent_created: float = 0.0
-    follow: str = ""
-    """The folder of a run to deliver."""
-    specs: list[Spec] = []
-    measures: bool = True
-    """Whether to record system metrics of the run's process."""
-    path: list[str] = []
-    """The import path of the training, which may have grown since the process was started."""
-    end: str = ""
-    """The folder of a run to which nothing more will be written."""
-
-
-_DECODER = msgspec.json.Decoder(_Order)
-
-
-class DeliveryProcess:
+class DeliveryProcess(Delivery):
     """The training's side: starts the process and sends it orders.
 
     Args:
@@ -112,17 +82,21 @@ class DeliveryProcess:
     """
 
     def __init__(self, output: Path, is_fresh: bool = False) -> None:
-        hello = _Order(os.getpid(), created(os.getpid()))
+        hello = Order(os.getpid(), created(os.getpid()))
         output.parent.mkdir(parents=True, exist_ok=True)
         detaches = _KILLS_CHILDREN in os.environ and hasattr(os, "fork")
-        program = _BOOTSTRAP.format(path=_import_path(), is_fresh=is_fresh)
-        with _opened(output) as log_file:
+        program = _BOOTSTRAP.format(path=import_path(), is_fresh=is_fresh)
+        with _opened(output) as log_file, contextlib.ExitStack() as passed:
+            listening = None if is_fresh else listen()
+            if listening is not None:
+                hello.listening = passed.enter_context(listening).fileno()
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _DETACH + program if detaches else program],
                 stdin=subprocess.PIPE,
                 stdout=log_file,
                 stderr=log_file,
                 close_fds=True,
+                pass_fds=() if listening is None else (hello.listening,),
                 start_new_session=True,  # signals to the training's process group or terminal do not reach it
             )
         self.pid = self._process.pid
@@ -154,18 +128,10 @@ class DeliveryProcess:
         how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         return f"the delivery process {how}"
 
-    def follow(self, run: RunInfo, specs: Sequence[Spec], measures: bool = True) -> None:
-        """Order the process to deliver a run, and to measure its process."""
-        self._send(_Order(follow=run.path, specs=list(specs), measures=measures, path=_import_path()))
-
-    def end(self, run: RunInfo) -> None:
-        """Announce that nothing more will be written to the journal of a run."""
-        self._send(_Order(end=run.path))
-
-    def _send(self, order: _Order) -> None:
+    def _write(self, line: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # the process has ended; `running` shows that
-            self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(line)
             self._process.stdin.flush()
 
     def close(self) -> None:
@@ -219,52 +185,54 @@ def main(is_fresh: bool) -> None:
     _become_background()
     hide_unneeded()
     first_starts.take_turns_with_other_processes(user_slots())
-    fresh, orders = _FreshProcesses(), _Orders()
-    follower = Follower(if_stuck=None if is_fresh else fresh.deliver)
-    for order in orders:
-        _obey(order, follower)
-    while orders.may_record and not all(map(has_ended, follower.runs)):
-        time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
-    for path in follower.runs:
-        _end(path, follower)
-    fresh.no_more_runs.set()
-    _become_foreground()
-    follower.join()
+    trainings = _Trainings(starts_fresh=not is_fresh)
+    listener = Listener(trainings.serve)
+    orders = Orders(sys.stdin.fileno())
+    if orders.training.listening >= 0:
+        listener.open(orders.training.listening)
+    trainings.serve(orders)
+    listener.close()
 
 
-class _Orders:
-    """The orders on the standard input, until it ends.
+class _Trainings:
+    """The trainings whose runs this process delivers: the one that has started it, and the workers that have joined.
 
-    A process that the training has forked may hold the input open. It also ends, therefore, when the training has died
-    and has left nothing in the pipe.
+    Args:
+        starts_fresh: whether trackers whose clients are stuck continue in new processes.
     """
 
-    def __init__(self) -> None:
-        self._training = _Order()
+    def __init__(self, starts_fresh: bool) -> None:
+        self._starts_fresh = starts_fresh
+        self._recording = 0
+        self._mutex = threading.Lock()
 
-    @property
-    def may_record(self) -> bool:
-        """Whether the training is alive."""
-        return is_alive(self._training.parent, self._training.parent_created)
+    def serve(self, orders: Orders) -> None:
+        """Deliver what a training orders until it has ended and everything is delivered."""
+        fresh = _FreshProcesses()
+        follower = Follower(if_stuck=fresh.deliver if self._starts_fresh else None)
+        with self._in_background():
+            for order in orders:
+                _obey(order, follower)
+            while orders.may_record and not all(map(has_ended, follower.runs)):
+                time.sleep(_WATCH_S)  # the input of a killed process ends a moment before the process itself
+            for path in follower.runs:
+                _end(path, follower)
+        fresh.no_more_runs.set()
+        follower.join()
+        follower.stop()
 
-    def __iter__(self) -> Iterator[_Order]:
-        rest = b""
-        while data := self._read():
-            *lines, rest = (rest + data).split(b"\n")
-            yield from map(self._decoded, lines)
-
-    def _read(self) -> bytes:
-        while not _has_input(_WATCH_S):
-            # In this order, what the training wrote before it died is read.
-            if self._training.parent and not self.may_record and not _has_input(0):
-                return b""
-        return os.read(sys.stdin.fileno(), _CHUNK)
-
-    def _decoded(self, line: bytes) -> _Order:
-        order = _DECODER.decode(line)
-        if order.parent:
-            self._training = order
-        return order
+    @contextlib.contextmanager
+    def _in_background(self) -> Iterator[None]:
+        """Yield the processor as long as one of the trainings records."""
+        with self._mutex:
+            self._recording += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._recording -= 1
+                if not self._recording:
+                    _become_foreground()
 
 
 class _FreshProcesses:
@@ -301,19 +269,14 @@ class _FreshProcesses:
             return known
 
 
-def _has_input(timeout: float) -> bool:
-    """Whether the input can be read, or has ended. On Windows reading waits, and no process holds the input open."""
-    return os.name == "nt" or bool(select.select([sys.stdin], [], [], timeout)[0])
-
-
-def _obey(order: _Order, follower: Follower) -> None:
+def _obey(order: Order, follower: Follower) -> None:
     try:
         _follow_or_end(order, follower)
     except (TrackhooksError, OSError, RuntimeError) as error:  # other runs must still be delivered
         log.error("an order failed: %s", error)
 
 
-def _follow_or_end(order: _Order, follower: Follower) -> None:
+def _follow_or_end(order: Order, follower: Follower) -> None:
     if order.follow:
         sys.path += [path for path in order.path if path not in sys.path]
         run = whole_info(order.follow)
