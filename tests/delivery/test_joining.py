@@ -22,6 +22,7 @@ from trackhooks.delivery.cursor import is_delivered_to
 from trackhooks.delivery.joining import JoinedDelivery, Listener, listen
 from trackhooks.delivery.orders import Orders
 from trackhooks.storage.run_folder import paths, read_info
+from trackhooks.storage.user_folder import user_folder
 
 pytestmark = [
     pytest.mark.slow,  # starts programs
@@ -248,8 +249,14 @@ def test_only_this_user_can_connect_and_only_as_itself(folder: Path, monkeypatch
     def serve(orders: Orders) -> None:
         served.set()
 
+    private = user_folder()
+    assert private is not None
+    stale = private / f"delivery-{2**40}-0"
+    stale.touch()
+    (stale.parent / "delivery-").touch()
     listening = listen()
     assert listening is not None
+    assert not stale.exists()
     path = Path(listening.getsockname())
     assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
     listener = Listener(serve)

@@ -67,26 +67,29 @@ def _of_this_process(name: str) -> str:
 def listen() -> socket.socket | None:
     """Listen for processes that this one starts; None if that is impossible: they then have their own delivery."""
     folder = _folder()
-    if folder is None:
-        return None
-    listening = socket.socket(socket.AF_UNIX)
     try:
-        _remove_stale(folder)
-        path = _meeting_point(folder, os.getpid(), _surroundings())
-        path.unlink(missing_ok=True)  # of a delivery process that was killed
+        return None if folder is None else _bound(folder)
+    except OSError:  # for example, the path is too long for a socket
+        return None
+
+
+def _bound(folder: Path) -> socket.socket:
+    _remove_stale(folder)
+    path = _meeting_point(folder, os.getpid(), _surroundings())
+    path.unlink(missing_ok=True)  # of a delivery process that was killed
+    with contextlib.ExitStack() as on_error:
+        listening = on_error.enter_context(socket.socket(socket.AF_UNIX))
         listening.bind(str(path))
         path.chmod(0o600)
         listening.listen(_BACKLOG)
-    except OSError:  # for example, the path is too long for a socket
-        listening.close()
-        return None
+        on_error.pop_all()
     return listening
 
 
 def _remove_stale(folder: Path) -> None:
     """Remove sockets whose training has ended, and whose delivery process may have been killed."""
     for path in folder.glob(f"{_NAME}*"):
-        if not psutil.pid_exists(int(path.name.split("-")[1])):
+        if not Path("/proc", path.name.split("-")[1]).exists():
             path.unlink(missing_ok=True)
 
 
