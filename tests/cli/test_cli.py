@@ -111,7 +111,10 @@ def read_version() -> str:
     return version("trackhooks")
 
 
-@pytest.mark.parametrize(("given", "nearest"), [("run", "runs"), ("comapre", "compare"), ("snyc", "sync")])
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [("run", "runs"), ("comapre", "compare"), ("snyc", "sync"), ("history", "export"), ("ls", "runs")],
+)
 def test_an_unknown_command_suggests_the_nearest(given: str, nearest: str) -> None:
     assert error(given, code=2) == f"Error: unknown command {given!r}. Did you mean {nearest!r}?"
 

@@ -498,9 +498,16 @@ def test_runs_that_differ_only_in_the_seed_are_one_column_of_means(seeds: None) 
 
 @pytest.mark.parametrize("seed", ["seed", "random_state", "data/seed", "torch.seed", "train-seed", "SEED"])
 def test_seeds_have_many_names(seed: str) -> None:
-    for number in (1, 2):
+    for number in (1, 2, 3):
         log(f"run-{number}", {"lr": 0.1, seed: number}, loss=number)
-    assert trackhooks.compare("runs").to_dict()["n"] == [2]
+    assert trackhooks.compare("runs").to_dict()["n"] == [3]
+
+
+def test_two_runs_are_compared_even_if_only_their_seed_differs(seeds: None) -> None:
+    comparison = compared("runs/lr=0.1-seed=1", "runs/lr=0.1-seed=2")
+    assert comparison.labels == ["lr=0.1-seed=1", "lr=0.1-seed=2"]
+    assert comparison.to_dict()["params"] == {"seed": [1, 2]}
+    assert row(shown(comparison), "val/loss ↓") == ["0.1 (0) *", "0.2 (0)"]
 
 
 def test_runs_are_grouped_only_if_nothing_but_the_seed_differs() -> None:
@@ -528,14 +535,16 @@ def test_a_group_of_identical_values_has_no_deviation() -> None:
 def test_a_metric_that_not_all_runs_of_a_group_have_says_of_how_many_the_mean_is() -> None:
     log("run-1", {"seed": 1}, loss=1.0, score=1.0)
     log("run-2", {"seed": 2}, loss=2.0)
+    log("run-3", {"seed": 3}, loss=3.0)
     text = shown(trackhooks.compare("runs"))
     assert row(text, "score ↑") == ["1 n=1"]
-    assert row(text, "loss ↓") == ["1.50 ± 0.71"]
+    assert row(text, "loss ↓") == ["2.0 ± 1.0"]
 
 
 def test_nan_in_a_group_is_not_hidden_in_its_mean() -> None:
     log("run-1", {"seed": 1}, loss=1.0)
     log("run-2", {"seed": 2}, loss=math.nan)
+    log("run-3", {"seed": 3}, loss=1.0)
     assert row(shown(trackhooks.compare("runs")), "loss ↓", 1) == ["nan ± nan"]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, get_args
@@ -46,6 +46,16 @@ if TYPE_CHECKING:
 Progress = Callable[[int], None]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+_SYNONYMS = {
+    "history": "export",
+    "list": "runs",
+    "ls": "runs",
+    "diff": "compare",
+    "upload": "sync",
+    "check": "doctor",
+}
+"""What people call our commands: names in our Python API, in git, or in other trackers."""
+
 _SHORT = 10_000_000
 """Journals of this many bytes are read too fast for a progress bar."""
 
@@ -75,7 +85,7 @@ class Commands(click.Group):
         """Find the command that the first argument names."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
-            close = nearest(args[0], known)
+            close = _SYNONYMS.get(args[0]) or nearest(args[0], known)
             hint = f"Did you mean {close!r}?" if close is not None else f"Commands: {', '.join(known)}."
             raise click.UsageError(f"unknown command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -118,8 +128,16 @@ _where = click.option(
 _group_by = click.option(
     "--group-by", metavar="NAMES", default=SEEDS,
     help="Show the mean ± std of runs with the same values of these parameters or fields, such as lr,batch_size. By"
-    " default, of runs that differ only in their seed; none shows each run.",
+    " default, of runs that differ only in their seed, if there are more than two runs; none shows each run.",
 )  # fmt: skip
+
+_at = click.option(
+    "--at", metavar="best:METRIC", help="Show all metrics at the epoch at which this one was best."
+)
+
+
+def _baseline(text: str) -> Callable[[_Command], _Command]:
+    return click.option("--baseline", metavar="RUN", help=text)
 
 
 def _sort(default: str | None) -> Callable[[_Command], _Command]:
@@ -180,9 +198,9 @@ def runs(directory: str | None, form: str | None, project: str | None, where: st
     "--metrics", metavar="GLOB", help="Show only matching metrics, such as 'val/*' or 'val/*,lr/0'."
 )
 @_where
-@click.option("--at", metavar="best:METRIC", help="Show all metrics at the epoch at which this one was best.")
+@_at
 @_group_by
-@click.option("--baseline", metavar="RUN", help="Show how the others differ from this run, in per cent.")
+@_baseline("Show how the others differ from this run, in per cent.")
 @click.option(
     "--why", is_flag=True,
     help="Show where the curves of each run part from those of the baseline, or of the first run. By default, that is"
@@ -201,13 +219,17 @@ def compare(runs: Sequence[str], form: str | None, baseline: str | None, **optio
     request with --metrics: speed/…, system/…, best/…, train_batch/x if there is train/x, and lr/… if the learning rate
     is a parameter.
     """
-    summaries = _summaries(runs)
-    base = None if baseline is None else baseline_run(baseline)
-    found = compare_summaries(summaries, Options(**options), base)
+    found = _compared(runs, baseline, options)
     if form:
         _print_as(form, found)
     else:
         _print(found.table(None if options["all_params"] else 100))
+
+
+def _compared(runs: Sequence[str], baseline: str | None, options: Mapping[str, Any]) -> Comparison:
+    summaries = _summaries(runs)
+    base = None if baseline is None else baseline_run(baseline)
+    return compare_summaries(summaries, Options(**options), base)
 
 
 @main.command()
@@ -237,7 +259,9 @@ def ranks(run: str, as_json: bool) -> None:
     "--metrics", metavar="GLOB", help="Show only matching metrics, such as 'val/*' or 'val/*,lr/0'."
 )
 @_where
+@_at
 @_group_by
+@_baseline("Show this run first, and where the curves of the others part from its curves.")
 @_sort(default=None)
 @click.option(
     "--pictures", metavar="MB", type=float, default=10.0, show_default=True,
@@ -245,7 +269,13 @@ def ranks(run: str, as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file even if trackhooks did not make it.")
 def report(
-    runs: Sequence[str], output: str, title: str | None, pictures: float, force: bool, **options: Any
+    runs: Sequence[str],
+    output: str,
+    title: str | None,
+    pictures: float,
+    force: bool,
+    baseline: str | None,
+    **options: Any,
 ) -> None:
     """Write a report of runs: one HTML file, which needs no network.
 
@@ -261,7 +291,7 @@ def report(
     from ..reading.report import write
 
     pages.target(output, force)
-    found = compare_summaries(_summaries(runs), Options(**options))
+    found = _compared(runs, baseline, options)
     with _bar() as bar:
         task = bar.add_task("drawing", total=len(found.runs))
         path = write.report(

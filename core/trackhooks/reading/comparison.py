@@ -284,8 +284,8 @@ def compare(
 ) -> Comparison:
     """Compare runs: the parameters that differ, and the last and the best value of each metric.
 
-    The best value of each row is marked. Runs that differ only in their seed are one group, with the mean and the
-    standard deviation of each metric. Output folders, generated names, and settings of the optimizer that repeat a
+    The best value of each row is marked. Of more than two runs, those that differ only in their seed are one group, with
+    the mean and the standard deviation of each metric. Output folders, generated names, and settings of the optimizer that repeat a
     parameter do not count as differences.
 
     Args:

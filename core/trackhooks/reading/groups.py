@@ -126,7 +126,7 @@ def columns(runs: Sequence[RunSummary], group_by: str | Sequence[str] | None) ->
     Args:
         runs: the runs.
         group_by: the names of the values that the runs of a group share, separated by commas or as a list; `"auto"`
-            for groups of runs that differ only in their seed; None or `"none"` for no groups.
+            for groups of runs that differ only in their seed, if there are more than two runs; None or `"none"` for no groups.
 
     Raises:
         UnknownNameError: if no run has such a value.
@@ -186,9 +186,9 @@ def labels(runs: Sequence[RunSummary | RunInfo]) -> list[str]:
 
 
 def _by_seed(runs: Sequence[RunSummary]) -> list[Column]:
-    """Group the runs that differ only in their seed."""
+    """Group the runs that differ only in their seed. Two runs stay two: else there would be nothing to compare."""
     seeds = [name for name in all_params(runs) if is_seed(name)]
-    if not seeds:
+    if not seeds or len(runs) <= 2:
         return _singles(runs)
     params = [name for name in differing_params(runs) if name not in seeds]
     names = params + [name for name in differing_facts(runs) if separates_seeds(name)]
