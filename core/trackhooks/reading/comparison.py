@@ -284,9 +284,9 @@ def compare(
 ) -> Comparison:
     """Compare runs: the parameters that differ, and the last and the best value of each metric.
 
-    The best value of each row is marked. Of more than two runs, those that differ only in their seed are one group, with
-    the mean and the standard deviation of each metric. Output folders, generated names, and settings of the optimizer that repeat a
-    parameter do not count as differences.
+    The best value of each row is marked. Of more than two runs, those that differ only in their seed are one group,
+    with the mean and the standard deviation of each metric. Output folders, generated names, and settings of the
+    optimizer that repeat a parameter do not count as differences.
 
     Args:
         runs: the runs to compare: folders, names of runs in `TRACKHOOKS_DIR` (by default `runs`), run objects, or

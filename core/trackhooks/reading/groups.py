@@ -126,7 +126,8 @@ def columns(runs: Sequence[RunSummary], group_by: str | Sequence[str] | None) ->
     Args:
         runs: the runs.
         group_by: the names of the values that the runs of a group share, separated by commas or as a list; `"auto"`
-            for groups of runs that differ only in their seed, if there are more than two runs; None or `"none"` for no groups.
+            for groups of runs that differ only in their seed, if there are more than two runs; None or `"none"` for no
+            groups.
 
     Raises:
         UnknownNameError: if no run has such a value.
