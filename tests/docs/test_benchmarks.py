@@ -20,6 +20,7 @@ SHORT = {
     "reading": ("--runs", "2", "--steps", "50", "--long", "200", "--rounds", "1"),
     "report": ("--sizes", "2x100", "--rounds", "1"),
     "start_up": ("--rounds", "1"),
+    "sweeps": ("--trials", "2", "--trackers", "csv", "--only", "optuna"),
     "to_the_prompt": ("--rounds", "1", "--epochs", "1", "--only", "wandb.log"),
     "whole_loop": ("--rounds", "1", "--epochs", "1", "--threads", "1", "--loops", "torch"),
 }

@@ -331,7 +331,7 @@ def run(
         tags: words to find the run by.
         notes: a description of the run.
         group: the group of the run, such as the folds of a cross-validation or the trials of a sweep. By default that
-            of the SLURM job array that the program belongs to, such as `slurm-4711`.
+            of the run that it is part of, or of the SLURM job array that the program belongs to, such as `slurm-4711`.
         dir: the directory of the runs. By default that of `TRACKHOOKS_DIR`, otherwise `runs`.
         every: how often trackers take the metrics of batches: every N steps, or `"1s"`. By default each tracker has
             its own rate.

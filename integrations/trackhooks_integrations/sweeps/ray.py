@@ -107,11 +107,10 @@ class TrialRuns(Callback):
         self._open[trial.trial_id].log(reported, epoch=result[_REPORTS] - 1)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Close the run of a trial that returned or was stopped. A paused one is stopped by the scheduler."""
-        waits = trial.status in (Trial.PAUSED, Trial.PENDING)
+        """Close the run of a trial that returned or was stopped."""
         if trial.trial_id in self._open:
-            by = self._stops.by.get(trial.trial_id, "the scheduler" if waits else None)
-            end = ("finished", "") if by is None else ("pruned", f"stopped by {by}")
+            by = self._stops.by(trial)
+            end = ("pruned", f"stopped by {by}") if by else ("finished", "")
             self._open.pop(trial.trial_id).close(*end)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -144,8 +143,9 @@ class _Stops:
     """The trials that the scheduler has stopped. Ray does not tell callbacks why a trial has been stopped."""
 
     def __init__(self) -> None:
-        self.by: dict[str, str] = {}
+        self._by: dict[str, str] = {}
         """The class of the scheduler that stopped a trial before the longest time that it allows, by the trial's id."""
+        self._scheduler: Any = None
         self._patches: list[Patches] = []
 
     def watch(self) -> None:
@@ -155,17 +155,34 @@ class _Stops:
             self._patches[-1].hold(self, kind, {"on_trial_result": self._decide})
 
     def _decide(self, decide: Any, scheduler: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._scheduler = scheduler
         decision = decide(scheduler, *args, **kwargs)
-        _, trial, result = args
-        if decision == TrialScheduler.STOP and not _is_at_end(scheduler, result):
-            self.by[trial.trial_id] = type(scheduler).__name__
+        if decision == TrialScheduler.STOP:
+            self._note(scheduler, *_trial_and_result(*args, **kwargs))
         return decision
+
+    def _note(self, scheduler: Any, trial: Trial, result: Mapping[str, Any]) -> None:
+        if not _is_at_end(scheduler, result):
+            self._by[trial.trial_id] = type(scheduler).__name__
+
+    def by(self, trial: Trial) -> str:
+        """Return what has stopped a trial early; empty if nothing has. Only the scheduler stops paused trials."""
+        if trial.status in (Trial.PAUSED, Trial.PENDING) and self._scheduler is not None:
+            self._note(self._scheduler, trial, trial.last_result or {})
+        return self._by.get(trial.trial_id, "")
 
     def release(self) -> None:
         """Restore the schedulers."""
         for patches in self._patches:
             patches.release(self)
         self._patches.clear()
+
+
+def _trial_and_result(
+    tune_controller: Any, trial: Trial, result: dict[str, Any]
+) -> tuple[Trial, dict[str, Any]]:
+    """Return two of the arguments of `on_trial_result`."""
+    return trial, result
 
 
 def _kinds(base: type) -> Iterator[type]:
