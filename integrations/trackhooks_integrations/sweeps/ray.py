@@ -31,7 +31,7 @@ _LONGEST = ("_max_t", "_max_t_attr")
 
 def record_trials(
     *trackers: Any, group: str | None = None, tags: Iterable[str] = (), **options: Any
-) -> TrialRuns:
+) -> Callback:
     """Record each trial of a search as a run: `RunConfig(callbacks=[record_trials("mlflow", project="digits")])`.
 
     A run has the name that Ray gives the trial, the trial's config as parameters, and all numbers that the trial
