@@ -455,24 +455,29 @@ from lightning_models import line, loader, trainer
 import trackhooks
 
 if __name__ == "__main__":
-    trackhooks.enable(dir=sys.argv[1], delivery="off", system=None)
+    trackhooks.enable(dir=sys.argv[1], delivery="off", system=None, ranks=sys.argv[3])
     trainer(2, strategy=sys.argv[2], devices=2).fit(line(), loader(), loader())
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "ddp_fork"])
-def test_of_two_processes_one_records(strategy: str, home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("strategy", "ranks"), [("ddp", "all"), ("ddp_fork", "zero")])
+def test_two_processes_are_one_run_in_which_both_may_record(
+    strategy: str, ranks: str, home: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, script, home, strategy],
+        [sys.executable, script, home, strategy, ranks],
         env=environment, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (info,) = infos(home)
     assert (steps(info.path), info.status) == (list(range(BATCHES)), "finished")
+    found = trackhooks.ranks(info.path)
+    assert [(one.status, one.summary.steps) for one in found] == [("finished", BATCHES)] * len(found)
+    assert len(found) == (2 if ranks == "all" else 1)
 
 
 def test_processes_that_are_spawned_are_warned_of(run: Run) -> None:

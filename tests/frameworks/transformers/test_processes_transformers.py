@@ -1,4 +1,4 @@
-"""A Trainer in two processes that torchrun starts is one run, with the losses of both."""
+"""A Trainer in two processes that torchrun starts is one run, with the losses of both, which both may record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from folders import SUPPORT
 
-from trackhooks.storage import journal
+import trackhooks
+from trackhooks.storage import journal, run_folder
 from trackhooks.storage.run_folder import read_info
 
 pytestmark = pytest.mark.slow
@@ -21,14 +22,25 @@ def test_two_processes_are_one_run_whose_numbers_are_those_of_the_trainer(tmp_pa
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [*launch, str(SUPPORT / "ddp_trainer.py"), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(SUPPORT), *sys.path]),
+            "TRACKHOOKS_RANKS": "all",
+        },
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (path,) = (tmp_path / "runs").iterdir()
+    (path,) = run_folder.paths(tmp_path / "runs")
     assert read_info(path).status == "finished"
+    first, second = trackhooks.ranks(path)
+    assert second.status == "finished"
+    recorded = [
+        [(event.hook, event.step, event.epoch) for event in journal.read(rank.summary.path)]
+        for rank in (first, second)
+    ]
+    assert recorded[0] == recorded[1]
     found = journal.read(path)
     assert [event.step for event in found if event.hook == "on_train_batch_end"] == [0, 1, 2, 3]
     epochs = [event.metrics for event in found if event.hook == "on_fit_epoch_end"]

@@ -877,8 +877,8 @@ def processes_only(hook: str, path: Path) -> Callable[[Any], None]:
 
 
 @pytest.mark.slow
-def test_a_training_in_two_processes_is_recorded_once(
-    shapes: Shapes, run: trackhooks.Run, tmp_path: Path
+def test_a_training_in_two_processes_is_one_run_in_which_each_rank_records(
+    shapes: Shapes, tmp_path: Path
 ) -> None:
     if VERSION < (8, 4, 140):
         pytest.skip(f"Ultralytics {VERSION} hands no callbacks over to its processes")
@@ -886,6 +886,7 @@ def test_a_training_in_two_processes_is_recorded_once(
 
     heard = tmp_path / "heard"
     model = shapes.model()
+    run = trackhooks.run(dir=tmp_path / "runs", ranks="all", delivery="off")
     run.log(before=1)
     run.attach(model)
     run.add_callback("on_fit_epoch_end", processes_only("on_fit_epoch_end", heard))
@@ -903,6 +904,11 @@ def test_a_training_in_two_processes_is_recorded_once(
     calls = heard.read_text().split("\n")
     assert calls.count("on_fit_epoch_end 0") == calls.count("on_fit_epoch_end 1") == 2
     assert calls.count("on_train_end 0") == 1
+    # Ultralytics validates, and ends the training, on rank 0 only.
+    first, second = trackhooks.ranks(run)
+    assert (second.rank, second.summary.steps) == (1, first.summary.steps)
+    assert "train/box_loss" in second.summary.metrics
+    run.close()
 
 
 @pytest.mark.slow

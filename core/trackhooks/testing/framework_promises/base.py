@@ -12,7 +12,7 @@ from ...errors import InvalidValueError, unknown
 from ...event import Event, RunInfo
 from ...session.run import Run, run
 from ...storage import journal
-from ...storage.run_folder import read_info
+from ...storage.run_folder import paths, read_info
 
 ABILITIES: Final = {
     "enable": "record a program that does not know trackhooks, as a plugin does",
@@ -180,7 +180,7 @@ def events(path: Path | str, *hooks: str) -> list[Event]:
 
 def infos(home: Path) -> list[RunInfo]:
     """The runs, in the order in which they were opened."""
-    found = [read_info(path) for path in home.iterdir()] if home.is_dir() else []
+    found = [read_info(path) for path in paths(home)]
     return sorted(found, key=lambda info: info.created)
 
 
