@@ -16,7 +16,7 @@ SHORT = {
     "large_files": ("--gb", "0.01", "--trackers", "csv"),
     "many_at_once": ("--trainings", "2", "--trackers", "csv", "--steps", "5"),
     "memory": ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
-    "ranks": ("--ranks", "2", "--only", "restarted", "--epochs", "2", "--steps", "10"),
+    "ranks": ("--ranks", "2", "--only", "all", "--epochs", "1", "--steps", "10"),
     "rate_of_clients": ("--blocks", "1", "--size", "1000"),
     "reading": ("--runs", "2", "--steps", "50", "--long", "200", "--rounds", "1"),
     "report": ("--sizes", "2x100", "--rounds", "1"),

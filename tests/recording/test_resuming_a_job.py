@@ -85,6 +85,21 @@ def test_each_rank_continues_its_own_journal(tmp_path: Path) -> None:
         assert history(path_of(tmp_path / "digits", rank)) == (STATUSES, STEPS, LOSSES)
 
 
+@pytest.mark.slow
+def test_torchrun_restarts_the_processes_of_a_run(tmp_path: Path) -> None:
+    program = tmp_path / "train.py"
+    killed = "int(os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0') * 3 - 1"
+    program.write_text(dedent(PROGRAM).replace("int(sys.argv[2])", killed))
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1", program]
+    done = subprocess.run(
+        [sys.executable, *launch, tmp_path / "runs", "", "all"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = trackhooks.ranks(tmp_path / "runs" / "digits")
+    assert history(second.summary.path) == (STATUSES, STEPS, LOSSES)
+    assert (first.status, history(first.summary.path)[1:]) == ("finished", (STEPS, LOSSES))
+
+
 def test_a_restart_on_more_processes_adds_their_ranks(tmp_path: Path) -> None:
     attempt(tmp_path, of_rank(0), killed_in=2, ranks="all")
     for rank in (1, 0):
