@@ -90,7 +90,7 @@ def test_torchrun_restarts_the_processes_of_a_run(tmp_path: Path) -> None:
     program = tmp_path / "train.py"
     killed = "int(os.environ['RANK'] == '1' and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0') * 3 - 1"
     program.write_text(dedent(PROGRAM).replace("int(sys.argv[2])", killed))
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1", program]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1", str(program)]
     done = subprocess.run(
         [sys.executable, *launch, tmp_path / "runs", "", "all"], capture_output=True, text=True, check=False
     )
