@@ -1,6 +1,6 @@
 """How fast all points of a run are read, next to EventAccumulator, get_metric_history and trackio.
 
-Run: python benchmarks/history.py [--steps 1000000] [--peer-steps 5000] [--metrics 25] [--rounds 3]
+Run: python benchmarks/history.py [--steps 1000000] [--peer-steps 5000] [--metrics 25] [--rounds 3] [--json]
 
 Each candidate is a separate process that reads a run once; imports are not counted. First all read the same values of
 a shorter run, then trackhooks reads a long one: from its journal, which stores the columns; from the columns, also
@@ -11,7 +11,6 @@ Promised: a million steps with 25 metrics of a finished run in at most 3 s, from
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import resource
@@ -24,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import Figures, by_turns, measured, ratio, report, show, spread
+from measuring import Figures, arguments, by_turns, measured, median, ratio, report, spread
+from results import Results
 
 import trackhooks
 from trackhooks.event import Event, RunInfo
@@ -34,6 +34,7 @@ from trackhooks.storage import journal, run_folder
 _BLOCK = 10_000
 _IN_A_CALL = 1000
 EXPERIMENT = "bench"
+PROMISED = (1_000_000, 25)
 
 
 # What is read: noisy curves, every other one with the precision of a tensor of 32 bits.
@@ -206,7 +207,7 @@ def candidate(name: str, folder: Path, steps: int) -> Callable[[], Figures]:
     return measure
 
 
-def compare(home: Path, steps: int, metrics: int, rounds: int) -> None:
+def compare(results: Results, home: Path, steps: int, metrics: int, rounds: int) -> None:
     """Read the same values with all."""
     writers = {"run": write_run, "event-files": write_event_file, "mlflow": write_database}
     for name, write in writers.items():
@@ -218,24 +219,22 @@ def compare(home: Path, steps: int, metrics: int, rounds: int) -> None:
         "get_metric_history": "mlflow",
     }
     if importlib.util.find_spec("trackio") is None:
-        print("trackio is not installed, and was not measured.")
+        results.failed("trackio", "not installed")
     else:
         write_trackio(home / "trackio", steps, metrics)
         places["trackio get_logs"] = "trackio"
-    found = by_turns({name: candidate(name, home / place, steps) for name, place in places.items()}, rounds)
+    candidates = {name: candidate(name, home / place, steps) for name, place in places.items()}
+    found = by_turns(candidates, rounds, failed=results.failed)
     base = found["journal"]["cpu_s"]
     rows = [
         [name, spread(one["wall_s"], 3), spread(one["cpu_s"], 3), ratio(one["cpu_s"], base)]
         for name, one in found.items()
     ]
-    show(
-        f"{steps:,} steps with {metrics} metrics",
-        ("read from", "wall, s", "CPU, s", "CPU of the journal"),
-        rows,
-    )
+    columns = ("read from", "wall, s", "processor time, s", "× that of the journal")
+    results.table(f"All points of {steps:,} steps with {metrics} metrics", columns, rows, found)
 
 
-def long_run(home: Path, steps: int, metrics: int, rounds: int) -> None:
+def long_run(results: Results, home: Path, steps: int, metrics: int, rounds: int) -> None:
     """Read a long run of trackhooks."""
     folder = home / "long"
     write_run(folder, steps, metrics)
@@ -246,8 +245,12 @@ def long_run(home: Path, steps: int, metrics: int, rounds: int) -> None:
         for name, one in found.items()
     ]
     sizes = (f"{name} {(folder / name).stat().st_size / 1e6:,.0f} MB" for name in ("journal", FILE_NAME))
-    title = f"{steps:,} steps with {metrics} metrics ({', '.join(sizes)})"
-    show(title, ("trackhooks.history", "wall, s", "CPU, s", "peak memory, MiB"), rows)
+    title = f"All points of {steps:,} steps with {metrics} metrics ({', '.join(sizes)})"
+    columns = ("trackhooks.history", "wall, s", "processor time, s", "peak memory, MiB")
+    results.table(title, columns, rows, found)
+    if (steps, metrics) == PROMISED:
+        claim = "a million rows × 25 columns are read from the stored columns"
+        results.promise("Reading", claim, median(found, "columns", "wall_s"), at_most=3, unit="s")
 
 
 def main() -> None:
@@ -255,15 +258,16 @@ def main() -> None:
     if sys.argv[1:2] == ["--read"]:
         read(sys.argv[2], sys.argv[3], int(sys.argv[4]))
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, 3, "of all candidates")
     parser.add_argument("--steps", type=int, default=1_000_000, help="of the long run")
     parser.add_argument("--peer-steps", type=int, default=5000, help="of the run that all read")
     parser.add_argument("--metrics", type=int, default=25, help="of each step")
-    parser.add_argument("--rounds", type=int, default=3, help="of all candidates")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        compare(Path(home), chosen.peer_steps, chosen.metrics, chosen.rounds)
-        long_run(Path(home), chosen.steps, chosen.metrics, chosen.rounds)
+        results = Results("history", chosen.json)
+        compare(results, Path(home), chosen.peer_steps, chosen.metrics, chosen.rounds)
+        long_run(results, Path(home), chosen.steps, chosen.metrics, chosen.rounds)
+        results.end()
 
 
 if __name__ == "__main__":

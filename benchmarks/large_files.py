@@ -1,6 +1,6 @@
 """What a checkpoint of 2 GB costs the training, and the process that delivers it.
 
-Run: python benchmarks/large_files.py [--gb 2] [--trackers csv,tensorboard,mlflow,server,wandb]
+Run: python benchmarks/large_files.py [--gb 2] [--trackers csv,tensorboard,mlflow,server,wandb] [--json]
 
 A loop logs one checkpoint with `run.log_model` and trains on while it is copied, hashed and uploaded. Each tracker has
 its own processes: one with a file of 1 kB, one with the large one. `mlflow` is a SQLite file, `server` an MLflow server
@@ -24,7 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measuring import Figures, measured, report, show, trackers
+from measuring import Figures, measured, report, trackers
+from results import Results, Taken
 
 import trackhooks
 from trackhooks import Run
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gb", type=float, default=2.0, help="the size of the large file")
     parser.add_argument("--trackers", default="csv,tensorboard,mlflow,server,wandb", help="which of these")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     parser.add_argument("--bytes", type=int, default=SMALL, help=argparse.SUPPRESS)
@@ -51,10 +53,13 @@ def main() -> None:
     if chosen.one:
         train(chosen.one, chosen.folder, chosen.bytes)
         return
-    rows = []
+    results = Results("large_files", chosen.json)
+    rows, taken = [], Taken()
     for tracker in chosen.trackers.split(","):
         for size in (SMALL, int(chosen.gb * 1e9)):
-            rows.append(row(tracker, size, measure(tracker, size)))
+            found = measure(tracker, size)
+            rows.append(row(tracker, size, found))
+            taken[f"{tracker}, {size} bytes"] = {name: [value] for name, value in found.items()}
     columns = (
         "tracker",
         "file, MB",
@@ -65,7 +70,8 @@ def main() -> None:
         "end, s",
         "delivery, MiB",
     )
-    show("one checkpoint", columns, rows)
+    results.table("One checkpoint", columns, rows, taken)
+    results.end()
 
 
 def measure(tracker: str, size: int) -> Figures:

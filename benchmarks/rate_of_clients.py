@@ -1,6 +1,6 @@
 """How fast each backend takes a run from trackhooks, against its own client fed with the same numbers.
 
-Run: python benchmarks/rate_of_clients.py [--blocks 6] [--size 5000] [--backends csv,tensorboard,mlflow,wandb]
+Run: python benchmarks/rate_of_clients.py [--blocks 6] [--size 5000] [--backends csv,tensorboard,mlflow,wandb] [--json]
 
 Blocks of training batches with three metrics go to the client directly and through the tracker in turn; the ratios of
 neighbours are what a busy machine distorts least. After each block the tracker flushes, as delivery has it do after
@@ -13,15 +13,16 @@ Promised: CSV ≥ 0.5, TensorBoard ≥ 5, MLflow ≥ 0.8, W&B ≥ 0.9.
 from __future__ import annotations
 
 import argparse
-import statistics
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from measuring import spread
+from results import Results, Taken
 
 from trackhooks.event import Event, RunInfo
 from trackhooks.tracker import Tracker
@@ -30,6 +31,13 @@ from trackhooks_integrations.trackers.mlflow.tracker import MLflow
 from trackhooks_integrations.trackers.tensorboard.tracker import TensorBoard
 from trackhooks_integrations.trackers.wandb.tracker import WandB
 
+PROMISED = {"csv": 0.5, "tensorboard": 5, "mlflow": 0.8, "wandb": 0.9}
+CLIENTS = {
+    "csv": "`csv.writer`",
+    "tensorboard": "torch's `SummaryWriter`",
+    "mlflow": "`log_batch` of 1,000",
+    "wandb": "`run.log`",
+}
 Deliver = Callable[[Sequence[Event]], None]
 
 
@@ -156,21 +164,44 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", type=int, default=6, help="for each backend")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--size", type=int, default=5000, help="training batches in a block")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="which of these")
     chosen = parser.parse_args()
-    table = Table("backend", "client, batches/s", "trackhooks, batches/s", "ratio")
+    results = Results("rate_of_clients", chosen.json)
+    taken: Taken = {}
     for name in chosen.backends.split(","):
-        with tempfile.TemporaryDirectory() as folder:
-            directly, tracked = BACKENDS[name](folder)
-            pairs = [
-                (measured(directly, block, chosen.size), measured(tracked, block, chosen.size))
-                for block in range(chosen.blocks)
-            ]
-            alone, ours = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-            ratio = statistics.median(tracked / direct for direct, tracked in pairs)
-            table.add_row(name, f"{alone:,.0f}", f"{ours:,.0f}", f"{ratio:.2f}")
-    Console().print(table)
+        try:
+            taken[name] = rates(name, chosen.blocks, chosen.size)
+        except (RuntimeError, OSError) as error:
+            results.failed(name, error)
+    rows = [
+        (
+            name,
+            f"{median(found['client']):,.0f}",
+            f"{median(found['trackhooks']):,.0f}",
+            spread(found["ratio"]),
+        )
+        for name, found in taken.items()
+    ]
+    columns = ("backend", "client, batches a second", "trackhooks, batches a second", "ratio")
+    results.table("Batches of 3 metrics into each backend", columns, rows, taken)
+    for name, limit in PROMISED.items():
+        figure = median(taken[name]["ratio"]) if name in taken else math.nan
+        results.promise("Delivery", f"{name} next to {CLIENTS[name]}", figure, at_least=limit, unit="×")
+    results.end()
+
+
+def rates(backend: str, blocks: int, size: int) -> dict[str, list[float]]:
+    """What the client and trackhooks take in a second, and the ratio, of each block."""
+    with tempfile.TemporaryDirectory() as folder:
+        directly, tracked = BACKENDS[backend](folder)
+        alone, ours = [], []
+        for block in range(blocks):
+            alone.append(measured(directly, block, size))
+            ours.append(measured(tracked, block, size))
+    ratios = [one / other for one, other in zip(ours, alone, strict=True)]
+    return {"client": alone, "trackhooks": ours, "ratio": ratios}
 
 
 if __name__ == "__main__":

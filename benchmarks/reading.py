@@ -1,6 +1,6 @@
 """What it costs to list runs, to compare two, and to read one of many steps.
 
-Run: python benchmarks/reading.py [--runs 200] [--steps 1000] [--long 200000] [--rounds 3] [--peers mlflow,trackio]
+Run: python benchmarks/reading.py [--runs 200] [--steps 1000] [--long 200000] [--rounds 3] [--peers mlflow]
 
 Every reading is a separate process, and the processes take turns. What is measured is processor time, without the
 imports. One run is recorded and copied, and the peers get the copies by delivery: MLflow into a SQLite file, read with
@@ -14,7 +14,6 @@ Promised: 10,000 runs are listed in ≤ 1 s, and 1,000 in ≤ 3 s by the first r
 
 from __future__ import annotations
 
-import argparse
 import functools
 import importlib.util
 import os
@@ -22,11 +21,13 @@ import shutil
 import statistics
 import tempfile
 import time
+from argparse import SUPPRESS
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from measuring import Figures, by_turns, measured, ratio, report, show, spread
+from measuring import Figures, arguments, by_turns, measured, ratio, report, spread
+from results import Results
 
 import trackhooks
 from trackhooks.delivery.catch_up import deliver
@@ -48,42 +49,48 @@ PEERS = {
     "trackio": "trackio SQLiteStorage",
 }
 RUNS, LONG = "runs", "long"
+PROMISED_RUNS = 10_000
 
 
 def main() -> None:
     """Measures and prints; with `--one` it is one of the processes that are measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, 3, "processes of each reading")
     parser.add_argument("--runs", type=int, default=200, help="how many runs are listed")
     parser.add_argument("--steps", type=int, default=1000, help="training batches of each")
     parser.add_argument("--long", type=int, default=200_000, help="training batches of the long run")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each reading")
     parser.add_argument("--peers", default=",".join(PEERS), help="which of these are measured, too")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=SUPPRESS)
+    parser.add_argument("--folder", default="", help=SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         time_reading(chosen.one, Path(chosen.folder))
         return
     asked = [peer for peer in chosen.peers.split(",") if peer]
     peers = [peer for peer in asked if importlib.util.find_spec(peer) is not None]
+    results = Results("reading", chosen.json)
+    for peer in asked:
+        if peer not in peers:
+            results.failed(peer, "not installed")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_runs(folder, chosen.runs, chosen.steps, chosen.long)
         deliver_to(peers, folder)
-        measure_and_show(
-            f"{chosen.runs:,} runs of {chosen.steps:,} steps, listed", "list", folder, peers, chosen
-        )
-        measure_and_show("two of them, compared", "compare", folder, peers, chosen)
-        measure_and_show(f"one run of {chosen.long:,} steps, read", "read", folder, peers, chosen)
-    for peer in asked:
-        if peer not in peers:
-            print(f"{peer} is not installed, and was not measured.")
+        runs = f"{chosen.runs:,} runs of {chosen.steps:,} steps, listed"
+        titles = {
+            "list": runs,
+            "compare": "Two of them, compared",
+            "read": f"One run of {chosen.long:,} steps, read",
+        }
+        for what, title in titles.items():
+            table(results, title, what, folder, peers, chosen)
+    results.end()
 
 
-def measure_and_show(title: str, what: str, folder: Path, peers: Iterable[str], chosen: Any) -> None:
-    """Measures all ways of one reading, and prints them below each other."""
+def table(results: Results, title: str, what: str, folder: Path, peers: Iterable[str], chosen: Any) -> None:
+    """Measures all ways of one reading, and puts them below each other."""
     names = [name for name in READINGS if name.startswith(f"{what}: ") and peer_of(name) in (None, *peers)]
-    taken = by_turns({name: functools.partial(measure, name, folder) for name in names}, chosen.rounds)
+    candidates = {name: functools.partial(measure, name, folder) for name in names}
+    taken = by_turns(candidates, chosen.rounds, chosen.seconds, results.failed)
     base = taken.get(f"{what}: trackhooks", taken[names[0]])["cpu_s"]
     rows = []
     for name, found in taken.items():
@@ -91,7 +98,11 @@ def measure_and_show(title: str, what: str, folder: Path, peers: Iterable[str], 
         cpu = found["cpu_s"]
         a_second = f"{count / statistics.median(cpu):,.0f}"
         rows.append((name.partition(": ")[2], spread(cpu, 3), ratio(cpu, base), a_second, f"{memory:.0f}"))
-    show(title, ("", "processor time, s", "×", "runs or steps a second", "process, MiB"), rows)
+    columns = ("", "processor time, s", "×", "runs or steps a second", "process, MiB")
+    results.table(title, columns, rows, taken)
+    if what == "list" and chosen.runs == PROMISED_RUNS:
+        claim = f"{PROMISED_RUNS:,} runs are listed, processor time"
+        results.promise("Reading", claim, statistics.median(base), at_most=1, unit="s")
 
 
 def peer_of(name: str) -> str | None:

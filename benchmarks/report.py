@@ -1,6 +1,6 @@
 """How large a report is, how soon it shows its curves, and how fast they are zoomed.
 
-Run: python benchmarks/report.py [--sizes 200x10000,20x1000] [--rounds 5]
+Run: python benchmarks/report.py [--sizes 200x10000,20x1000] [--rounds 5] [--json]
 
 The curves are noisy, as those of training batches. The page is opened as a file by Chromium without a GPU; a curve is
 shown when pixels of its color are in the canvas, and zoomed when these have changed. The first opening is not counted.
@@ -12,17 +12,16 @@ Needs what requirements/dev.txt holds, and Chromium (`playwright install chromiu
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-from measuring import show, spread
+from measuring import arguments, median, spread
 from playwright.sync_api import Browser, CDPSession, sync_playwright
+from results import Results, Taken
 
 import trackhooks
 from trackhooks.event import Event, RunInfo
@@ -30,6 +29,7 @@ from trackhooks.storage import run_folder
 from trackhooks.storage.journal import Writer
 
 METRIC = "train/loss"
+PROMISED = "200 × 10,000"
 WATCH = """
 window.pixels = () => {
   const canvases = [];
@@ -128,21 +128,26 @@ def measure(browser: Browser, runs: int, points: int, rounds: int) -> dict[str, 
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, 5, "openings of each report")
     parser.add_argument("--sizes", default="200x10000,20x1000", help="runs x points of each report")
-    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with sync_playwright() as playwright:
         chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        rows: list[tuple[Any, ...]] = []
+        rows, taken = [], Taken()
         for size in options.sizes.split(","):
             runs, points = map(int, size.split("x"))
             found = measure(browser, runs, points, options.rounds)
-            rows.append((f"{runs:,} × {points:,}", *(spread(values) for values in found.values())))
+            name = f"{runs:,} × {points:,}"
+            taken[name] = found
+            rows.append((name, *(spread(values) for values in found.values())))
         browser.close()
     columns = ("runs × points", "made, CPU s", "MB", "shown, s", "CPU s", "zoom, s", "CPU s")
-    show("The report of one metric", columns, rows)
+    results = Results("report", options.json)
+    results.table("The report of one metric", columns, rows, taken)
+    claim = "a report of 200 curves of 10,000 points is shown"
+    results.promise("Reading", claim, median(taken, PROMISED, "shown_s"), at_most=1, unit="s")
+    results.end()
 
 
 if __name__ == "__main__":

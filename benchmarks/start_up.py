@@ -1,6 +1,6 @@
 """What the first lines of a program cost: the import, `enable` and `run`.
 
-Run: python benchmarks/start_up.py [--rounds 10]
+Run: python benchmarks/start_up.py [--rounds 10] [--json]
 
 Each figure is from a fresh process, and the processes take turns. The import is set beside that of the three packages
 that it brings in; `enable` and `run` name all four trackers, and `run` starts the delivery process as well.
@@ -10,13 +10,14 @@ Promised: the import brings in no tracker and no framework; `enable` and `run` w
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 import tempfile
 import time
+from argparse import SUPPRESS
 
-from measuring import Figures, by_turns, measured, ratio, report, show, spread, trackers
+from measuring import Figures, arguments, by_turns, measured, median, ratio, report, spread, trackers
+from results import Results
 
 HEAVY = {"keras", "mlflow", "numpy", "tensorboard", "torch", "ultralytics", "wandb"}
 DEPENDENCIES, IMPORT = "import msgspec, psutil, wrapt", "import trackhooks"
@@ -27,27 +28,37 @@ STATEMENTS = (DEPENDENCIES, IMPORT, ENABLE, RUN)
 
 def main() -> None:
     """Measures and prints; with `--one` it is one of the processes that are measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10, help="processes of each statement")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    parser = arguments(__doc__, 10, "processes of each statement")
+    parser.add_argument("--one", help=SUPPRESS)
+    parser.add_argument("--folder", default="", help=SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         time_statement(chosen.one, chosen.folder)
         return
-    taken = by_turns({one: functools.partial(measure, one) for one in STATEMENTS}, chosen.rounds)
+    candidates = {one: functools.partial(measure, one) for one in STATEMENTS}
+    taken = by_turns(candidates, chosen.rounds, chosen.seconds)
     base = taken[DEPENDENCIES]["ms"]
     rows = [
         (name, spread(found["ms"], 0), ratio(found["ms"], base), f"{max(found['heavy']):.0f}")
         for name, found in taken.items()
     ]
-    show("start-up", ("", "ms", "× the dependencies", "trackers and frameworks imported"), rows)
+    results = Results("start_up", chosen.json)
+    columns = ("", "ms", "× the dependencies", "trackers and frameworks imported")
+    results.table("The first lines of a program", columns, rows, taken)
+    heavy = max(taken[IMPORT]["heavy"])
+    results.promise(
+        "Start-up", "trackers and frameworks that the import brings in", heavy, at_most=0, digits=0
+    )
+    for statement in (ENABLE, RUN):
+        figure = median(taken, statement, "ms")
+        results.promise("Start-up", f"`{statement}` of all four", figure, at_most=100, unit="ms", digits=0)
+    results.end()
 
 
 def measure(statement: str) -> Figures:
     """One statement, in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
-        return measured(__file__, "--one", statement, "--folder", folder)
+        return measured(__file__, "--one", statement, "--folder", folder, to_its_end=False)
 
 
 def time_statement(statement: str, folder: str) -> None:

@@ -1,6 +1,6 @@
 """What a short script costs from its start to the prompt: two Keras fits, logged by trackhooks and by its peers.
 
-Run: python benchmarks/to_the_prompt.py [--rounds 3] [--epochs 10] [--only "without,trackhooks at a prompt"]
+Run: python benchmarks/to_the_prompt.py [--rounds 3] [--epochs 10] [--only "trackhooks at a prompt,wandb.log"] [--json]
 
 Whole processes take turns: without logging; trackhooks with MLflow and W&B, at a prompt, where the end of the program
 does not wait for them and their delivery continues in the background; the same with the wait of a batch job, until
@@ -13,57 +13,45 @@ Promised: at a prompt, at most a third of what their own clients add to the time
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
+from argparse import SUPPRESS
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measuring import Figures, by_turns, ratio, show, spread
+from measuring import Figures, arguments, at_a_prompt, by_turns, median, ratio, spread
+from results import Results, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WITHOUT, AT_PROMPT, WAITING = "without", "trackhooks at a prompt", "trackhooks in a job"
 AUTOLOG, WANDB = "mlflow.autolog", "wandb.log"
+ENVIRONMENT = {
+    "KERAS_BACKEND": "torch",
+    "MLFLOW_TRACKING_URI": "sqlite:///{folder}/mlflow.db",
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+}
 CANDIDATES = (WITHOUT, AT_PROMPT, WAITING, AUTOLOG, WANDB)
-
-SHELL = """
-import fcntl, json, os, pty, resource, subprocess, sys, termios, time
-ours, terminal = pty.openpty()
-fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-for name in ("CI", "SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST"):
-    os.environ.pop(name, None)
-since = time.perf_counter()
-ended = subprocess.run(sys.argv[1:], stdin=terminal, stdout=subprocess.DEVNULL, preexec_fn=os.setpgrp)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps({"wall_s": time.perf_counter() - since, "cpu_s": used.ru_utime + used.ru_stime}))
-sys.exit(ended.returncode)
-"""
-"""It leads the session of a terminal and gives the script a separate process group, as a shell does at its prompt."""
 
 
 def main() -> None:
     """Measures and prints; with `--one` it is one of the scripts that are measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each candidate")
+    parser = arguments(__doc__, 3)
     parser.add_argument("--epochs", type=int, default=10, help="of each of the two fits")
     parser.add_argument("--only", default=",".join(CANDIDATES), help="which candidates, besides the first")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--one", help=SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
         with LOGGERS[chosen.one]() as callbacks:
             train_twice(chosen.epochs, callbacks)
         return
     names = [name for name in CANDIDATES if name == WITHOUT or name in chosen.only.split(",")]
-    taken = by_turns({name: functools.partial(measure, name, chosen.epochs) for name in names}, chosen.rounds)
+    results = Results("to_the_prompt", chosen.json)
+    candidates = {name: functools.partial(measure, name, chosen.epochs) for name in names}
+    taken = by_turns(candidates, chosen.rounds, chosen.seconds, results.failed)
     base = taken[WITHOUT]
     rows = [
         (
@@ -72,55 +60,27 @@ def main() -> None:
             ratio(found["wall_s"], base["wall_s"]),
             spread(found["cpu_s"], 1),
             ratio(found["cpu_s"], base["cpu_s"]),
-            f"{added(found, base):+.1f}",
+            f"{added(taken, name):+.1f}",
         )
         for name, found in taken.items()
     ]
-    show("to the prompt", ("", "wall, s", "×", "processor, s", "×", "s more"), rows)
+    columns = ("logged to", "wall time, s", "×", "processor time, s", "×", "later at the prompt, s")
+    results.table("A script of two short Keras fits, from its start to the prompt", columns, rows, taken)
+    ours, theirs = added(taken, AT_PROMPT), added(taken, AUTOLOG) + added(taken, WANDB)
+    claim = "two Keras fits to MLflow and W&B: what is added to the time to the prompt, next to autolog and `wandb.log`"
+    results.promise("Next to the peers", claim, ours / theirs, at_most=1 / 3, unit="×")
+    results.end()
 
 
-def added(found: dict[str, list[float]], base: dict[str, list[float]]) -> float:
+def added(taken: Taken, candidate: str) -> float:
     """How many seconds later the prompt comes."""
-    return statistics.median(found["wall_s"]) - statistics.median(base["wall_s"])
+    return median(taken, candidate, "wall_s") - median(taken, WITHOUT, "wall_s")
 
 
 def measure(candidate: str, epochs: int) -> Figures:
-    """One script, in a separate folder and at a separate terminal.
-
-    Raises:
-        CalledProcessError: it failed.
-    """
-    env = os.environ | {"KERAS_BACKEND": "torch", "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
-    with tempfile.TemporaryDirectory(
-        ignore_cleanup_errors=True
-    ) as folder:  # a delivery may still write there
-        script = [sys.executable, str(Path(__file__).resolve()), "--one", candidate, "--epochs", str(epochs)]
-        shell = [sys.executable, "-c", SHELL, *script]
-        env["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-        done = subprocess.run(
-            shell, cwd=folder, env=env, start_new_session=True, stdout=subprocess.PIPE, check=True
-        )
-        wait_for_deliveries(folder)
-    taken: Figures = json.loads(done.stdout)
-    return taken
-
-
-def wait_for_deliveries(folder: str) -> None:
-    """Waits for what continues in the background, so that it does not disturb the next candidate."""
-    import psutil
-
-    left = [process for process in psutil.process_iter() if is_in(process, folder)]
-    psutil.wait_procs(left, timeout=120)
-
-
-def is_in(process: Any, folder: str) -> bool:
-    """Whether the process works in this folder."""
-    import psutil
-
-    try:
-        return bool(process.cwd() == os.path.realpath(folder))
-    except psutil.Error:
-        return False
+    """One script, in a separate folder and at a separate terminal."""
+    script = (str(Path(__file__).resolve()), "--one", candidate, "--epochs", str(epochs))
+    return at_a_prompt(*script, env=ENVIRONMENT)
 
 
 def train_twice(epochs: int, callbacks: Sequence[Any]) -> None:
