@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from measuring import arguments, median
@@ -58,7 +59,7 @@ def floor(folder: Path) -> Call:
 
 def hook(folder: Path, *trackers: str) -> Call:
     """The hook of a run with these trackers; none only records."""
-    options = {"mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"}, "wandb": {"mode": "offline"}}
+    options: dict[str, Any] = {"mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"}, "wandb": {"mode": "offline"}}
     run = trackhooks.run(
         dir=folder,
         name="-".join(trackers) or "none",

@@ -248,7 +248,11 @@ sys.exit(ended.returncode)
 
 
 def at_a_prompt(
-    *command: str, env: Mapping[str, str] | None = None, python: str = sys.executable, kill: bool = False
+    *command: str,
+    env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+    kill: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> Figures:
     """Runs a Python script as a shell at a terminal does, in a separate folder, its working directory.
 
@@ -257,6 +261,7 @@ def at_a_prompt(
         env: what is set besides this process's own environment; `{folder}` in a value is the folder.
         python: which Python runs it.
         kill: kill what continues in the background, instead of waiting for it.
+        check: is called with the folder when everything has ended; raises RuntimeError if something is missing.
 
     Returns:
         What the script handed over with `hand_over`; and `wall_s` and `cpu_s` from its start to the prompt: the time of
@@ -288,6 +293,8 @@ def at_a_prompt(
                     f"{' '.join(command)} ended with {process.returncode}:\n{errors.read_text()}"
                 )
         ended = _ended(folder, kill)
+        if check is not None:
+            check(Path(folder))
         figures: Figures = json.loads(said)
         prompt = figures.pop("prompt")
         handed = Path(folder, _HANDED_OVER)

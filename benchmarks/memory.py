@@ -114,7 +114,7 @@ def delivering(steps: int, names: list[str]) -> list[tuple[float, float, float]]
 
     import trackhooks
 
-    readings = []
+    readings: list[tuple[float, float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         options = {name: trackers(folder)[name] for name in names}
         with trackhooks.run(dir=folder, **options) as run:

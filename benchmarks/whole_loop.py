@@ -1,6 +1,6 @@
 """What tracking costs a whole training: its processor time and its wall time, beside the same one without trackhooks.
 
-Run: python benchmarks/whole_loop.py [--rounds 7] [--epochs 150] [--loops keras,torch] [--threads 1,2]
+Run: python benchmarks/whole_loop.py [--rounds 7] [--epochs 150] [--loops keras,torch] [--width 48] [--json]
 
 A small convolutional net learns scikit-learn's digits, in Keras' `fit` with `enable` and in a loop of PyTorch with
 `run`. Whole processes take turns: without trackhooks, only recording (`delivery="off"`), with all four trackers at
@@ -10,70 +10,69 @@ how old what the slowest tracker still has to get is when the loop ends. With as
 idle core. The median epoch is what a busy machine distorts least; the whole loop holds the first seconds, too, in which
 delivery imports the trackers.
 
-Promised: with all four trackers and an idle core ≤ 3 % processor time and ≤ 3 % wall time; a start of ≤ 100 ms; a
-server that is down slows nothing; delivery lags ≤ 60 s.
+Promised for batches of 3 ms and more: with all four trackers and an idle core ≤ 3 % processor time and ≤ 3 % wall time;
+a start of ≤ 100 ms; a server that is down slows nothing; without an idle core, delivery lags ≤ 60 s.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import itertools
 import os
-import statistics
 import tempfile
 import time
+from argparse import SUPPRESS
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measuring import Figures, by_turns, measured, ratio, report, show, spread, trackers
+from measuring import Figures, arguments, by_turns, measured, median, ratio, report, spread, trackers
+from results import Results, Taken
+from trainings import Clock, keras_fit, torch_loop
 
-BATCH = 64
+BATCHES = 23
+PROMISED_US = 3000
+LABELS = {"keras": "Keras", "torch": "PyTorch"}
 WITHOUT, RECORDED, FOUR, DOWN = "without", "only recorded", "four trackers", "server down"
+CANDIDATES = (WITHOUT, RECORDED, FOUR, DOWN)
 
 
 def main() -> None:
     """Measures and prints; with `--one` it is one of the processes that are measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7, help="processes of each candidate")
-    parser.add_argument("--epochs", type=int, default=150, help="of 23 batches")
+    parser = arguments(__doc__, 7)
+    parser.add_argument("--epochs", type=int, default=150, help=f"of {BATCHES} batches")
     parser.add_argument("--loops", default="keras,torch", help="which of the two")
+    parser.add_argument("--width", type=int, default=16, help="of PyTorch's net: 16 takes 1.5 ms a batch")
     parser.add_argument(
         "--threads", default=f"1,{os.cpu_count()}", help="of torch, one setting after another"
     )
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--only", default=",".join(CANDIDATES), help="which candidates, besides the first")
+    parser.add_argument("--one", help=SUPPRESS)
+    parser.add_argument("--folder", default="", help=SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        LOOPS[chosen.loops](chosen.epochs, options(chosen.one, chosen.folder))
+        LOOPS[chosen.loops](chosen.epochs, options(chosen.one, chosen.folder), chosen.width)
         return
-    for threads in chosen.threads.split(","):
-        for loop in chosen.loops.split(","):
-            compare(loop, threads, chosen.epochs, chosen.rounds)
+    results = Results("whole_loop", chosen.json)
+    settings = [(loop, threads) for threads in chosen.threads.split(",") for loop in chosen.loops.split(",")]
+    for loop, threads in settings:
+        compare(results, loop, threads, chosen, chosen.seconds / len(settings))
+    results.end()
 
 
-def compare(loop: str, threads: str, epochs: int, rounds: int) -> None:
-    """Lets the candidates take turns, and prints how they stand beside the training without trackhooks."""
+def compare(results: Results, loop: str, threads: str, chosen: Any, seconds: float) -> None:
+    """Lets the candidates take turns, and compares them with the training without trackhooks."""
 
     def measure(candidate: str) -> Figures:
         env = {"OMP_NUM_THREADS": threads, "KERAS_BACKEND": "torch"}
-        with tempfile.TemporaryDirectory() as folder:
-            command = (
-                __file__,
-                "--loops",
-                loop,
-                "--epochs",
-                str(epochs),
-                "--one",
-                candidate,
-                "--folder",
-                folder,
-            )
-            return measured(*command, env=env, to_its_end=candidate != DOWN)  # it would wait for the server
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            settings = {"loops": loop, "epochs": chosen.epochs, "width": chosen.width, "one": candidate}
+            command = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+            to_its_end = candidate != DOWN  # it would wait for the server
+            return measured(__file__, *command, "--folder", folder, env=env, to_its_end=to_its_end)
 
-    names = (WITHOUT, RECORDED, FOUR, DOWN)
-    taken = by_turns({name: functools.partial(measure, name) for name in names}, rounds)
+    names = [name for name in CANDIDATES if name == WITHOUT or name in chosen.only.split(",")]
+    candidates = {name: functools.partial(measure, name) for name in names}
+    taken = by_turns(candidates, chosen.rounds, seconds, results.failed)
     base = taken[WITHOUT]
     rows: dict[str, Callable[[dict[str, list[float]]], str]] = {
         "loop, s": lambda found: spread(found["wall_s"], 1),
@@ -88,11 +87,23 @@ def compare(loop: str, threads: str, epochs: int, rounds: int) -> None:
         "lag, s": lambda found: spread(found["lag_s"], 1),
         "end of the process, s": lambda found: spread(found["end_s"], 1),
     }
-    show(
-        f"{loop}, torch threads: {threads}",
-        ("", *names),
-        [(what, *(of(taken[name]) for name in names)) for what, of in rows.items()],
-    )
+    batch_ms = median(taken, WITHOUT, "batch_us") / 1000
+    title = f"{LABELS[loop]}, {batch_ms:.1f} ms a batch, threads of torch: {threads}"
+    shown = [(what, *(of(taken[name]) for name in taken)) for what, of in rows.items()]
+    results.table(title, ("", *taken), shown, taken)
+    state_promises(results, title, taken, is_core_idle=int(threads) < (os.cpu_count() or 1))
+
+
+def state_promises(results: Results, title: str, taken: Taken, is_core_idle: bool) -> None:
+    """Without an idle core, only the lag is promised; for batches of less than 3 ms, nothing is."""
+    if not is_core_idle:
+        lag = median(taken, FOUR, "lag_s")
+        claim = f"{title}: lag without an idle core"
+        results.promise("Whole loop", claim, lag, at_most=60, unit="s", digits=1)
+    elif median(taken, WITHOUT, "batch_us") >= PROMISED_US:
+        for figure, what in (("cpu_s", "processor time"), ("wall_s", "wall time")):
+            times = median(taken, FOUR, figure) / median(taken, WITHOUT, figure)
+            results.promise("Whole loop", f"{title}: {what}", times, at_most=1.03, unit="×", digits=3)
 
 
 def options(candidate: str, folder: str) -> dict[str, Any] | None:
@@ -117,47 +128,14 @@ def lag(folder: str) -> float:
     return next((time.time() - event.time for event in journal.read(info.parent) if event.index > got), 0.0)
 
 
-class Clock:
-    """Wall time and this process's processor time, of the whole loop and of each epoch, in seconds."""
-
-    def __init__(self) -> None:
-        self._laps = [(time.perf_counter(), time.process_time())]
-
-    def lap(self) -> None:
-        """An epoch has ended."""
-        self._laps.append((time.perf_counter(), time.process_time()))
-
-    def read(self) -> Figures:
-        """Of all laps, and of the median one."""
-        epochs = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(self._laps)]
-        walls, cpus = zip(*epochs, strict=True)
-        return {
-            "wall_s": sum(walls),
-            "cpu_s": sum(cpus),
-            "epoch_wall_s": statistics.median(walls),
-            "epoch_cpu_s": statistics.median(cpus),
-        }
-
-
-def digits() -> tuple[Any, Any, Any, Any]:
-    """Images to train on (1437, 1, 8, 8) and their labels, and the same to validate on (360)."""
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    images = (pixels / 16).astype("float32").reshape(-1, 1, 8, 8)
-    return images[:1437], labels[:1437], images[1437:], labels[1437:]
-
-
-def reported(taken: Figures, start_ms: float, batches: int, chosen: dict[str, Any] | None) -> None:
+def reported(taken: Figures, start_ms: float, chosen: dict[str, Any] | None) -> None:
     """Hands over what a loop took."""
     late = lag(chosen["dir"]) if chosen is not None else 0.0
-    report({**taken, "batch_us": 1e6 * taken["epoch_cpu_s"] / batches, "start_ms": start_ms, "lag_s": late})
+    report({**taken, "batch_us": 1e6 * taken["epoch_cpu_s"] / BATCHES, "start_ms": start_ms, "lag_s": late})
 
 
-def keras_fit(epochs: int, chosen: dict[str, Any] | None) -> None:
+def keras_loop(epochs: int, chosen: dict[str, Any] | None, width: int) -> None:
     """Keras' `fit`."""
-    import keras
-
     start_ms = 0.0
     if chosen is not None:
         import trackhooks
@@ -165,73 +143,17 @@ def keras_fit(epochs: int, chosen: dict[str, Any] | None) -> None:
         start = time.perf_counter()
         trackhooks.enable(**chosen)
         start_ms = 1000 * (time.perf_counter() - start)
-    x, y, val_x, val_y = digits()
-    layers = keras.layers
-    channels_first = {"data_format": "channels_first", "activation": "relu"}
-    model = keras.Sequential(
-        [
-            keras.Input((1, 8, 8)),
-            layers.Conv2D(16, 3, **channels_first),
-            layers.Conv2D(32, 3, **channels_first),
-            layers.Flatten(),
-            layers.Dense(10),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", loss, metrics=["accuracy"])
-    model.train_on_batch(x[:BATCH], y[:BATCH])  # what Keras builds at the first batch is not the loop
     clock = Clock()
-    laps = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.lap())
-    model.fit(
-        x,
-        y,
-        batch_size=BATCH,
-        epochs=epochs,
-        validation_data=(val_x, val_y),
-        validation_batch_size=256,
-        verbose=0,
-        callbacks=[laps],
-    )
-    reported(clock.read(), start_ms, -(-len(x) // BATCH), chosen)
+    keras_fit(clock)(epochs)
+    reported(clock.read(), start_ms, chosen)
 
 
-def torch_loop(epochs: int, chosen: dict[str, Any] | None) -> None:
+def custom_loop(epochs: int, chosen: dict[str, Any] | None, width: int) -> None:
     """A custom loop, in PyTorch."""
-    import torch
-    from torch import nn
-    from torch.utils.data import DataLoader, TensorDataset
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    x, y, val_x, val_y = map(torch.tensor, digits())
-    batches = DataLoader(TensorDataset(x, y), batch_size=BATCH, shuffle=True)
-    validation = DataLoader(TensorDataset(val_x, val_y), batch_size=256)
-    net = nn.Sequential(
-        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10)
-    )
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-
-    def train(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(net(x), y)
-        loss.backward()  # type: ignore[no-untyped-call] # torch's
-        optimizer.step()
-        return loss
-
-    @torch.no_grad()
-    def accuracy(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        right: torch.Tensor = net(x).argmax(1) == y
-        return right.float().mean()
-
-    train(x[:BATCH], y[:BATCH])  # what torch sets up at the first batch is not the loop
+    clock = Clock()
     if chosen is None:
-        clock = Clock()
-        for _ in range(epochs):
-            for images, labels in batches:
-                train(images, labels)
-            for images, labels in validation:
-                accuracy(images, labels)
-            clock.lap()
-        reported(clock.read(), 0.0, len(batches), None)
+        torch_loop(clock, width=width)(epochs)
+        reported(clock.read(), 0.0, None)
         return
 
     import trackhooks
@@ -240,18 +162,14 @@ def torch_loop(epochs: int, chosen: dict[str, Any] | None) -> None:
     run = trackhooks.run(**chosen)
     start_ms = 1000 * (time.perf_counter() - start)
     with run:
-        clock = Clock()
-        run.watch(net, optimizer)
-        for _ in run.epochs(epochs):
-            for images, labels in run.train(batches):
-                run.log(loss=train(images, labels))
-            for images, labels in run.validate(validation):
-                run.log({"accuracy": accuracy(images, labels)}, weight=len(images))
-            clock.lap()
-        reported(clock.read(), start_ms, len(batches), chosen)
+        torch_loop(clock, run, width=width)(epochs)
+        reported(clock.read(), start_ms, chosen)
 
 
-LOOPS: dict[str, Callable[[int, dict[str, Any] | None], None]] = {"keras": keras_fit, "torch": torch_loop}
+LOOPS: dict[str, Callable[[int, dict[str, Any] | None, int], None]] = {
+    "keras": keras_loop,
+    "torch": custom_loop,
+}
 
 
 if __name__ == "__main__":
