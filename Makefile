@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OLDER := $(abspath $(VENV))/ultralytics-8.3
+PEERS := $(abspath $(VENV))/peers
+SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
 # The tests run Keras on torch, and in three processes, which often wait; tests/conftest.py says how they are divided.
@@ -46,13 +48,8 @@ docs: $(VENV)/dev.stamp  ## the documentation, into site/; warnings are errors
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs site
 	@echo "Open site/index.html"
 
-bench: $(VENV)/dev.stamp  ## what tracking costs; whole_loop.py, to_the_prompt.py and large_files.py take longer, and are run by hand
-	$(BIN)/python benchmarks/hot_path.py
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/rate_of_clients.py
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/reading.py
-	$(BIN)/python benchmarks/history.py --steps 100000
+bench: $(VENV)/dev.stamp $(PEERS)/stamp  ## in at most 20 minutes, what tracking costs, next to other loggers; writes docs/topics/benchmarks.md
+	$(BIN)/python benchmarks/bench.py --page $(BENCH_ARGS)
 
 fuzz: $(VENV)/dev.stamp  ## search for journals that break the reader, guided by coverage; FUZZ_SECONDS=600
 	$(INSTALL) --quiet --requirement requirements/fuzz.txt
@@ -86,6 +83,16 @@ $(VENV)/dev.stamp: requirements/demo.txt requirements/dev.txt requirements/const
 $(OLDER)/stamp: requirements/ultralytics-8.3.txt | $(VENV)/dev.stamp
 	@echo "==> Installing an earlier Ultralytics into $(OLDER)"
 	$(BIN)/pip install --no-deps --upgrade --target $(OLDER) --requirement requirements/ultralytics-8.3.txt
+	@touch $@
+
+$(PEERS)/stamp: requirements/peers.txt | $(VENV)/dev.stamp
+	@echo "==> Installing other loggers into $(PEERS), on top of $(VENV)"
+	$(BIN)/python -m venv $(PEERS)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "$(SITE)")')" > $$($(PEERS)/bin/python -c "$(SITE)")/dev.pth
+	@grep -v '^#' requirements/peers.txt | while read -r peer; do \
+	  echo "$$peer"; $(PEERS)/bin/pip install --quiet "$$peer" < /dev/null \
+	    || echo "$$peer does not install here, and will not be measured."; \
+	done
 	@touch $@
 
 $(BIN)/pip:

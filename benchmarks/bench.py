@@ -103,10 +103,11 @@ PARTS = (
     Part(
         "whole_loop", 35, ("--loops", "torch", "--threads", "2", "--epochs", "60", "--only", "four trackers")
     ),
+    Part("many_at_once", 0, short=("--trainings", "2", "--trackers", "csv", "--steps", "5")),
     Part("large_files", 0, short=("--gb", "0.01", "--trackers", "csv")),
 )
 """In the order in which they run. One without a share is run by hand: it takes as long as all others."""
-UNTIMED = ("large_files", "rate_of_clients")
+UNTIMED = ("large_files", "many_at_once", "rate_of_clients")
 """Those whose sizes say how long they take."""
 READ_PEERS = ("history", "reading")
 PEERS = Path(sys.prefix, "peers")

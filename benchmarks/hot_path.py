@@ -59,7 +59,10 @@ def floor(folder: Path) -> Call:
 
 def hook(folder: Path, *trackers: str) -> Call:
     """The hook of a run with these trackers; none only records."""
-    options: dict[str, Any] = {"mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"}, "wandb": {"mode": "offline"}}
+    options: dict[str, Any] = {
+        "mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"},
+        "wandb": {"mode": "offline"},
+    }
     run = trackhooks.run(
         dir=folder,
         name="-".join(trackers) or "none",

@@ -576,7 +576,7 @@ def aim(folder: Path) -> Logger:
     run = Run(repo=str(folder), system_tracking_interval=None, capture_terminal_logs=False)
 
     def stored() -> tuple[int, int]:
-        found = Run(run.hash, repo=str(folder), read_only=True)
+        found = Run(run.hash, repo=str(folder), system_tracking_interval=None)  # read-only finds no metrics
         metrics = {metric.name: len(metric.values.sparse_list()[0]) for metric in found.metrics()}
         return counted(metrics[name] for name in FIRST)
 

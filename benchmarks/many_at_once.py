@@ -1,6 +1,6 @@
 """Many trainings at once: what their delivery processes take, and whether each tracker has everything exactly once.
 
-Run: python benchmarks/many_at_once.py [--trainings 8,16,32] [--trackers csv,tensorboard,mlflow,wandb] [--how programs]
+Run: python benchmarks/many_at_once.py [--trainings 8,16,32] [--trackers csv,tensorboard,mlflow,wandb] [--how programs] [--json]
 
 All start together, log for some seconds, and end without waiting for delivery. They share one MLflow store: a SQLite
 file, or the one that `--store` names, such as a server's address. `programs` are trainings that were started
@@ -25,8 +25,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measuring import Figures, show
+from measuring import Figures
 from measuring import trackers as local_trackers
+from results import Results
 
 if TYPE_CHECKING:
     import psutil
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--how", default="programs,workers", help="which of the two")
     parser.add_argument("--steps", type=int, default=100, help="of each training, 20 a second")
     parser.add_argument("--store", default="", help="MLflow's tracking URI, instead of a SQLite file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--one", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--folder", default="", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -52,12 +54,15 @@ def main() -> None:
     if chosen.one:
         HOW[chosen.how](chosen.one, chosen.steps, chosen.folder, options)
         return
-    rows = []
+    rows, taken = [], {}
     for how in chosen.how.split(","):
         for count in map(int, chosen.trainings.split(",")):
             found = measured(how, count, chosen)
+            taken[f"{count} {how}"] = {figure: [value] for figure, value in found.items()}
             rows.append((f"{count} {how}", *(f"{value:.0f}" for value in found.values())))
-    show(f"{chosen.trackers}, {chosen.steps} steps", ("", *found), rows)
+    results = Results("many_at_once", chosen.json)
+    results.table(f"{chosen.trackers}, {chosen.steps} steps", ("", *found), rows, taken)
+    results.end()
 
 
 def trackers(names: list[str], folder: str, store: str) -> dict[str, Any]:
