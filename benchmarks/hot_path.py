@@ -20,10 +20,10 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from measuring import arguments, median
+from measuring import trackers as local_trackers
 from results import Results, Taken
 
 import trackhooks
@@ -31,7 +31,6 @@ from trackhooks.recording import open_runs
 
 CALLS_A_ROUND = 2000
 FLOOR, RECORDED = "floor: encode + crc + write", "hook, no tracker"
-TRACKERS = ("csv", "tensorboard", "mlflow", "wandb")
 LOGS = {"loss": 0.5, "accuracy": 0.25, "grad_norm": 1.5}
 
 Call = Callable[[int], None]
@@ -59,15 +58,12 @@ def floor(folder: Path) -> Call:
 
 def hook(folder: Path, *trackers: str) -> Call:
     """The hook of a run with these trackers; none only records."""
-    options: dict[str, Any] = {
-        "mlflow": {"tracking_uri": f"sqlite:///{folder}/mlflow.db"},
-        "wandb": {"mode": "offline"},
-    }
+    options = local_trackers(str(folder))
     run = trackhooks.run(
         dir=folder,
         name="-".join(trackers) or "none",
         delivery=None if trackers else "off",
-        **{name: options.get(name, {}) for name in trackers},
+        **{name: options[name] for name in trackers},
     )
     run.callbacks.on_train_begin()
     run.callbacks.on_epoch_begin(0)
@@ -111,7 +107,9 @@ def figures(spent: dict[str, list[int]]) -> Taken:
 def main() -> None:
     """Measures and prints."""
     parser = arguments(__doc__, 40, f"rounds of {CALLS_A_ROUND} calls of each candidate")
-    parser.add_argument("--trackers", default=",".join(TRACKERS), help="which trackers the hooks have")
+    parser.add_argument(
+        "--trackers", default="csv,tensorboard,mlflow,wandb", help="which trackers the hooks have"
+    )
     chosen = parser.parse_args()
     names = chosen.trackers.split(",")
     with tempfile.TemporaryDirectory() as directory:

@@ -1,6 +1,6 @@
 """Many trainings at once: what their delivery processes take, and whether each tracker has everything exactly once.
 
-Run: python benchmarks/many_at_once.py [--trainings 8,16,32] [--trackers csv,tensorboard,mlflow,wandb] [--how programs] [--json]
+Run: python benchmarks/many_at_once.py [--trainings 8,16,32] [--trackers csv,wandb] [--how programs] [--json]
 
 All start together, log for some seconds, and end without waiting for delivery. They share one MLflow store: a SQLite
 file, or the one that `--store` names, such as a server's address. `programs` are trainings that were started
