@@ -3,8 +3,8 @@
 Run: python benchmarks/bench.py [--minutes 20] [--short] [--only start_up,reading] [--to benchmarks/results.json]
 
 Each benchmark is a script of its own, which can be run alone; here it prints JSON (results.py has the schema). They run
-one after the other, the most important first. What one saves, the next may use: it gets its share of the time that is
-left, and starts no round that would end later. One that fails or takes too long says so in the tables, and the others
+one after the other. What one saves, the next may use: it gets its share of the time that is left, and starts no round
+that would end later. One that fails or takes too long says so in the tables, and the others
 are measured. The results are written after each benchmark; `docs/benchmarks_page.py` makes the page *Benchmarks* of
 them. `--short` runs small sizes, as the tests do: every step of the way, but no figure that means anything.
 
@@ -53,26 +53,13 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("hot_path", 30, ("--rounds", "20"), ("--rounds", "1", "--trackers", "csv")),
-    Part("start_up", 25, ("--rounds", "5"), ("--rounds", "1")),
+    Part("hot_path", 25, ("--rounds", "20"), ("--rounds", "1", "--trackers", "csv")),
+    Part("start_up", 20, ("--rounds", "5"), ("--rounds", "1")),
     Part("rate_of_clients", 50, ("--blocks", "4"), ("--blocks", "1", "--size", "1000")),
     Part(
-        "whole_loop",
-        80,
-        ("--loops", "torch", "--threads", "1", "--width", "48", "--epochs", "100", "--only", "four trackers"),
-        ("--loops", "torch", "--threads", "1", "--rounds", "1", "--epochs", "1", "--only", "four trackers"),
-    ),
-    Part("next_to_clients", 300, ("--epochs", "20"), ("--rounds", "1", "--epochs", "1", "--loops", "torch")),
-    Part(
-        "logged_step",
-        260,
-        ("--rounds", "3", "--steps", "500"),
-        ("--rounds", "1", "--steps", "50", "--only", STEP_PEERS),
-    ),
-    Part(
         "memory",
-        90,
-        ("--rounds", "2", "--trackers", "csv,tensorboard"),
+        70,
+        ("--rounds", "1", "--trackers", "csv,tensorboard"),
         ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
     ),
     Part("reading", 45, ("--runs", "10000", "--steps", "20", "--long", "100000", "--peers", "")),
@@ -84,16 +71,22 @@ PARTS = (
     ),
     Part("report", 45, ("--rounds", "2"), ("--sizes", "2x100", "--rounds", "1")),
     Part(
+        "reading",
+        50,
+        ("--runs", "100", "--long", "100000"),
+        ("--runs", "2", "--steps", "50", "--long", "200", "--rounds", "1"),
+    ),
+    Part(
         "to_the_prompt",
-        70,
+        75,
         ("--rounds", "2", "--only", "trackhooks at a prompt,mlflow.autolog,wandb.log"),
         ("--rounds", "1", "--epochs", "1", "--only", "wandb.log"),
     ),
     Part(
-        "reading",
-        60,
-        ("--runs", "100", "--long", "100000"),
-        ("--runs", "2", "--steps", "50", "--long", "200", "--rounds", "1"),
+        "whole_loop",
+        80,
+        ("--loops", "torch", "--threads", "1", "--width", "48", "--epochs", "100", "--only", "four trackers"),
+        ("--loops", "torch", "--threads", "1", "--rounds", "1", "--epochs", "1", "--only", "four trackers"),
     ),
     Part(
         "whole_loop",
@@ -101,12 +94,27 @@ PARTS = (
         ("--loops", "torch", "--threads", "1", "--epochs", "100", "--only", "only recorded,four trackers"),
     ),
     Part(
-        "whole_loop", 35, ("--loops", "torch", "--threads", "2", "--epochs", "60", "--only", "four trackers")
+        "whole_loop",
+        30,
+        ("--loops", "torch", "--threads", "2", "--epochs", "60", "--rounds", "1", "--only", "four trackers"),
+    ),
+    Part(
+        "logged_step",
+        230,
+        ("--rounds", "5", "--steps", "500"),
+        ("--rounds", "1", "--steps", "50", "--only", STEP_PEERS),
+    ),
+    Part(
+        "next_to_clients",
+        340,
+        ("--rounds", "5", "--epochs", "20"),
+        ("--rounds", "1", "--epochs", "1", "--loops", "torch"),
     ),
     Part("many_at_once", 0, short=("--trainings", "2", "--trackers", "csv", "--steps", "5")),
     Part("large_files", 0, short=("--gb", "0.01", "--trackers", "csv")),
 )
-"""In the order in which they run. One without a share is run by hand: it takes as long as all others."""
+"""In the order in which they run: at the end those that take as many rounds as time allows. One without a share is
+run by hand: it takes as long as all others."""
 UNTIMED = ("large_files", "many_at_once", "rate_of_clients")
 """Those whose sizes say how long they take."""
 READ_PEERS = ("history", "reading")

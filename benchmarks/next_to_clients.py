@@ -72,13 +72,18 @@ def main() -> None:
         return
     results = Results("next_to_clients", chosen.json)
     loops = chosen.loops.split(",")
+    candidates = {
+        f"{LABELS[loop]}, {one}": functools.partial(measure, loop, one, chosen)
+        for loop in loops
+        for one in CANDIDATES
+    }
+    taken = by_turns(candidates, chosen.rounds, chosen.seconds, results.failed)
     for loop in loops:
-        candidates = {
-            f"{LABELS[loop]}, {one}": functools.partial(measure, loop, one, chosen) for one in CANDIDATES
-        }
-        taken = by_turns(candidates, chosen.rounds, chosen.seconds / len(loops), results.failed)
-        if f"{LABELS[loop]}, {WITHOUT}" in taken:
-            show(results, LABELS[loop], taken)
+        show(
+            results,
+            LABELS[loop],
+            {name: found for name, found in taken.items() if name.startswith(LABELS[loop])},
+        )
     results.end()
 
 
@@ -118,10 +123,12 @@ def check_stored(folder: Path, rows: int) -> None:
 
 def show(results: Results, loop: str, taken: Taken) -> None:
     """A table of one training, with its promises."""
+    if f"{loop}, {WITHOUT}" not in taken:
+        return
     base = taken[f"{loop}, {WITHOUT}"]
     rows = [
         (
-            name,
+            name.partition(", ")[2],
             spread(found["loop_s"], 1),
             ratio(found["loop_s"], base["loop_s"]),
             ratio(found["loop_cpu_s"], base["loop_cpu_s"]),

@@ -133,11 +133,13 @@ def draw_steps(figure: Any, title: str, taken: Taken) -> None:
         values = [middle(taken[name][f"of{size}_us"]) for name in names]
         places = [number + offset for number in range(len(names))]
         bars = axes.barh(places, values, 0.38, color=color, label=f"{size} metrics")
-        axes.bar_label(bars, [f"{value:,.3g}" for value in values], padding=3, fontsize=7, color=GRAY)
+        axes.bar_label(bars, [*map(short, values)], padding=3, fontsize=7, color=GRAY)
     axes.set_yticks(range(len(names)), names)
+    for name, label in zip(names, axes.get_yticklabels(), strict=True):
+        label.set_fontweight("bold" if name.startswith("trackhooks") else "normal")
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.01)
-    axes.legend(frameon=False, labelcolor=GRAY, loc="lower right")
+    axes.legend(frameon=False, labelcolor=GRAY, loc="upper right")
 
 
 def draw_script(figure: Any, title: str, taken: Taken) -> None:
@@ -173,9 +175,9 @@ def draw_delivery(figure: Any, title: str, found: Mapping[str, Sequence[float]])
         (("mib", "memory, MiB", BLUE), ("events_a_second", "events a second", ORANGE)), 1
     ):
         axes = figure.add_subplot(1, 2, number)
-        axes.plot(found["events"], found[name], "o-", color=color, markersize=3)
+        axes.plot([events / 1000 for events in found["events"]], found[name], "o-", color=color, markersize=3)
         axes.set_ylim(0, 1.2 * max(found[name]))
-        axes.set_xlabel(f"events delivered — {label}", color=GRAY, fontsize=8)
+        axes.set_xlabel(f"thousand events delivered — {label}", color=GRAY, fontsize=8)
 
 
 def draw_times(figure: Any, title: str, taken: Taken, name: str) -> None:
@@ -184,9 +186,14 @@ def draw_times(figure: Any, title: str, taken: Taken, name: str) -> None:
     axes = figure.add_subplot(title=title)
     values = {one: middle(found[name]) for one, found in reversed(taken.items())}
     bars = axes.barh([*values], [*values.values()], 0.6, color=BLUE)
-    axes.bar_label(bars, [f"{value:,.2g}" for value in values.values()], padding=3, fontsize=8, color=GRAY)
+    axes.bar_label(bars, [*map(short, values.values())], padding=3, fontsize=8, color=GRAY)
     axes.set_xscale("log")
     axes.margins(x=0.12)
+
+
+def short(value: float) -> str:
+    """A number of two or three digits, and more only before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 middle = statistics.median
