@@ -2,7 +2,7 @@
 
 Run: python benchmarks/bench.py [--minutes 20] [--short] [--only start_up,reading] [--to benchmarks/results.json]
 
-Each benchmark is a script of its own, which can be run alone; here it prints JSON (results.py has the schema). They run
+Each benchmark is a separate script, which can be run alone; here it prints JSON (results.py has the schema). They run
 one after the other. What one saves, the next may use: it gets its share of the time that is left, and starts no round
 that would end later. One that fails or takes too long says so in the tables, and the others
 are measured. The results are written after each benchmark; `docs/benchmarks_page.py` makes the page *Benchmarks* of

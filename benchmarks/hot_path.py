@@ -8,7 +8,7 @@ durable record can do without: encode, checksum, one `os.write`. Trackers run in
 loggers are measured by logged_step.py.
 
 Promised: with four trackers ≤ 3 × the floor and ≤ 50 µs in 99 of 100 calls, and no more than with one tracker (here:
-≤ 1.1 ×, as far as a noisy machine tells).
+≤ 1.1 ×, on a noisy machine).
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def trackers(folder: str) -> dict[str, Any]:
 
 
 def report(figures: Figures) -> None:
-    """In the process that is measured: hands the figures over, and goes on when they have been taken."""
+    """In the process that is measured: hands the figures over, and continues when they have been taken."""
     print(json.dumps(figures), flush=True)
     sys.stdin.readline()
 
@@ -189,7 +189,7 @@ def by_turns(
         candidates: what measures each of them once.
         rounds: at most so many; the first is always completed.
         seconds: no round begins that would end later, if it takes as long as the longest so far.
-        failed: is told of a candidate that raised, with the error; that one is left out from then on. If None, the
+        failed: is called with a candidate that raised, and the error; that one is left out from then on. If None, the
             error is raised.
     """
     taken: dict[str, list[Figures]] = {name: [] for name in candidates}

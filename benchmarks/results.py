@@ -83,7 +83,7 @@ class Results:
             figure: what was measured; NaN if it could not be.
             at_most: the limit, or
             at_least: the limit.
-            unit: of the figure and the limit, such as `ms`; `×` stands before them.
+            unit: of the figure and the limit, such as `ms`; `×` comes before them.
             digits: after the point.
         """
         limit = at_most if at_most is not None else at_least

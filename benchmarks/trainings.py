@@ -1,7 +1,7 @@
 """The trainings that benchmarks measure: PyTorch, Keras, Lightning and Ultralytics, on small models and data.
 
 Each is prepared first (data, model, what is built at the first batch), and returns the loop, which is timed. A loop
-takes a number of epochs and tells a clock when each of them ends.
+takes a number of epochs and notes on a clock when each of them ends.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def torch_loop(
     """A custom loop in PyTorch.
 
     Args:
-        clock: is told of each epoch.
+        clock: notes the end of each epoch.
         run: a run of trackhooks that records it.
         log: is given each batch's loss and each epoch's accuracy, with the step.
         width: of the net; 16 takes 1 to 1.5 ms a batch.
