@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OLDER := $(abspath $(VENV))/ultralytics-8.3
-PEERS := $(abspath $(VENV))/peers
+OTHERS := $(abspath $(VENV))/peers/stamp $(abspath $(VENV))/tensorflow/stamp
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
@@ -48,7 +48,7 @@ docs: $(VENV)/dev.stamp  ## the documentation, into site/; warnings are errors
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs site
 	@echo "Open site/index.html"
 
-bench: $(VENV)/dev.stamp $(PEERS)/stamp  ## in at most 20 minutes, what tracking costs, next to other loggers; writes docs/topics/benchmarks.md
+bench: $(VENV)/dev.stamp $(OTHERS)  ## in at most 20 minutes, what tracking costs, next to other loggers; writes docs/topics/benchmarks.md
 	$(BIN)/python benchmarks/bench.py --page $(BENCH_ARGS)
 
 fuzz: $(VENV)/dev.stamp  ## search for journals that break the reader, guided by coverage; FUZZ_SECONDS=600
@@ -85,13 +85,13 @@ $(OLDER)/stamp: requirements/ultralytics-8.3.txt | $(VENV)/dev.stamp
 	$(BIN)/pip install --no-deps --upgrade --target $(OLDER) --requirement requirements/ultralytics-8.3.txt
 	@touch $@
 
-$(PEERS)/stamp: requirements/peers.txt | $(VENV)/dev.stamp
-	@echo "==> Installing other loggers into $(PEERS), on top of $(VENV)"
-	$(BIN)/python -m venv $(PEERS)
-	echo "import site; site.addsitedir('$$($(BIN)/python -c "$(SITE)")')" > $$($(PEERS)/bin/python -c "$(SITE)")/dev.pth
-	@grep -v '^#' requirements/peers.txt | while read -r peer; do \
-	  echo "$$peer"; $(PEERS)/bin/pip install --quiet "$$peer" < /dev/null \
-	    || echo "$$peer does not install here, and will not be measured."; \
+$(OTHERS): $(abspath $(VENV))/%/stamp: requirements/%.txt | $(VENV)/dev.stamp
+	@echo "==> Installing $* into $(@D), on top of $(VENV)"
+	$(BIN)/python -m venv $(@D)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c "$(SITE)")')" > $$($(@D)/bin/python -c "$(SITE)")/dev.pth
+	@grep -v '^#' $< | while read -r package; do \
+	  echo "$$package"; $(@D)/bin/pip install --quiet "$$package" < /dev/null \
+	    || echo "$$package does not install here, and will not be measured."; \
 	done
 	@touch $@
 

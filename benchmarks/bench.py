@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-from results import machine, print_promises, print_table
+from results import machine, print_promises, print_table, reason
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -182,7 +182,7 @@ def measured(part: Part, left_s: float, share_s: float, short: bool) -> dict[str
             json.loads(output_of(part, arguments, limit)) if left_s > 1 else failed(part, "no time was left")
         )
     except (RuntimeError, OSError, ValueError) as error:
-        result = failed(part, str(error).strip().splitlines()[-1])
+        result = failed(part, reason(str(error)))
     result["arguments"] = arguments
     result["seconds"] = round(time.monotonic() - since)
     for one in result["failed"]:

@@ -7,8 +7,8 @@ Each candidate is a separate process, and the processes take turns. It logs so m
 Then it closes its logger, which is timed too, and reads back with the logger's own reader how many steps were stored:
 a candidate that has not stored all of them is not measured. MLflow writes to a SQLite file and W&B is offline.
 Ultralytics' callbacks and Keras' CSVLogger log epochs: here they are called once a step. trackhooks gives every step to
-each tracker. Keras' TensorBoard callback needs TensorFlow; it, trackio, aim and dvclive run in another environment,
-which `make bench` makes: `--peers .venv/peers`.
+each tracker. Keras' TensorBoard callback needs TensorFlow; it, trackio, aim and dvclive run in other environments,
+which `make bench` makes.
 
 Promised: see hot_path.py, which measures trackhooks and its floor in one process.
 """
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import Figures, arguments, by_turns, measured, median, report, spread, trackers
+from measuring import Figures, arguments, by_turns, measured, median, python_of, report, spread, trackers
 from results import Results
 
 Metrics = dict[str, float]
@@ -72,9 +72,7 @@ def main() -> None:
     parser = arguments(__doc__, 3)
     parser.add_argument("--steps", type=int, default=2000, help="at most, of each size")
     parser.add_argument("--only", default=",".join(LOGGERS), help="which candidates")
-    parser.add_argument(
-        "--peers", default=str(Path(sys.prefix, "peers")), help="the environment with trackio, aim, …"
-    )
+    parser.add_argument("--environments", default=sys.prefix, help="the folder with those of `make bench`")
     parser.add_argument("--one", help=SUPPRESS)
     parser.add_argument("--folder", default="", help=SUPPRESS)
     chosen = parser.parse_args()
@@ -83,7 +81,8 @@ def main() -> None:
         return
     results = Results("logged_step", chosen.json)
     candidates = {
-        name: functools.partial(measure, name, chosen.steps, chosen.peers) for name in chosen.only.split(",")
+        name: functools.partial(measure, name, chosen.steps, chosen.environments)
+        for name in chosen.only.split(",")
     }
     taken = by_turns(candidates, chosen.rounds, chosen.seconds, results.failed)
     columns = (
@@ -111,31 +110,17 @@ def main() -> None:
     results.end()
 
 
-def measure(name: str, steps: int, peers: str) -> Figures:
+def measure(name: str, steps: int, environments: str) -> Figures:
     """One candidate, in a separate process.
 
     Raises:
         RuntimeError: it failed, or the environment that it needs is missing.
     """
-    python = python_for(name, peers)
+    python = python_of(environments, PEERS[name]) if name in PEERS else sys.executable
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         env = {**ENVIRONMENT, "TRACKIO_DIR": f"{folder}/trackio", "YOLO_CONFIG_DIR": f"{folder}/yolo"}
         command = (os.path.realpath(__file__), "--one", name, "--folder", folder, "--steps", str(steps))
         return measured(*command, env=env, python=python)
-
-
-def python_for(name: str, peers: str) -> str:
-    """The Python that has what the candidate needs.
-
-    Raises:
-        RuntimeError: there is none.
-    """
-    if name not in PEERS:
-        return sys.executable
-    python = Path(peers, "bin", "python")
-    if not python.exists():
-        raise RuntimeError(f"{python} does not exist: `make bench` makes it, if the packages install")
-    return str(python.absolute())
 
 
 def time_steps(name: str, folder: Path, steps: int) -> None:
@@ -551,7 +536,7 @@ def ultralytics_wandb(folder: Path) -> Logger:
     return Logger(ultralytics_hook(trainer, wb), client.finish, lambda: in_wandb(Path(trainer.save_dir)))
 
 
-# Others, from the environment of `make bench`
+# Others, from an environment of `make bench`
 
 
 def trackio(folder: Path) -> Logger:
@@ -625,8 +610,8 @@ LOGGERS: dict[str, Callable[[Path], Logger]] = {
     "aim": aim,
     "dvclive": dvclive,
 }
-PEERS = ("Keras TensorBoard", "trackio", "aim", "dvclive")
-"""Those that run in the environment of `make bench`."""
+PEERS = {"Keras TensorBoard": "tensorflow", "trackio": "peers", "aim": "peers", "dvclive": "peers"}
+"""Those that run in an environment of `make bench`, with its name."""
 
 if __name__ == "__main__":
     main()

@@ -56,6 +56,18 @@ def trackers(folder: str) -> dict[str, Any]:
     }
 
 
+def python_of(environments: str, name: str) -> str:
+    """The Python of an environment that `make bench` makes for packages that do not agree with all others.
+
+    Raises:
+        RuntimeError: it does not exist.
+    """
+    python = Path(environments, name, "bin", "python").absolute()
+    if not python.exists():
+        raise RuntimeError(f"the environment {name!r} does not exist: `make bench` makes it")
+    return str(python)
+
+
 def report(figures: Figures) -> None:
     """In the process that is measured: hands the figures over, and continues when they have been taken."""
     print(json.dumps(figures), flush=True)

@@ -12,7 +12,8 @@ Whole scripts take turns, each at a terminal's prompt: without logging, with tra
   divided by 4.
 
 All log every batch and every epoch, so that all dashboards have the same points; Ultralytics' own and Keras' CSVLogger
-log epochs only. Keras' and W&B's callbacks need TensorFlow: `--peers .venv/peers`, which `make bench` makes.
+log epochs only. Keras' and W&B's callbacks need TensorFlow: all of Keras' scripts run in an environment with it,
+which `make bench` makes.
 
 Measured of each script: the loop (wall and processor time of the training process), its memory at the end of the loop,
 the start (import of the loggers, until they are open), and from the end of the loop to everything delivered and to the
@@ -36,7 +37,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import Figures, arguments, at_a_prompt, by_turns, hand_over, median, ratio, spread, trackers
+from measuring import (
+    Figures,
+    arguments,
+    at_a_prompt,
+    by_turns,
+    hand_over,
+    median,
+    python_of,
+    ratio,
+    spread,
+    trackers,
+)
 from results import Results, Taken
 from trainings import Clock, Loop, keras_fit, lightning_fit, torch_loop, yolo_training
 
@@ -62,9 +74,7 @@ def main() -> None:
     parser = arguments(__doc__, 2)
     parser.add_argument("--epochs", type=int, default=40, help="of 23 batches; YOLO: a quarter, of 2 batches")
     parser.add_argument("--loops", default=",".join(LABELS), help="which trainings")
-    parser.add_argument(
-        "--peers", default=str(Path(sys.prefix, "peers")), help="the environment with TensorFlow"
-    )
+    parser.add_argument("--environments", default=sys.prefix, help="the folder with those of `make bench`")
     parser.add_argument("--one", help=SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
@@ -91,11 +101,10 @@ def measure(loop: str, candidate: str, chosen: Any) -> Figures:
     """One script."""
     epochs = chosen.epochs if loop != "yolo" else max(1, chosen.epochs // 4)
     command = (os.path.realpath(__file__), "--loops", loop, "--epochs", str(epochs), "--one", candidate)
-    python = Path(chosen.peers, "bin", "python").absolute() if loop == "keras" else Path(sys.executable)
-    python = python if python.exists() else Path(sys.executable)
+    python = python_of(chosen.environments, "tensorflow") if loop == "keras" else sys.executable
     rows = epochs if loop == "yolo" else epochs * BATCHES
     check = None if candidate == WITHOUT else functools.partial(check_stored, rows=rows)
-    return at_a_prompt(*command, env=ENVIRONMENT, python=str(python), check=check)
+    return at_a_prompt(*command, env=ENVIRONMENT, python=python, check=check)
 
 
 def check_stored(folder: Path, rows: int) -> None:
@@ -194,8 +203,12 @@ def train(loop: str, candidate: str, epochs: int) -> None:
 
 
 def import_framework(loop: str) -> None:
-    """What the script would import without any logger."""
+    """What the script would import without any logger; Ultralytics' own integrations are switched off."""
     __import__({"torch": "torch", "lightning": "lightning.pytorch", "yolo": "ultralytics"}.get(loop, loop))
+    if loop == "yolo":
+        from ultralytics import settings
+
+        settings.update(dict.fromkeys(("mlflow", "raytune", "tensorboard", "wandb"), False))
 
 
 def rss_mib() -> float:
@@ -305,12 +318,12 @@ def clients_of_yolo() -> Logging:
 
 
 def yolo(clock: Clock) -> Loop:
-    """The training, with the integrations that are switched on now: tests/support/yolo.py switches one off."""
+    """The training; to import its data from the tests switches off MLflow's integration."""
     from ultralytics import settings
 
-    chosen = dict(settings)
+    mlflow = settings["mlflow"]
     loop = yolo_training(clock)
-    settings.update({name: chosen[name] for name in ("tensorboard", "mlflow", "wandb")})
+    settings.update({"mlflow": mlflow})
     return loop
 
 

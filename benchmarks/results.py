@@ -14,11 +14,13 @@ import json
 import math
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_ERROR = re.compile(r"[\w.]+(Error|Exception|Exit|Interrupt)\b")
 Taken = dict[str, dict[str, list[float]]]
 """The figures of the candidates, a value a round: candidate → figure → values."""
 
@@ -101,10 +103,9 @@ class Results:
         )
 
     def failed(self, what: str, why: object) -> None:
-        """Note a candidate that could not be measured: the last line of the error says why."""
-        reason = next((line for line in reversed(str(why).splitlines()) if line.strip()), repr(why)).strip()
-        self._failed.append({"what": what, "why": reason})
-        print(f"{what} was not measured: {reason}", file=sys.stderr)
+        """Note a candidate that could not be measured."""
+        self._failed.append({"what": what, "why": reason(str(why) or repr(why))})
+        print(f"{what} was not measured: {reason(str(why))}", file=sys.stderr)
 
     def end(self) -> None:
         """Print the promises, or everything as JSON."""
@@ -122,6 +123,13 @@ class Results:
             "promises": self._promises,
             "failed": self._failed,
         }
+
+
+def reason(text: str) -> str:
+    """The line of an output that says why a program failed: its last error, or its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or lines or [""])[-1]
 
 
 def with_unit(number: str, unit: str) -> str:

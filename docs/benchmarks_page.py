@@ -66,7 +66,7 @@ def promise_table(found: Found) -> str:
         )
         for one in promises(dict(found))
     ]
-    return "## Promises\n\n" + markdown(("Promise", "What", "Limit", "Measured", ""), rows)
+    return "## Promises\n\n" + markdown(("Promise", "What", "Limit", "Measured", ""), rows, "---")
 
 
 def section(part: Found) -> str:
@@ -82,7 +82,7 @@ def section(part: Found) -> str:
         pieces.append(markdown(table["columns"], table["rows"]))
     if failed:
         title = "" if part["tables"] else f"## {part['benchmark']}.py\n\n"
-        pieces.append(f"{title}Not measured:\n\n{markdown(('', 'why'), failed)}")
+        pieces.append(f"{title}Not measured:\n\n{markdown(('', 'why'), failed, '---')}")
     return "".join([*pieces[1:], pieces[0]])
 
 
@@ -95,9 +95,9 @@ def without_seconds(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], align: str = "---:") -> str:
+    """A table; `align` is for all columns but the first."""
+    lines = [columns, ["---", *[align] * (len(columns) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
 
 
