@@ -111,11 +111,13 @@ PARTS = (
         ("--rounds", "1", "--epochs", "1", "--loops", "torch"),
     ),
     Part("many_at_once", 0, short=("--trainings", "2", "--trackers", "csv", "--steps", "5")),
+    Part("ranks", 0, short=("--ranks", "2", "--only", "all", "--epochs", "1", "--steps", "10")),
+    Part("sweeps", 0, short=("--trials", "2", "--trackers", "csv", "--only", "optuna")),
     Part("large_files", 0, short=("--gb", "0.01", "--trackers", "csv")),
 )
 """In the order in which they run: at the end those that take as many rounds as time allows. One without a share is
 run by hand: it takes as long as all others."""
-UNTIMED = ("large_files", "many_at_once", "rate_of_clients")
+UNTIMED = ("large_files", "many_at_once", "ranks", "rate_of_clients", "sweeps")
 """Those whose sizes say how long they take."""
 READ_PEERS = ("history", "reading")
 PEERS = Path(sys.prefix, "peers")

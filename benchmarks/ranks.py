@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import show
+from results import Results
 
 SLOW_S = 0.02
 OPTIONS = {
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="of an epoch")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--only", nargs="+", choices=OPTIONS, default=list(OPTIONS))
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     size = Size(chosen.epochs, chosen.steps)
@@ -75,7 +76,9 @@ def main() -> None:
         "slowest",
         "CPU ms a step",
     )
-    show("a run of several ranks", columns, rows)
+    results = Results("ranks", chosen.json)
+    results.table("A run of several ranks", columns, rows)
+    results.end()
 
 
 def attempt(name: str, ranks: int, size: Size) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from many_at_once import METRIC, differences
-from measuring import show
 from measuring import trackers as local_trackers
+from results import Results
 
 LOOK_S = 0.2
 WAIT_S = 600.0
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20, help="of each search")
     parser.add_argument("--trackers", default="csv,tensorboard,mlflow,wandb", help="which of the four")
     parser.add_argument("--only", default="optuna,ray,train", help="which of the three")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--store", default="", help=argparse.SUPPRESS)
     parser.add_argument("--search", default="", help=argparse.SUPPRESS)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
@@ -47,7 +48,9 @@ def main() -> None:
         return
     rows = [_row(search, chosen) for search in chosen.only.split(",")]
     columns = ("", "s without", "s with", "CPU s without", "CPU s with", "runs", "lost", "doubled")
-    show(f"{chosen.trials} trials, {REPORTS} reports each, {chosen.trackers}", columns, rows)
+    results = Results("sweeps", chosen.json)
+    results.table(f"{chosen.trials} trials, {REPORTS} reports each, {chosen.trackers}", columns, rows)
+    results.end()
 
 
 def _trackers(names: str) -> dict[str, Any]:
