@@ -16,6 +16,7 @@ import pytest
 from job_variables import of_rank, variables
 
 import trackhooks
+from trackhooks.cli.sync import sync
 from trackhooks.reading.summary import summarize
 from trackhooks.storage import run_folder
 from trackhooks.storage.rank_folders import path_of
@@ -180,6 +181,9 @@ def test_a_killed_rank_keeps_its_records_and_does_not_disturb_the_others(tmp_pat
     assert [len(losses(one.summary.path)) for one in found] == [5, 3, 5]
     assert found.missing == [3]
     assert "Without records: 3 of 4 ranks" in str(found)
+    assert run_folder.read_info(found[1].summary.path).status == "running"  # the readers know better
+    sync(tmp_path / "digits", [], {}, None)
+    assert run_folder.read_info(found[1].summary.path).status == "killed"
 
 
 def test_a_rank_records_although_rank_zero_never_comes(tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ import pytest
 from job_variables import of_rank, variables
 
 import trackhooks
+from trackhooks.frameworks import resume_marker
+from trackhooks.session.auto_runs import AutoRuns
+from trackhooks.session.settings import settings
 from trackhooks.storage.rank_folders import path_of
 
 PROGRAM = """
@@ -150,6 +153,34 @@ def test_the_runs_of_enable_continue_in_their_order(tmp_path: Path, monkeypatch:
         printed.append(done.stdout.split())
     assert printed[0] == printed[1]
     assert len(set(printed[0])) == 2
+
+
+def test_a_run_that_was_found_by_its_checkpoint_is_not_continued_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt(tmp_path, SLURM, killed_in=2)
+    with variables({**SLURM, "SLURM_RESTART_COUNT": "1", "TRACKHOOKS_RESUME": "auto"}):
+        opened = AutoRuns(settings(dir=tmp_path, delivery="off", name="digits"))
+        with (
+            opened.training(object(), resumes=tmp_path / "digits") as first,
+            opened.training(object()) as second,
+        ):
+            assert (first.path.name, second.path.name) == ("digits", "digits-2")
+        opened.close()
+
+
+def test_rank_zero_notes_next_to_checkpoints_which_run_continues_from_them(tmp_path: Path) -> None:
+    for rank in (1, 0):
+        with variables(of_rank(rank, TRACKHOOKS_RANKS="all")):
+            opened = AutoRuns(settings(dir=tmp_path / "runs", delivery="off"))
+            with opened.training(object()) as run:
+                resume_marker.leave(tmp_path, run)
+                noted = resume_marker.find(tmp_path)
+                assert noted == (run.path if rank == 0 else None)
+                if noted is not None:
+                    with opened.training(object(), resumes=noted) as again:
+                        assert again.path == run.path
+            opened.close()
 
 
 def test_other_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,8 @@ from ..event import FINAL, RunInfo
 from ..reading.formats import counted
 from ..reading.summary import summarize
 from ..storage import run_folder
-from ..storage.lost_runs import whole_info
+from ..storage.lost_runs import end_if_dead, whole_info
+from ..storage.rank_folders import ranks_of
 
 Options = Mapping[str, Mapping[str, Any]]
 """The options of trackers, by tracker name."""
@@ -77,6 +78,8 @@ def sync(
         spec.name: _OBJECT for spec in specs if spec not in known and not is_delivered_to(run.path, spec.name)
     }
     failed |= deliver(path, known, progress, from_start=every is not None)
+    for folder in ranks_of(path).values():
+        end_if_dead(folder)
     running = run_folder.read_info(path).status not in FINAL
     return [_outcome(run, spec.name, running, before[spec.name], failed.get(spec.name, "")) for spec in specs]
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import warn
+from ..storage import rank_folders
 from ..storage.run_folder import INFO
 from .interface import RunHooks
 
@@ -20,9 +21,9 @@ _LONGEST = 1 << 14
 def leave(folder: Path, run: RunHooks) -> None:
     """Note the run in this folder. If that is not possible, a training that resumes opens a new run.
 
-    A file of this name that is not a note of trackhooks stays as it is.
+    A file of this name that is not a note of trackhooks stays as it is. Of several ranks, only rank 0 leaves the note.
     """
-    if run.records:
+    if run.records and rank_folders.run_of(run.path) == run.path:
         with suppress(OSError):
             _write(folder / NAME, f"{run.path.absolute()}\n")
 

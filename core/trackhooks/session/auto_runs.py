@@ -22,6 +22,7 @@ from ..frameworks.mode import RunMode
 from ..frameworks.run_hooks import hooks_of
 from ..recording import open_runs
 from ..recording.recorder import Recorder
+from ..storage import rank_folders
 from .opening import open_recorder, silent_recorder
 from .settings import Settings
 
@@ -69,7 +70,8 @@ class AutoRuns:
 
     def _joinable(self, model: Any, resumes: bool | Path) -> Recorder | None:
         if isinstance(resumes, Path):
-            return next((run for run in open_runs.every() if run.path == resumes.absolute()), None)
+            earlier = resumes.absolute()
+            return next((run for run in open_runs.every() if rank_folders.run_of(run.path) == earlier), None)
         last = open_runs.of(model)
         if last is None or last not in self._opened or last.callbacks.state.training:
             return None

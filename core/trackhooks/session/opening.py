@@ -215,12 +215,16 @@ def _folder_of(info: RunInfo, chosen: Settings, resume: Path | None) -> tuple[Ru
     name = chosen.name
     if name is None and resume is None:
         name = run_names.from_params(chosen.dir, chosen.params)
-    if resume is None and _is_shared(chosen):
-        empty = msgspec.structs.replace(info, rank=0)
-        resume = job_runs.join(
-            directory, jobs.job(chosen.rank is not None), info.rank, chosen.name, resumes=chosen.resumes_job,
-            make=functools.partial(identity.create_empty, directory, name, empty),
-        )  # fmt: skip
+    if _is_shared(chosen):
+        job = jobs.job(chosen.rank is not None)
+        if resume is None:
+            empty = msgspec.structs.replace(info, rank=0)
+            make = functools.partial(identity.create_empty, directory, name, empty)
+            resume = job_runs.join(
+                directory, job, info.rank, chosen.name, resumes=chosen.resumes_job, make=make
+            )
+        else:
+            job_runs.note(directory, job, info.rank, resume)
     if resume is None:
         return identity.create(directory, name, info)
     return identity.open_rank(resume, info) if info.rank else identity.resume(resume, info)

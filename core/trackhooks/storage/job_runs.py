@@ -93,6 +93,18 @@ def join(
     raise AssertionError  # the numbers never end
 
 
+def note(directory: Path, job: Job, rank: int, run: Path) -> None:
+    """Note that a process continues a run that it found otherwise, so that it does not join the same one again."""
+    home = directory / FOLDER / _file_name(job.id)
+    if run.absolute().parent == directory:
+        for number in itertools.count():
+            entry = _read(home / str(number))
+            if entry is None:
+                return
+            if entry.run == run.name:
+                _take(home / str(number) / _place_of(rank), job)
+
+
 def _file_name(job: str) -> str:
     """Return a readable file name, which no other job has."""
     return f"{run_folder.as_file_name(job)[:60]}-{hashlib.sha256(job.encode()).hexdigest()[:8]}"
@@ -156,22 +168,30 @@ def _takes_place(directory: Path, folder: Path, entry: _Entry, job: Job, rank: i
     """Join a run as this rank, if its place is free. Returns whether it was."""
     if not (directory / entry.run / run_folder.INFO).exists():  # the user has removed the run
         return False
-    place = folder / f"rank-{rank}.json"
-    mine = _Place(_this_process(), job)
+    place = folder / _place_of(rank)
     if not resumes:
-        return entry.job.attempt == job.attempt and _created(place, mine)
+        return entry.job.attempt == job.attempt and _take_first(place, job)
     holder = _holder(place)
     last = _latest(folder, entry) if holder is None else holder.job
-    if not job.continues(last) or (holder is not None and holder.process == mine.process):
+    if not job.continues(last) or (holder is not None and holder.process == _this_process()):
         return False
-    run_folder.write_atomically(place, msgspec.json.encode(mine))
+    _take(place, job)
     return True
 
 
-def _created(place: Path, mine: _Place) -> bool:
+def _place_of(rank: int) -> str:
+    return f"rank-{rank}.json"
+
+
+def _take(place: Path, job: Job) -> None:
+    run_folder.write_atomically(place, msgspec.json.encode(_Place(_this_process(), job)))
+
+
+def _take_first(place: Path, job: Job) -> bool:
+    """Take a place, unless another process has. Returns whether it was taken."""
     try:
         with new_file(place, overwrite=False) as file:
-            file.write(msgspec.json.encode(mine))
+            file.write(msgspec.json.encode(_Place(_this_process(), job)))
     except FileExistsError:
         return False
     return True

@@ -18,6 +18,13 @@ def path_of(run: Path, rank: int) -> Path:
     return run / FOLDER / str(rank) if rank else run
 
 
+def run_of(folder: Path) -> Path:
+    """Return the folder of the run, given the one with the journal of a rank."""
+    run = folder.parent.parent
+    is_rank = folder.parent.name == FOLDER and folder.name.isdecimal() and (run / INFO).exists()
+    return run if is_rank else folder
+
+
 def ranks_of(run: Path) -> dict[int, Path]:
     """Return the folders of all ranks that have recorded, by rank."""
     try:
