@@ -14,7 +14,7 @@ import trackhooks
 from trackhooks.cli.main import main
 from trackhooks.event import Event, RunInfo
 from trackhooks.reading.ranks import Slowest
-from trackhooks.storage.journal import Writer
+from trackhooks.storage.journal import SYSTEM, Writer
 from trackhooks.storage.rank_folders import path_of
 from trackhooks.storage.run_folder import write_info
 
@@ -164,6 +164,18 @@ def test_the_time_of_a_validation_is_not_that_of_a_step(tmp_path: Path) -> None:
     (found,) = trackhooks.ranks(run)
     assert found.times is not None
     assert found.times.step == pytest.approx(0.1)
+
+
+def test_the_measurements_of_each_rank_are_shown(tmp_path: Path) -> None:
+    run = made(tmp_path / "a")
+    for rank in (0, 1):
+        writer = Writer(path_of(run, rank), SYSTEM)
+        for number, percent in enumerate((10.0, 50.0 + rank, 90.0)):
+            metrics = {"system/cpu_percent": percent, "system/memory_mib": 1000.0}
+            writer.append(Event("log", number, 100.0 + number, number, metrics=metrics))
+        writer.close()
+    assert [rank.system["system/cpu_percent"] for rank in trackhooks.ranks(run)] == [50.0, 51.0]
+    assert "51%  1.0 GB" in str(trackhooks.ranks(run))
 
 
 def test_a_run_of_one_process_has_one_rank(run: trackhooks.Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import msgspec
 
 from ..errors import JournalError
 from ..storage import run_folder
-from ..storage.journal import EMPTY, Reader
+from ..storage.journal import EMPTY, SYSTEM, Reader
 from ..storage.rank_folders import ranks_of
 from . import formats
 from .finding import RunLike, one
@@ -26,6 +27,8 @@ _LONGER = 1.1
 _WAITS = 0.05
 """The other ranks wait for one if it needs this share of a step more than they do between two steps."""
 _MOST_METRICS = 3
+_MIB = 1 << 20
+_HEADER = ("rank", "host", "status", "trained", "step time", "between steps", "CPU", "memory")
 
 
 class Times(NamedTuple):
@@ -46,6 +49,8 @@ class RankSummary(msgspec.Struct):
     """The summary of its records."""
     times: Times | None
     """How long its steps take; None if it recorded too few."""
+    system: dict[str, float]
+    """The medians of the measurements of its process, such as `system/cpu_percent`, by name."""
 
     @property
     def host(self) -> str:
@@ -68,6 +73,7 @@ class RankSummary(msgspec.Struct):
             **{name: found[name] for name in named},
             "step_s": step,
             "between_s": between,
+            "system": self.system,
         }
 
 
@@ -113,15 +119,7 @@ class RankList(list[RankSummary]):
     def table(self) -> Table:
         """Return the table that is printed."""
         names = shown_metrics([found.summary for found in self])[:_MOST_METRICS]
-        header = [
-            "rank",
-            "host",
-            "status",
-            "trained",
-            "step time",
-            "between steps",
-            *map(formats.plain, names),
-        ]
+        header = [*_HEADER, *map(formats.plain, names)]
         return Table(header, [Section("", [_row(found, names) for found in self])], list(self._notes()))
 
     def _notes(self) -> Iterator[str]:
@@ -161,7 +159,7 @@ def ranks(run: RunLike) -> RankList:
     """
     path = one(run)
     found = [
-        RankSummary(rank, summary, step_times(folder))
+        RankSummary(rank, summary, step_times(folder), measurements(folder))
         for rank, folder in ranks_of(path).items()
         if (summary := summarize(folder)).journal.end > EMPTY or summary.journal.error
     ]
@@ -178,6 +176,16 @@ def step_times(folder: Path) -> Times | None:
     if len(found) < _FEW:
         return None
     return Times(_median(step for step, _ in found), _median(between) if between else 0.0)
+
+
+def measurements(folder: Path) -> dict[str, float]:
+    """Return the median of each measurement of the process of a rank, by name; none if it was not measured."""
+    found: dict[str, list[float]] = {}
+    with suppress(JournalError), Reader(folder / SYSTEM) as samples:
+        for sample in samples:
+            for name, value in sample.metrics.items():
+                found.setdefault(name, []).append(value)
+    return {name: _median(values) for name, values in found.items()}
 
 
 def _steps(folder: Path) -> Iterator[tuple[float, float | None]]:
@@ -227,6 +235,7 @@ def _median(values: Iterable[float]) -> float:
 
 def _row(found: RankSummary, names: Sequence[str]) -> list[Cell]:
     step, between = found.times or (None, None)
+    cpu, memory = (found.system.get(f"system/{name}") for name in ("cpu_percent", "memory_mib"))
     metrics = [found.summary.metrics.get(name) for name in names]
     return [
         Cell(str(found.rank), "bold"),
@@ -235,6 +244,8 @@ def _row(found: RankSummary, names: Sequence[str]) -> list[Cell]:
         Cell(found.summary.length),
         Cell("" if step is None else _seconds(step)),
         Cell("" if between is None else _seconds(between)),
+        Cell("" if cpu is None else f"{cpu:.0f}%"),
+        Cell("" if memory is None else formats.size(int(memory * _MIB))),
         *(Cell("" if metric is None else formats.number(metric.last)) for metric in metrics),
     ]
 
