@@ -231,14 +231,16 @@ def median(taken: Taken, candidate: str, figure: str) -> float:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, and in brackets the smallest and the largest."""
-    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+    """The median, and in brackets the smallest and the largest, if there are several."""
+    median = f"{statistics.median(values):,.{digits}f}"
+    return median if len(values) == 1 else f"{median} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
 
 
 def ratio(ours: Sequence[float], base: Sequence[float]) -> str:
-    """The ratio of the medians, and in brackets the smallest and the largest of the single rounds."""
+    """The ratio of the medians, and in brackets the smallest and the largest of the rounds, if there are several."""
     rounds = [one / other for one, other in zip(ours, base, strict=True)]
-    return f"{statistics.median(ours) / statistics.median(base):.3f} ({min(rounds):.2f}–{max(rounds):.2f})"
+    median = f"{statistics.median(ours) / statistics.median(base):.3f}"
+    return median if len(rounds) == 1 else f"{median} ({min(rounds):.2f}–{max(rounds):.2f})"
 
 
 # A script at a prompt

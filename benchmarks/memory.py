@@ -71,8 +71,9 @@ def training_processes(results: Results, rounds: int, seconds: float) -> None:
 
 def process(module: str, tracked: bool) -> Figures:
     """One training process."""
-    with tempfile.TemporaryDirectory() as folder:
-        return measured(__file__, "--one", module, *(("--folder", folder) if tracked else ()))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        command = ("--one", module, *(("--folder", folder) if tracked else ()))
+        return measured(__file__, *command, to_its_end=False)
 
 
 def train(module: str, folder: str | None) -> None:

@@ -57,7 +57,7 @@ def main() -> None:
 
 def measure(statement: str) -> Figures:
     """One statement, in a separate process."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         return measured(__file__, "--one", statement, "--folder", folder, to_its_end=False)
 
 
