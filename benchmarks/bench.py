@@ -55,7 +55,7 @@ class Part(NamedTuple):
 PARTS = (
     Part("hot_path", 25, ("--rounds", "20"), ("--rounds", "1", "--trackers", "csv")),
     Part("start_up", 20, ("--rounds", "5"), ("--rounds", "1")),
-    Part("rate_of_clients", 50, ("--blocks", "4"), ("--blocks", "1", "--size", "1000")),
+    Part("rate_of_clients", 50, ("--rounds", "4"), ("--rounds", "1", "--size", "1000")),
     Part(
         "memory",
         70,
@@ -117,7 +117,7 @@ PARTS = (
 )
 """In the order in which they run: at the end those that take as many rounds as time allows. One without a share is
 run by hand: it takes as long as all others."""
-UNTIMED = ("large_files", "many_at_once", "ranks", "rate_of_clients", "sweeps")
+UNTIMED = ("large_files", "many_at_once", "ranks", "sweeps")
 """Those whose sizes say how long they take."""
 READ_PEERS = ("history", "reading")
 PEERS = Path(sys.prefix, "peers")

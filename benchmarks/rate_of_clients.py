@@ -1,6 +1,6 @@
 """How fast each backend takes a run from trackhooks, against its own client fed with the same numbers.
 
-Run: python benchmarks/rate_of_clients.py [--blocks 6] [--size 5000] [--backends csv,tensorboard,mlflow,wandb] [--json]
+Run: python benchmarks/rate_of_clients.py [--rounds 6] [--size 5000] [--backends csv,tensorboard,mlflow,wandb] [--json]
 
 Blocks of training batches with three metrics go to the client directly and through the tracker in turn; the ratios of
 neighbours are what a busy machine distorts least. After each block the tracker flushes, as delivery has it do after
@@ -12,7 +12,6 @@ Promised: CSV ≥ 0.5, TensorBoard ≥ 5, MLflow ≥ 0.8, W&B ≥ 0.9.
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measuring import spread
+from measuring import arguments, spread
 from results import Results, Taken
 
 from trackhooks.event import Event, RunInfo
@@ -162,17 +161,16 @@ def measured(deliver: Deliver, block: int, size: int) -> float:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", type=int, default=6, help="for each backend")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser = arguments(__doc__, 6, "blocks for each backend")
     parser.add_argument("--size", type=int, default=5000, help="training batches in a block")
     parser.add_argument("--backends", default=",".join(BACKENDS), help="which of these")
     chosen = parser.parse_args()
     results = Results("rate_of_clients", chosen.json)
     taken: Taken = {}
-    for name in chosen.backends.split(","):
+    backends = chosen.backends.split(",")
+    for name in backends:
         try:
-            taken[name] = rates(name, chosen.blocks, chosen.size)
+            taken[name] = rates(name, chosen.rounds, chosen.size, chosen.seconds / len(backends))
         except (RuntimeError, OSError) as error:
             results.failed(name, error)
     rows = [
@@ -192,14 +190,19 @@ def main() -> None:
     results.end()
 
 
-def rates(backend: str, blocks: int, size: int) -> dict[str, list[float]]:
-    """What the client and trackhooks take in a second, and the ratio, of each block."""
+def rates(backend: str, blocks: int, size: int, seconds: float) -> dict[str, list[float]]:
+    """What the client and trackhooks take in a second, and the ratio, of each block; none begins that would end late."""
     with tempfile.TemporaryDirectory() as folder:
         directly, tracked = BACKENDS[backend](folder)
         alone, ours = [], []
+        began, longest = time.monotonic(), 0.0
         for block in range(blocks):
+            since = time.monotonic()
+            if since + longest > began + seconds:
+                break
             alone.append(measured(directly, block, size))
             ours.append(measured(tracked, block, size))
+            longest = max(longest, time.monotonic() - since)
     ratios = [one / other for one, other in zip(ours, alone, strict=True)]
     return {"client": alone, "trackhooks": ours, "ratio": ratios}
 
