@@ -34,7 +34,7 @@ RESULTS = HERE / "results.json"
 PAGE = ROOT / "docs" / "benchmarks_page.py"
 RESERVE_S = 20
 """Of the budget, for the page and for ending what takes too long."""
-STEP_PEERS = "floor: encode + crc + write,trackhooks → CSV,csv.writer,Keras CSVLogger"
+STEP_PEERS = "floor: encode + crc + write,trackhooks → CSV,csv.writer,TensorBoard EventFileWriter"
 
 
 class Part(NamedTuple):

@@ -191,7 +191,7 @@ def main() -> None:
 
 
 def rates(backend: str, blocks: int, size: int, seconds: float) -> dict[str, list[float]]:
-    """What the client and trackhooks take in a second, and the ratio, of each block; none begins that would end late."""
+    """What the client and trackhooks take in a second, and the ratio, of each block, as long as there is time."""
     with tempfile.TemporaryDirectory() as folder:
         directly, tracked = BACKENDS[backend](folder)
         alone, ours = [], []
