@@ -25,7 +25,7 @@ TRAINING = dedent("""
     with trackhooks.run(name=name, params={"name": name}, mlflow={"tracking_uri": uri, "every": 1}) as run:
         for step in range(steps):
             run.log(loss=1 / (step + 1), step=step)
-    assert run.wait(240)
+    assert run.wait(400)
 """)
 
 
@@ -67,7 +67,7 @@ def test_trainings_at_the_same_time_have_every_row_once(
         [sys.executable, "-c", TRAINING, name, uri, str(STEPS)] for name, uri in zip(names, uris, strict=True)
     ]
     programs = [subprocess.Popen(command, cwd=tmp_path) for command in commands]
-    assert [program.wait(300) for program in programs] == [0] * TRAININGS
+    assert [program.wait(500) for program in programs] == [0] * TRAININGS
 
     assert sorted(rows(database, "SELECT name, status FROM runs")) == [(name, "FINISHED") for name in names]
     assert sorted(rows(database, "SELECT key, value FROM params WHERE key = 'name'")) == [
