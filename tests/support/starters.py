@@ -23,7 +23,7 @@ class Alone(Tracker):
         except FileExistsError:
             note(run, "together")
             return
-        time.sleep(0.2)
+        time.sleep(0.05)
         Path(run.path, "starting").rmdir()
         note(run, f"{self.name} alone")
 
