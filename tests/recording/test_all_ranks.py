@@ -13,9 +13,11 @@ from typing import Any
 
 import job_variables
 import pytest
+from click.testing import CliRunner
 from job_variables import of_rank, variables
 
 import trackhooks
+from trackhooks.cli.main import main
 from trackhooks.cli.sync import sync
 from trackhooks.reading.summary import summarize
 from trackhooks.storage import run_folder
@@ -142,6 +144,22 @@ def test_the_variables_turn_it_on_for_every_way_to_record(
     with variables(of_rank(1)):
         assert train(tmp_path, ranks=None).name == "1"
         assert not train(tmp_path, ranks="zero").exists()
+
+
+def test_doctor_finds_damage_in_the_journal_of_a_rank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKHOOKS_RANKS", "all")
+    for rank in (0, 1):
+        with variables(of_rank(rank)):
+            path = train(tmp_path, delivery="inline")
+            said = CliRunner().invoke(main, ["doctor", str(tmp_path)]).output
+            assert "nothing is recorded" not in said
+            assert "rank 1" not in said
+    journal = path / "journal"
+    content = journal.read_bytes()
+    journal.write_bytes(content[:300] + b"\0" * 20 + content[320:])
+    assert "rank 1: " in CliRunner().invoke(main, ["doctor", str(tmp_path)]).output
 
 
 # Ranks that die or do not come

@@ -21,6 +21,7 @@ from ..reading.table import Cell, Section, Table
 from ..recording import environment, ranks
 from ..session import settings
 from ..storage.locks import is_held
+from ..storage.rank_folders import ranks_of
 
 _NUMERIC = ("torch", "tensorflow", "jax", "numpy")
 _REQUIRED = ("msgspec", "psutil", "wrapt", "click", "rich")
@@ -171,7 +172,8 @@ def _defaults() -> Iterator[Finding]:
     yield _directory(chosen.dir, given["TRACKHOOKS_DIR"])
     why = why_impossible() if chosen.delivery == "process" else ""
     yield Finding("delivery", f"{why or chosen.delivery}{given['TRACKHOOKS_DELIVERY']}", not why)
-    why = "TRACKHOOKS_DISABLED is set" if ranks.disabled() else ranks.silent_rank(chosen.rank)
+    silent = "" if chosen.ranks == "all" else ranks.silent_rank(chosen.rank)
+    why = "TRACKHOOKS_DISABLED is set" if ranks.disabled() else silent
     if why:
         yield Finding("recording", f"nothing is recorded: {why}", None)
 
@@ -201,8 +203,15 @@ def _run(path: Path, progress: Callable[[int], None] | None) -> Iterator[Finding
         return
     for text in run.journal.damage:
         yield Finding(run.name, text, False)
+    yield from _other_ranks(run)
     if not run.journal.error:
         yield from _delivery(run)
+
+
+def _other_ranks(run: RunSummary) -> Iterator[Finding]:
+    for rank, folder in ranks_of(run.path).items():
+        damage = summarize(folder, from_start=True).journal.damage if rank else []
+        yield from (Finding(run.name, f"rank {rank}: {text}", False) for text in damage)
 
 
 def _delivery(run: RunSummary) -> Iterator[Finding]:
