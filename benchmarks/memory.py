@@ -45,8 +45,8 @@ def main() -> None:
         train(chosen.one, chosen.folder)
         return
     results = Results("memory", chosen.json)
-    training_processes(results, chosen.rounds, chosen.seconds)
-    delivery_process(results, chosen.steps, chosen.trackers.split(","))
+    training_processes(results, chosen.rounds, 0.4 * chosen.seconds)
+    delivery_process(results, chosen.steps, chosen.trackers.split(","), 0.6 * chosen.seconds)
     results.end()
 
 
@@ -96,21 +96,24 @@ def train(module: str, folder: str | None) -> None:
 # The delivery process
 
 
-def delivery_process(results: Results, steps: int, names: list[str]) -> None:
+def delivery_process(results: Results, steps: int, names: list[str], seconds: float) -> None:
     """Its memory and its rate over a long run."""
-    readings = delivering(steps, names)
+    readings = delivering(steps, names, seconds)
     rows = [(f"{events:,.0f}", f"{memory:.0f}", f"{rate:,.0f}") for events, memory, rate in readings]
     events, memory, rate = (list(column) for column in zip(*readings, strict=True))
     figures = {"delivery": {"events": events, "mib": memory, "events_a_second": rate}}
     columns = ("events delivered", "MiB", "events a second since the row above")
     results.table(f"Delivery process, {', '.join(names)}", columns, rows, figures)
     first = next((mib for event, mib, _ in readings if event >= 0.99 * SETTLED), math.nan)
-    claim = f"the delivery process from {SETTLED:,} to {steps:,} events"
+    claim = f"the delivery process from {SETTLED:,} to {events[-1]:,.0f} events"
     results.promise("Memory", claim, memory[-1] / first, at_most=1.15, unit="×")
 
 
-def delivering(steps: int, names: list[str]) -> list[tuple[float, float, float]]:
-    """How much is delivered; the memory of the delivery process then, in MiB; and events a second."""
+def delivering(steps: int, names: list[str], seconds: float) -> list[tuple[float, float, float]]:
+    """How much is delivered; the memory of the delivery process then, in MiB; and events a second.
+
+    No reading begins that would end later, if it is as fast as the one before.
+    """
     import psutil
 
     import trackhooks
@@ -125,8 +128,11 @@ def delivering(steps: int, names: list[str]) -> list[tuple[float, float, float]]
             callbacks.on_epoch_begin(0)
             run.wait()  # what the trackers import is not in the rate
             fired = had = 0
+            began, rate = time.perf_counter(), math.inf
             for reading in READINGS:
                 since = time.perf_counter()
+                if since + (reading * steps - had) / rate > began + seconds:
+                    break
                 for step in range(fired, int(reading * steps)):
                     callbacks.on_train_batch_end(step, dict(LOGS))
                 while (has := delivered(run, len(names))) < 0.99 * reading * steps:
