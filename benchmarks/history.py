@@ -35,6 +35,8 @@ _BLOCK = 10_000
 _IN_A_CALL = 1000
 EXPERIMENT = "bench"
 PROMISED = (1_000_000, 25)
+PARTS = 3
+"""Writing, and the readings of all and of the long run: each may take a part of the time."""
 
 
 # What is read: noisy curves, every other one with the precision of a tensor of 32 bits.
@@ -207,8 +209,9 @@ def candidate(name: str, folder: Path, steps: int) -> Callable[[], Figures]:
     return measure
 
 
-def compare(results: Results, home: Path, steps: int, metrics: int, rounds: int) -> None:
+def compare(results: Results, home: Path, chosen: Any) -> None:
     """Read the same values with all."""
+    steps, metrics = chosen.peer_steps, chosen.metrics
     writers = {"run": write_run, "event-files": write_event_file, "mlflow": write_database}
     for name, write in writers.items():
         write(home / name, steps, metrics)
@@ -224,7 +227,7 @@ def compare(results: Results, home: Path, steps: int, metrics: int, rounds: int)
         write_trackio(home / "trackio", steps, metrics)
         places["trackio get_logs"] = "trackio"
     candidates = {name: candidate(name, home / place, steps) for name, place in places.items()}
-    found = by_turns(candidates, rounds, failed=results.failed)
+    found = by_turns(candidates, chosen.rounds, chosen.seconds / PARTS, results.failed)
     base = found["journal"]["cpu_s"]
     rows = [
         [name, spread(one["wall_s"], 3), spread(one["cpu_s"], 3), ratio(one["cpu_s"], base)]
@@ -234,12 +237,15 @@ def compare(results: Results, home: Path, steps: int, metrics: int, rounds: int)
     results.table(f"All points of {steps:,} steps with {metrics} metrics", columns, rows, found)
 
 
-def long_run(results: Results, home: Path, steps: int, metrics: int, rounds: int) -> None:
+def long_run(results: Results, home: Path, chosen: Any) -> None:
     """Read a long run of trackhooks."""
+    steps, metrics = chosen.steps, chosen.metrics
     folder = home / "long"
     write_run(folder, steps, metrics)
     names = ("journal", "columns", "one metric", "pandas", "polars")
-    found = by_turns({name: candidate(name, folder, steps) for name in names}, rounds)
+    found = by_turns(
+        {name: candidate(name, folder, steps) for name in names}, chosen.rounds, chosen.seconds / PARTS
+    )
     rows = [
         [name, spread(one["wall_s"]), spread(one["cpu_s"]), spread(one["peak_mib"], 0)]
         for name, one in found.items()
@@ -265,8 +271,8 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         results = Results("history", chosen.json)
-        compare(results, Path(home), chosen.peer_steps, chosen.metrics, chosen.rounds)
-        long_run(results, Path(home), chosen.steps, chosen.metrics, chosen.rounds)
+        compare(results, Path(home), chosen)
+        long_run(results, Path(home), chosen)
         results.end()
 
 

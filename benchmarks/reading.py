@@ -50,6 +50,8 @@ PEERS = {
 }
 RUNS, LONG = "runs", "long"
 PROMISED_RUNS = 10_000
+PARTS = 4
+"""Making the runs, and three readings: each may take a part of the time."""
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def table(results: Results, title: str, what: str, folder: Path, peers: Iterable
     """Measures all ways of one reading, and puts them below each other."""
     names = [name for name in READINGS if name.startswith(f"{what}: ") and peer_of(name) in (None, *peers)]
     candidates = {name: functools.partial(measure, name, folder) for name in names}
-    taken = by_turns(candidates, chosen.rounds, chosen.seconds, results.failed)
+    taken = by_turns(candidates, chosen.rounds, chosen.seconds / PARTS, results.failed)
     base = taken.get(f"{what}: trackhooks", taken[names[0]])["cpu_s"]
     rows = []
     for name, found in taken.items():
