@@ -23,6 +23,7 @@ UNPICKLES = {"load", "loads", "Unpickler", "read_pickle"}
 OF_ONE_TRAINING = {
     "core/trackhooks/frameworks/launched.py": "the callbacks of a training, which it gives to its own processes",
     "core/trackhooks/testing/framework_promises/callbacks.py": "a test of callbacks that users pickle",
+    "integrations/trackhooks_integrations/sweeps/ray.py": "the error of a trial, which Ray wrote a moment ago",
 }
 """Where objects are unpickled, and which: none of them is from a file of a run."""
 OTHER_LOADERS = {"yaml", "np", "numpy", "numpy()", "torch", "joblib", "marshal"}
