@@ -14,6 +14,7 @@ The machine should have two cores and nothing else to do.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -58,7 +59,7 @@ PARTS = (
     Part("rate_of_clients", 50, ("--rounds", "4"), ("--rounds", "1", "--size", "1000")),
     Part(
         "memory",
-        70,
+        85,
         ("--rounds", "1", "--trackers", "csv,tensorboard"),
         ("--rounds", "1", "--steps", "1000", "--trackers", "csv"),
     ),
@@ -226,30 +227,37 @@ def output_of(part: Part, arguments: Sequence[str], limit_s: float) -> str:
             stdout=printed,
             stderr=errors,
         )
+        is_late = False
         try:
             process.wait(limit_s)
         except subprocess.TimeoutExpired:
+            is_late = True
             end(process)
-            raise RuntimeError(f"it was ended after {limit_s:.0f} s") from None
         except KeyboardInterrupt:
             end(process)
             raise
         printed.seek(0)
         errors.seek(0)
-        if process.returncode:
-            raise RuntimeError(errors.read() or f"it ended with {process.returncode}")
-        return next((line for line in printed if line.startswith('{"benchmark"')), "")
+        found = next((line for line in printed if line.startswith('{"benchmark"')), "")
+        if not found:
+            late = f"it was ended after {limit_s:.0f} s"
+            raise RuntimeError(late if is_late else errors.read() or f"it ended with {process.returncode}")
+        return found
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a script and everything that it has started."""
+    """Ends a script and everything that it has started; it may print what it has measured, and removes its folders."""
     started = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)  # it removes its folders
-    psutil.wait_procs(started, timeout=5)
-    for one in (*started, psutil.Process(process.pid)):
-        if one.is_running():
+    process.send_signal(signal.SIGINT)
+    psutil.wait_procs(started, timeout=1)
+    for one in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
-    process.wait()
+    try:
+        process.wait(RESERVE_S / 2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def promises(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -206,21 +206,30 @@ def by_turns(
     """
     taken: dict[str, list[Figures]] = {name: [] for name in candidates}
     began, longest = time.monotonic(), 0.0
-    for _ in range(rounds):
-        since = time.monotonic()
-        if since + longest > began + seconds:
-            break
-        for name in list(taken):
-            try:
-                taken[name].append(candidates[name]())
-            except (RuntimeError, OSError) as error:
-                if failed is None:
-                    raise
-                failed(name, error)
-                del taken[name]
-        longest = max(longest, time.monotonic() - since)
+    try:
+        for _ in range(rounds):
+            since = time.monotonic()
+            if since + longest > began + seconds:
+                break
+            for name in list(taken):
+                try:
+                    taken[name].append(candidates[name]())
+                except (RuntimeError, OSError) as error:
+                    if failed is None:
+                        raise
+                    failed(name, error)
+                    del taken[name]
+            longest = max(longest, time.monotonic() - since)
+    except KeyboardInterrupt:  # `make bench` has no more time: what was measured counts
+        if failed is None:
+            raise
+        for name in [name for name, found in taken.items() if not found]:
+            failed(name, "no time was left")
+            del taken[name]
+    complete = min(map(len, taken.values()), default=0)
     return {
-        name: {figure: [one[figure] for one in found] for figure in found[0]} for name, found in taken.items()
+        name: {figure: [one[figure] for one in found[:complete]] for figure in found[0]}
+        for name, found in taken.items()
     }
 
 

@@ -166,7 +166,7 @@ def show(results: Results, loop: str, taken: Taken) -> None:
             median(taken, f"{loop}, {one}", figure) - median(taken, f"{loop}, {WITHOUT}", figure)
             for one in (OURS, CLIENTS)
         )
-        share = max(0.0, ours) / theirs if theirs > 0 else math.nan
+        share = max(ours, 0.0) / theirs if theirs > 0 else math.nan  # NaN, if one was not measured
         claim = f"{loop}: what is added to the {what}, next to the clients"
         results.promise("Next to the peers", claim, share, at_most=1 / 3, unit="×")
 
