@@ -9,10 +9,12 @@ import click
 from rich.console import Console
 
 from . import table
+from .close import close
 from .damage import damage
 from .endings import endings
 from .faults import faults
 from .kills import kills
+from .leaks import leaks
 from .many import many
 from .outages import outages
 from .result import Result
@@ -21,7 +23,7 @@ from .scarce import scarce
 Kind = Callable[[bool, float, int], Iterator[Result]]
 KINDS: dict[str, Kind] = {
     "kills": kills, "faults": faults, "outages": outages, "endings": endings, "scarce": scarce, "damage": damage,
-    "many": many,
+    "many": many, "close": close, "leaks": leaks,
 }  # fmt: skip
 
 

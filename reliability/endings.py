@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import backends
+from folders import ROOT, SUPPORT, importing
 
 from trackhooks.storage.run_folder import paths, read_info
 from trackhooks.testing.trial import Trial
@@ -50,7 +51,8 @@ def _ending(item: tuple[str, str, bool]) -> Found:
             str(folder),
             json.dumps(trackers),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, cwd=folder)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False,
+                              cwd=folder, env=importing(ROOT, SUPPORT))  # fmt: skip
         runs = list(paths(folder / "runs"))
         if len(runs) != 1:
             return Found(survived=False, why=f"{how}: {len(runs)} runs: {done.stderr[-400:]}")

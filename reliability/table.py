@@ -20,13 +20,13 @@ HEADER = "| Promise | What was done | tried | survived | lost | doubled | wrong 
 
 
 def write(new: Sequence[Result], groups: Sequence[str]) -> None:
-    """Replace the results of the groups that were tried in the JSON file, and write the table of all into the page."""
+    """Write the table into the page, with earlier results of other kinds, which the JSON file has."""
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     made = f"{date.today().isoformat()}, {machine}"
     for result in new:
         result.made = made
-    tried = {result.group for result in new}
-    kept = [result for result in _known() if result.group not in tried]
+    tried = {(result.group, result.kind) for result in new}
+    kept = [result for result in _known() if (result.group, result.kind) not in tried]
     results = sorted([*kept, *new], key=lambda result: groups.index(result.group))
     DATA.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
     text = PAGE.read_text(encoding="utf-8")

@@ -19,7 +19,7 @@ FORMULA = '=cmd|"/C calc"!A0'
 CLIMBING = "../../../outside"
 ABSOLUTE = "/tmp/../outside"
 NUL = "a\0b"
-LONG = "x" * 100_000
+LONG = "x" * 10_000
 NAMES = (
     ESCAPE,
     MARKUP,
