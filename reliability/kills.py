@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from .result import Found, Result, tried
-from .runs import SYNC, Trackers, Training, all_four, audit, light, place, sync, wait_for
+from .runs import SYNC, Trackers, Training, all_four, audit, final_status, light, place, sync, wait_for
 
 EVERY = 10
 """Of so many trials one has all four trackers, whose clients take seconds to import."""
@@ -53,11 +53,11 @@ def _training(folder: Path, trackers: Trackers, chance: random.Random) -> Found:
         failed = sync(training.path)
         if failed:
             return Found(survived=False, why=failed)
-    return audit(training.path, trackers, training.acknowledged(), "killed")
+    return audit(training.path, trackers, training.acknowledged(), final_status(training.path))
 
 
 def _delivery(folder: Path, trackers: Trackers, chance: random.Random) -> Found:
-    """The training goes on, and another delivery finishes."""
+    """The training continues, and another delivery finishes."""
     training = Training(folder, trackers, pause_s=0.004)
     training.wait_until_open()
     time.sleep(chance.uniform(0, 1.0 if len(trackers) == 2 else 8.0))
@@ -85,7 +85,7 @@ def _both(folder: Path, trackers: Trackers, chance: random.Random) -> Found:
     failed = sync(training.path)
     if failed:
         return Found(survived=False, why=failed)
-    return audit(training.path, trackers, training.acknowledged(), "killed")
+    return audit(training.path, trackers, training.acknowledged(), final_status(training.path))
 
 
 def _sync(folder: Path, trackers: Trackers, chance: random.Random) -> Found:

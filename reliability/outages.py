@@ -51,12 +51,9 @@ def _all(server: Server, chance: random.Random) -> Iterator[Result]:
         "the server is killed, and started again", server, lambda run: _killed(server, run, chance), True
     )
     for kind in ("hanging", *ANSWERS):
-        every = 7 if kind == "hanging" else 3
-        with _relay(FaultyRelay(server, kind, every, first=chance.randrange(3))) as uri:
-            again = partial(_again, uri=uri)
-            yield _tried(f"one request of {every}: {kind}", server, again, kind == "hanging")
-    with _relay(LossyRelay(server)) as uri:
-        yield _tried("the first answer to each kind of request is lost", server, lambda run: _again(run, uri))
+        again = partial(_faulty, server, kind, chance)
+        yield _tried(f"one request of three, for some time: {kind}", server, again, kind == "hanging")
+    yield _tried("the first answer to each kind of request is lost", server, partial(_lossy, server))
 
 
 @contextmanager
@@ -96,6 +93,16 @@ def _again(run: Path, uri: str) -> str:
         if not failed:
             return ""
     return f"still after {_MOST_ATTEMPTS} attempts: {failed}"
+
+
+def _faulty(server: Server, kind: str, chance: random.Random, run: Path) -> str:
+    with _relay(FaultyRelay(server, kind, every=3, first=chance.randrange(3))) as uri:
+        return _again(run, uri)
+
+
+def _lossy(server: Server, run: Path) -> str:
+    with _relay(LossyRelay(server)) as uri:
+        return _again(run, uri)
 
 
 def _absent(server: Server, run: Path) -> str:

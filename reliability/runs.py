@@ -21,7 +21,6 @@ from mlflow_server import make_tables
 from trackhooks.delivery.cursor import cursors, is_delivered
 from trackhooks.errors import TrackhooksError
 from trackhooks.storage import journal
-from trackhooks.storage.run_folder import read_info
 from trackhooks.testing.trial import Trial
 
 from .result import Found
@@ -156,6 +155,6 @@ def _audit_tracker(
     ]
 
 
-def status_of(path: Path) -> str:
-    """The status in `run.json`."""
-    return read_info(path).status
+def final_status(path: Path) -> str:
+    """Return `finished` if the run had recorded that before it was killed, else `killed`."""
+    return "finished" if any(event.status == "finished" for event in journal.read(path)) else "killed"

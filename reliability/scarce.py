@@ -1,4 +1,4 @@
-"""A disk that becomes full, a limit on the size of files, and no more file descriptors: the training goes on."""
+"""A disk that becomes full, a limit on the size of files, and no more file descriptors: the training continues."""
 
 from __future__ import annotations
 

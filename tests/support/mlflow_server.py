@@ -189,10 +189,13 @@ ANSWERS = {
     "a dropped connection": b"",
 }
 """What a `FaultyRelay` answers. It hangs if the kind is not one of them."""
+MOST_FAULTS = 8
 
 
 class FaultyRelay(socketserver.ThreadingTCPServer):
     """In front of a server: every so many requests, one is answered with a fault instead, and does not reach it.
+
+    It recovers after some faults.
 
     Args:
         server: the server.
@@ -213,7 +216,7 @@ class FaultyRelay(socketserver.ThreadingTCPServer):
     def is_due(self) -> bool:
         with self._mutex:
             self.count += 1
-            due = self.count >= 0 and self.count % self.every == 0
+            due = self.count >= 0 and self.count % self.every == 0 and self.faults < MOST_FAULTS
             self.faults += due
             return due
 

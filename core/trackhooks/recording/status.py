@@ -16,12 +16,16 @@ from ..values import checks
 
 _PRUNED = "TrialPruned"
 """The name of the exception by which a search ends a trial that is not promising, such as Optuna's."""
+_TERMINATED = "SIGTERMException"
+"""The name of the exception by which a framework that handles SIGTERM, such as Lightning, ends a training."""
 
 
 def status_of(error: BaseException | None) -> tuple[str, str]:
     """Return the status of a run that this exception ended, and the reason for it."""
     if error is None or isinstance(error, GeneratorExit):
         return "finished", ""
+    if type(error).__name__ == _TERMINATED:
+        return "killed", "SIGTERM"
     if isinstance(error, SystemExit):
         code = error.code
         well = code is None or attempt(lambda: code == 0) is True

@@ -71,7 +71,8 @@ def info_of_journal(path: Path) -> RunInfo:
             created = created or event.time
             info = event.run or info
             ended = event if event.status else ended
-    info = info or _guessed_info(path, created)
+    if info is None or not run_folder.is_id(info.id):
+        info = _guessed_info(path, created)
     if ended is not None:
         info.status, info.reason, info.records = ended.status, ended.reason or None, ended.index + 1
         info.ended = ended.time if ended.status in FINAL else None

@@ -241,7 +241,18 @@ def damaged_files(run: str | os.PathLike[str]) -> list[Path]:
 
 
 _ID = re.compile(r"[\w-]+")
-"""Ids become parts of file names."""
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be the id of a run. Ids become parts of file names and of queries."""
+    return _ID.fullmatch(text) is not None
+
+
+def _read_info(path: Path) -> RunInfo:
+    info = read_json(path, RunInfo)
+    if not is_id(info.id):
+        raise DamagedFileError(f"{path} is damaged: its id is {shown(info.id)}")
+    return info
 
 
 def read_info(folder: str | os.PathLike[str]) -> RunInfo:
@@ -253,7 +264,7 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo:
     """
     path = Path(folder).absolute()
     try:
-        info = read_json(path / INFO, RunInfo)
+        info = _read_info(path / INFO)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error}. To rebuild it from the journal: trackhooks sync {path}") from error
     except FileNotFoundError:
@@ -262,10 +273,6 @@ def read_info(folder: str | os.PathLike[str]) -> RunInfo:
         ) from None
     except OSError as error:
         raise TrackhooksError(f"{path / INFO}: {error}") from error
-    if not _ID.fullmatch(info.id):
-        raise TrackhooksError(
-            f"{path / INFO} has an invalid id: {shown(info.id)}. Ids contain letters, digits, - and _."
-        )
     info.path = str(path)
     return info
 

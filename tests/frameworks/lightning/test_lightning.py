@@ -485,3 +485,15 @@ def test_processes_that_are_spawned_are_warned_of(run: Run) -> None:
     run.attach(made)
     with pytest.raises(trackhooks.TrackhooksWarning, match="nothing of this call is recorded"):
         made.fit(line(), loader(), loader())
+
+
+def test_a_training_that_sigterm_ends_is_killed(enabled: Path) -> None:
+    class Terminates(pl.Callback):
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    made = trainer(epochs=2, callbacks=[Terminates()])
+    with pytest.raises(SystemExit):
+        made.fit(line(), loader())
+    (info,) = infos(enabled)
+    assert (info.status, info.reason) == ("killed", "SIGTERM")
