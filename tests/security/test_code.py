@@ -22,7 +22,6 @@ EVALUATES = {"eval", "exec", "compile", "__import__"}
 UNPICKLES = {"load", "loads", "Unpickler", "read_pickle"}
 OF_ONE_TRAINING = {
     "core/trackhooks/frameworks/launched.py": "the callbacks of a training, which it gives to its own processes",
-    "integrations/trackhooks_integrations/sweeps/ray.py": "the exception of a trial, which Ray has stored",
     "core/trackhooks/testing/framework_promises/callbacks.py": "a test of callbacks that users pickle",
     "integrations/trackhooks_integrations/sweeps/ray.py": "the error of a trial, which Ray wrote a moment ago",
 }
