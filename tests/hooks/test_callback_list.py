@@ -33,6 +33,9 @@ class Heard:
     ) -> None:
         self.events.append((hook, dict(metrics), epoch, batch))
 
+    def end_clean_batch(self, metrics: dict[str, float], batch: int) -> None:
+        self.on_hook("on_train_batch_end", metrics, None, batch)
+
     def checked(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
         return more
 

@@ -187,7 +187,7 @@ class CallbackList(KerasEvents):
         return [(entry.hook, entry.listener) for entry in self._entries]
 
     def _index_calls(self) -> None:
-        self._calls = {name: tuple(self._calls_of(name)) for name in BY_NAME}
+        self._set_calls({name: tuple(self._calls_of(name)) for name in BY_NAME})
 
     def _calls_of(self, hook: str) -> Iterator[Call]:
         for name, listener in self._entries:

@@ -38,6 +38,9 @@ class Recorder(Protocol):
     ) -> None:
         """Record an event, after all callbacks; metrics have the names under which they are recorded."""
 
+    def end_clean_batch(self, metrics: dict[str, float], batch: int) -> None:
+        """Record `on_train_batch_end` with less work, if all metrics are floats and no name contains a secret."""
+
     def checked(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
         """Return what else a hook records, in the form in which it is recorded.
 
@@ -76,7 +79,10 @@ class Dispatcher:
         self.model: Any = None
         """The model as Keras objects get it."""
         self._stop = StopFlags(self.state)
-        self._calls: dict[str, tuple[Call, ...]] = dict.fromkeys(BY_NAME, ())
+        self.quiet_batches = True
+        """Whether no callback listens to the starts and ends of training batches."""
+        self._calls: dict[str, tuple[Call, ...]] = {}
+        self._set_calls({})
         self._views = {kind: view(self.state) for kind, view in VIEWS.items()}
         self._validated: set[str] = set()
         self._running: set[tuple[str, int, int]] = set()
@@ -85,11 +91,17 @@ class Dispatcher:
     @contextmanager
     def without_callbacks(self) -> Iterator[None]:
         """Fire hooks without calling anyone: they are only recorded."""
-        calls, self._calls = self._calls, dict.fromkeys(BY_NAME, ())
+        calls = self._calls
+        self._set_calls({})
         try:
             yield
         finally:
-            self._calls = calls
+            self._set_calls(calls)
+
+    def _set_calls(self, calls: Mapping[str, tuple[Call, ...]]) -> None:
+        """Set what is called at each hook."""
+        self._calls = {hook: calls.get(hook, ()) for hook in BY_NAME}
+        self.quiet_batches = not self._calls["on_train_batch_start"] and not self._calls["on_train_batch_end"]
 
     def hears(self, hook: str) -> bool:
         """Return whether a callback listens to this hook. Methods that a base class leaves empty do not count."""

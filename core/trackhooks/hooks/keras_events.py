@@ -43,11 +43,17 @@ class KerasEvents(Dispatcher):
         ):
             self._fire_batch("on_train_batch_end", batch, logs)
             return
-        metrics = {}  # the hot path: nothing to check, and no callback to call
+        metrics, floats = {}, True  # the hot path: no callback to call
         for name, value in logs.items():  # faster than a comprehension, before Python 3.12
             metrics[BATCH[name]] = value
+            if type(value) is not float:
+                floats = False
         self.state.end_batch(metrics, batch)
-        if self.recorder is not None:
+        if self.recorder is None:
+            return
+        if floats:
+            self.recorder.end_clean_batch(metrics, batch)
+        else:
             self.recorder.on_hook("on_train_batch_end", metrics, None, batch)
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:

@@ -108,6 +108,10 @@ class LoopState:
         """Set the batch that the loop has now."""
         self.inputs = batch
 
+    def set_batch_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Set the metrics of the last batch, which the loop may change."""
+        self.batch_metrics = metrics
+
     def set_results(self, outputs: Any) -> None:
         """Set the outputs for that batch."""
         self.results = outputs

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..errors.foreign import key_text
+from ..errors.secrets import redact_text
 
 PREFIXES = (
     "train/", "val/", "test/", "train_batch/", "val_batch/", "predict/", "lr/", "system/", "metrics/", "best/",
@@ -40,6 +41,14 @@ class Prefixed(dict[Any, str]):
             self.clear()
         found = prefixed(self.prefix, name)
         self[name] = found
+        return found
+
+
+class CleanNames(Prefixed):
+    """The same, without the secrets that a name may contain: for names that are recorded without another look."""
+
+    def __missing__(self, name: Any) -> str:
+        found = self[name] = redact_text(super().__missing__(name))
         return found
 
 
@@ -85,7 +94,7 @@ def _from_keras_epoch(name: str, validated: Collection[str]) -> str:
     return prefixed("train/", name)
 
 
-BATCH, _TEST = Prefixed("train_batch/"), Prefixed("test/")
+BATCH, _TEST = CleanNames("train_batch/"), Prefixed("test/")
 _EPOCH_LOGS = frozenset({"on_fit_epoch_end", "on_train_end"})
 _PREFIXES = {
     "on_train_batch_end": BATCH,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -58,3 +59,20 @@ def _fields(batch: Any) -> Collection[Any]:
 def _first_dimension(array: Any) -> int:
     shape: Any = getattr(array, "shape", None)
     return int(shape[0]) if hasattr(shape, "__len__") and len(shape) else 0
+
+
+def known_types(batch: Any) -> tuple[Any, Any]:
+    """Return the types of a batch and of its first item, if the size of such batches is `batch[0].shape[0]`.
+
+    That is so for a list or tuple that begins with an array or tensor, of which reading raises nothing but IndexError.
+    Otherwise both are None.
+    """
+    if type(batch) not in (list, tuple) or not batch or not _is_plain_array(batch[0]):
+        return None, None
+    return type(batch), type(batch[0])
+
+
+def _is_plain_array(value: Any) -> bool:
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    kinds = (getattr(torch, "Tensor", None), getattr(numpy, "ndarray", None))
+    return any(type(value) is kind for kind in kinds)

@@ -4,79 +4,81 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors.foreign import key_text
-from ..hooks.metric_names import Prefixed, prefixed
-from ..recording.event_writer import Number
-from ..values.numbers import Snapshot, to_host
+from ..hooks.metric_names import CleanNames, Prefixed, prefixed
+from ..recording.event_writer import Number, all_floats, filled, snapshots
+from ..values.numbers import to_host
 
-_MOST_WAITING = 256
-"""The largest number of values on an accelerator before they are fetched together."""
+_MOST_WAITING = 128
+"""How often something is logged until it is added up: less than one batch in a hundred takes the time for that."""
 
-
-class Means:
-    """Weighted means by name, in double precision, also of values on an accelerator."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, tuple[float, float]] = {}
-        self._waiting: list[tuple[str, Snapshot, float]] = []
-
-    def add(self, name: str, value: Number, weight: float) -> None:
-        """Add one value."""
-        if isinstance(value, Snapshot):
-            self._waiting.append((name, value, weight))
-            if len(self._waiting) >= _MOST_WAITING:
-                self._fetch()
-        else:
-            total, weights = self._sums.get(name, (0.0, 0.0))
-            self._sums[name] = (total + value * weight, weights + weight)
-
-    def _fetch(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        fetched = to_host(snapshot for _, snapshot, _ in waiting)
-        for (name, _, weight), value in zip(waiting, fetched, strict=True):
-            self.add(name, value, weight)
-
-    def result(self) -> dict[str, float]:
-        """Return the means, after fetching values from the accelerator. The mean is NaN if all weights were 0."""
-        self._fetch()
-        return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
+Numbers = Callable[[Mapping[str, Any]], Mapping[str, Number]]
+"""Returns the metrics that are numbers, and reports the others."""
+Logged = tuple[Mapping[str, Number], float]
+"""Metrics by the names that were logged, and their weight."""
 
 
 class Scope:
-    """A part of the loop in which metrics are collected, such as a validation.
+    """A part of the loop in which metrics are collected, such as a validation, and their weighted means.
+
+    Values are added up many at a time, in double precision: those on an accelerator are then fetched together, and a
+    batch touches fewer objects.
 
     Args:
         prefix: the prefix of the names of the means.
+        numbers: returns the metrics that are numbers.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self.means = Means()
+    def __init__(self, prefix: str, numbers: Numbers) -> None:
         self.samples = 0
-        self.started = time.monotonic()
-        self.touched = False
-        """Whether something has been logged in the current batch."""
+        self.metrics: dict[str, Any] = {}
+        """What has been logged in the current batch."""
+        self._started = time.monotonic()
         self._part = prefix.rstrip("/")
-        self._names = Prefixed(prefix)
+        self._names: Mapping[Any, str | None] = Prefixed(prefix)
+        """The name of the mean, by the name that was logged; None if there is none."""
+        self._numbers = numbers
+        self._waiting: list[Logged] = []
+        """What is not part of the sums yet."""
+        self._sums: dict[str, tuple[float, float]] = {}
 
-    def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
-        """Add metrics of the current batch."""
-        self.touched = True
-        for name, value in numbers.items():
-            self.means.add(self._names[name], value, weight)
+    def collect(self, metrics: dict[str, Any], weight: float) -> None:
+        """Add metrics of the current batch. They are kept: the caller must not change them."""
+        numbers = metrics if all_floats(metrics) else self._numbers(metrics)
+        self.metrics.update(numbers)
+        self._wait(numbers, weight)
 
-    def end_batch(self, samples: int) -> dict[str, Number]:
-        """End a batch, and return its metrics."""
-        self.samples += samples
-        self.touched = False
+    def _wait(self, numbers: Mapping[str, Number], weight: float) -> None:
+        self._waiting.append((numbers, weight))
+        if len(self._waiting) >= _MOST_WAITING:
+            self._add_up()
+
+    def _add_up(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for numbers, weight in _fetched(waiting):
+            for name, value in numbers.items():
+                mean = self._names[name]
+                if mean is not None:
+                    total, weights = self._sums.get(mean, (0.0, 0.0))
+                    self._sums[mean] = (total + value * weight, weights + weight)
+
+    def means(self) -> dict[str, float]:
+        """Return the means, after fetching values from the accelerator. The mean is NaN if all weights were 0."""
+        self._add_up()
+        return {name: total / weight if weight else math.nan for name, (total, weight) in self._sums.items()}
+
+    def end_batch(self) -> dict[str, Any]:
+        """End a batch, and return its metrics, if they are recorded."""
+        self.metrics = {}
         return {}
 
     @property
     def seconds(self) -> float:
         """The time since the start, in seconds."""
-        return time.monotonic() - self.started
+        return time.monotonic() - self._started
 
     def speed(self) -> dict[str, float]:
         """Return the samples per second, if their number is known."""
@@ -89,36 +91,84 @@ class Scope:
 class TrainScope(Scope):
     """The training part of an epoch: what is logged is a metric of the batch, and its mean is one of the epoch."""
 
-    def __init__(self) -> None:
-        super().__init__("train/")
-        self._batch: dict[str, Number] = {}
-        self._batch_names = _BatchNames()
+    def __init__(self, numbers: Numbers) -> None:
+        super().__init__("train/", numbers)
+        self._names = _MeanNames()
+        self._batch_names = _BatchNames("train_batch/")
+        self.on_host = True
+        """Whether none of the metrics of the current batch is on an accelerator."""
+        self.ended: dict[str, Any] = {}
+        """The metrics of the last batch that has ended."""
+        self.last = LastMetrics(self)
 
-    def collect(self, numbers: Mapping[Any, Number], weight: float) -> None:
-        """Add metrics of the current batch."""
-        self.touched = True
-        for name, value in numbers.items():
-            batch, mean = self._batch_names[name]
-            self._batch[batch] = value
-            if mean is not None:
-                self.means.add(mean, value, weight)
+    def collect(self, metrics: dict[str, Any], weight: float) -> None:
+        """Add metrics of the current batch: the hot path, which calls nothing if all metrics are floats."""
+        batch, names = self.metrics, self._batch_names
+        for name, value in metrics.items():
+            if type(value) is not float:
+                self._collect_others(metrics, weight)
+                return
+            batch[names[name]] = value
+        waiting = self._waiting
+        waiting.append((metrics, weight))
+        if len(waiting) >= _MOST_WAITING:
+            self._add_up()
 
-    def end_batch(self, samples: int) -> dict[str, Number]:
+    def _collect_others(self, metrics: dict[str, Any], weight: float) -> None:
+        numbers = self._numbers(metrics)
+        self.metrics.update((self._batch_names[name], value) for name, value in numbers.items())
+        self.on_host = self.on_host and all_floats(numbers)
+        self._wait(numbers, weight)
+
+    def end_batch(self) -> dict[str, Any]:
         """End a batch, and return its metrics."""
-        super().end_batch(samples)
-        metrics, self._batch = self._batch, {}
-        return metrics
+        self.ended, self.metrics, self.on_host = self.metrics, {}, True
+        return self.ended
 
 
-class _BatchNames(dict[Any, tuple[str, str | None]]):
-    """The names of the metric of a batch and of its mean, by the name that was logged.
+class LastMetrics(Mapping[str, Any]):
+    """The metrics of the last batch that has ended when they are read."""
 
-    `train/loss` and `train_batch/loss` are the same as `loss`. Names with another known prefix, such as `lr/0`, are
-    kept, and have no mean, since both would have the same name.
+    def __init__(self, scope: TrainScope) -> None:
+        self._scope = scope
+
+    def __getitem__(self, name: str) -> Any:
+        return self._scope.ended[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scope.ended)
+
+    def __len__(self) -> int:
+        return len(self._scope.ended)
+
+
+class _BatchNames(CleanNames):
+    """The name of the metric of a batch, by the name that was logged: `train/loss` is the same as `loss`."""
+
+    def __missing__(self, name: Any) -> str:
+        found = self[name] = super().__missing__(_plain(name))
+        return found
+
+
+class _MeanNames(dict[Any, "str | None"]):
+    """The name of the mean, by the name that was logged.
+
+    Names with a known prefix, such as `lr/0`, are kept, and have no mean, since both would have the same name.
     """
 
-    def __missing__(self, name: Any) -> tuple[str, str | None]:
-        plain = key_text(name).removeprefix("train/").removeprefix("train_batch/")
-        batch, mean = prefixed("train_batch/", plain), prefixed("train/", plain)
-        self[name] = found = (batch, None if batch == mean else mean)
+    def __missing__(self, name: Any) -> str | None:
+        plain = _plain(name)
+        mean = prefixed("train/", plain)
+        found = self[name] = None if mean == prefixed("train_batch/", plain) else mean
         return found
+
+
+def _plain(name: Any) -> str:
+    return key_text(name).removeprefix("train/").removeprefix("train_batch/")
+
+
+def _fetched(waiting: Sequence[Logged]) -> Iterator[tuple[dict[str, float], float]]:
+    """Yield the same with values instead of snapshots. Those on an accelerator are fetched together."""
+    values = iter(to_host(snapshots(*(numbers for numbers, _ in waiting))))
+    for numbers, weight in waiting:
+        yield filled(numbers, values), weight

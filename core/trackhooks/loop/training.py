@@ -17,7 +17,6 @@ from ..recording.recorder import Recorder
 from ..values import checks
 from ..values.params import flat_params
 from .batches import Pass
-from .collector import Collector
 from .early_exit import left_by_exception
 from .means import Scope, TrainScope
 from .watching import Watching
@@ -28,10 +27,9 @@ class Training:
 
     Args:
         recorder: the run of the loop.
-        collector: collects what is logged in an epoch.
     """
 
-    def __init__(self, recorder: Recorder, collector: Collector) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self.running = False
         """Whether a `for` loop over `epochs` is running."""
         self.epoch: Scope | None = None
@@ -39,7 +37,7 @@ class Training:
         self._recorder = recorder
         self._callbacks = recorder.callbacks
         self._state = recorder.callbacks.state
-        self._collector = collector
+        self._collector = recorder.collector
         self._watching = Watching(self._fire, recorder)
         self._pretrained = False
         self._bar: ProgressBar | None = None
@@ -188,7 +186,8 @@ class Training:
         return self.epoch is not None
 
     def _start_epoch(self, epoch: int) -> None:
-        self.epoch, self._train_part, self._metrics, self._validated = Scope(""), None, {}, {}
+        self.epoch, self._train_part = Scope("", self._recorder.numbers), None
+        self._metrics, self._validated = {}, {}
         self._collector.collect_in(self.epoch)
         self._fire("on_train_epoch_start", epoch=epoch)
 
@@ -198,13 +197,13 @@ class Training:
             return
         self.end_train_part()
         self._collector.collect_in(None)
-        self._metrics.update(epoch.means.result())
+        self._metrics.update(epoch.means())
         self._fire("on_fit_epoch_end", self._metrics, epoch=self._state.epoch)
 
     def train_part(self) -> TrainScope:
         """Return the training part of the epoch. It starts with the first batch, and continues after a validation."""
         if self._train_part is None:
-            self._train_part = TrainScope()
+            self._train_part = TrainScope(self._recorder.numbers)
         self._in_train_part = True
         return self._train_part
 
@@ -213,7 +212,7 @@ class Training:
         part, running, self._in_train_part = self._train_part, self._in_train_part, False
         if part is None or not running:
             return
-        metrics = part.means.result() | self._watching.learning_rates()
+        metrics = part.means() | self._watching.learning_rates()
         self._metrics.update(metrics)
         self._fire("on_train_epoch_end", metrics | part.speed(), epoch=self._state.epoch)
 

@@ -47,17 +47,19 @@ class EventWriter:
         """The number of events that could not be written since the last report."""
         self._run = run
         self._strict = strict
-        self._held: list[Event] = []
+        self.held: list[Event] = []
+        """The events whose values, or those of an earlier event, are still on an accelerator."""
         self._held_since = 0.0
         self._left_out: set[str] = set()
         self._clean_names: set[str] = set()
         """Names of metrics that contain no secret."""
         self._failed = False
-        self._indexes = itertools.count()
+        self.indexes = itertools.count()
+        """The indexes of the next events."""
 
     def continue_from(self, index: int) -> None:
         """Set the index of the next event."""
-        self._indexes = itertools.count(index)
+        self.indexes = itertools.count(index)
 
     def write(
         self,
@@ -81,27 +83,24 @@ class EventWriter:
         Returns:
             False if the journal is closed, or this is a forked child.
         """
-        numbers = metrics if self._is_ready(metrics) else self._with_clean_names(self.numbers(metrics))
+        # Mostly all metrics are floats already, with names that have been recorded before.
+        known, numbers = self._clean_names, metrics
+        for name, value in metrics.items():
+            if type(value) is not float or name not in known:
+                numbers = self._with_clean_names(self.numbers(metrics))
+                break
         # A signal handler may log between any two lines: `next` takes an index that no other event gets.
-        event = Event(hook, next(self._indexes), time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
+        event = Event(hook, next(self.indexes), time.time(), step, epoch, batch, numbers)  # type: ignore[arg-type]
         if more:
             self._complete(event, more)
-        if self._held or (numbers is not metrics and any(_snapshots(numbers))):
-            self._hold(event)
+        if self.held or (numbers is not metrics and any(snapshots(numbers))):
+            self.hold(event)
             return True
         try:
             return self.journal.write(event)
         except (OSError, InvalidValueError) as error:
-            self._lose(event, error)
+            self.lose(event, error)
             return True
-
-    def _is_ready(self, metrics: Mapping[str, Any]) -> bool:
-        """Whether all metrics are floats already, with names that have been recorded before."""
-        known = self._clean_names
-        for name, value in metrics.items():  # noqa: SIM110 — in the hot path a generator costs more than the check
-            if type(value) is not float or name not in known:
-                return False
-        return True
 
     def _with_clean_names(self, numbers: Mapping[str, Number]) -> dict[str, Number]:
         found = {clean_name(name): value for name, value in numbers.items()}
@@ -144,28 +143,30 @@ class EventWriter:
 
     # Values on an accelerator
 
-    def _hold(self, event: Event) -> None:
+    def hold(self, event: Event) -> None:
+        """Hold an event back, until the values on the accelerator are fetched."""
         now = time.monotonic()
-        if not self._held:
+        if not self.held:
             self._held_since = now
-        self._held.append(event)
+        self.held.append(event)
         if event.hook not in _MAY_WAIT or now - self._held_since >= _HELD_S:
             self.fetch()
 
     def fetch(self) -> None:
         """Write the events that are held back."""
-        held, self._held = self._held, []
-        fetched = iter(to_host(value for event in held for value in _snapshots(event.metrics)))
+        held, self.held = self.held, []
+        fetched = iter(to_host(snapshots(*(event.metrics for event in held))))
         for event in held:
-            event.metrics = _filled(event.metrics, fetched)
+            event.metrics = filled(event.metrics, fetched)
             try:
                 self.journal.write(event)
             except (OSError, InvalidValueError) as error:
-                self._lose(event, error)
+                self.lose(event, error)
 
     # The disk
 
-    def _lose(self, event: Event, error: OSError | InvalidValueError) -> None:
+    def lose(self, event: Event, error: OSError | InvalidValueError) -> None:
+        """Report that an event was not written, and count it."""
         if isinstance(error, OSError):
             self._lost += not event.status  # a status is also in `run.json`, and written later
             self._warn(error)
@@ -202,14 +203,16 @@ class EventWriter:
 
 def on_host(numbers: Mapping[str, Number]) -> dict[str, float]:
     """Return the numbers as floats. Those on an accelerator are fetched together."""
-    return _filled(numbers, iter(to_host(_snapshots(numbers))))
+    return filled(numbers, iter(to_host(snapshots(numbers))))
 
 
-def _snapshots(numbers: Mapping[str, Any]) -> Iterator[Snapshot]:
-    return (value for value in numbers.values() if isinstance(value, Snapshot))
+def snapshots(*metrics: Mapping[str, Any]) -> Iterator[Snapshot]:
+    """Yield the values that are on an accelerator, in order."""
+    return (value for numbers in metrics for value in numbers.values() if isinstance(value, Snapshot))
 
 
-def _filled(numbers: Mapping[str, Any], fetched: Iterator[float]) -> dict[str, float]:
+def filled(numbers: Mapping[str, Any], fetched: Iterator[float]) -> dict[str, float]:
+    """Return the numbers with the next fetched value in place of each that is on an accelerator."""
     return {name: next(fetched) if isinstance(value, Snapshot) else value for name, value in numbers.items()}
 
 

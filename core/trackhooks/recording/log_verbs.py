@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import get_ident
 from typing import Any, TypeVar
 
 from ..errors import InvalidValueError, TrackhooksError, warn
@@ -19,6 +20,8 @@ from .recorder import Recorder
 
 Made = TypeVar("Made")
 
+_NO_WEIGHT = 1.0
+
 
 class LogVerbs:
     """The methods `log` and `log_…`.
@@ -29,6 +32,7 @@ class LogVerbs:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._collector = recorder.collector
         self._failed: set[str] = set()
         """The kinds of things for which a failure of the machine has been reported."""
         self._reported: set[str] = set()
@@ -41,7 +45,7 @@ class LogVerbs:
         *,
         step: int | None = None,
         epoch: int | None = None,
-        weight: float = 1.0,
+        weight: float = _NO_WEIGHT,
         **named: Any,
     ) -> None:
         """Log numbers: `run.log(loss=loss)` or `run.log({"loss": loss})`.
@@ -62,21 +66,17 @@ class LogVerbs:
             InvalidValueError: `metrics` is not a mapping, or `step` or `epoch` is not an index. Values that are not
                 numbers are left out with a warning, once for each name, and the others are recorded.
         """
-        if metrics is not None and not is_a(metrics, Mapping):
-            raise InvalidValueError(
-                f"run.log(…): metrics must be a mapping from names to numbers, as in run.log({{'loss': loss}}), got"
-                f" {shown(metrics)}."
-            )
-        found = {**_named_by_strings(metrics), **named} if metrics is not None else named
-        loop = self._recorder.custom_loop if step is None and epoch is None else None
-        if loop is not None and loop.collects_here:
-            loop.collect(found, weight)
+        if metrics is not None:
+            named = {**_named_by_strings(metrics), **named} if named else _named_by_strings(metrics)
+        if weight is not _NO_WEIGHT:
+            weight = checks.number("run.log(…): weight", weight)
+        collector = self._collector
+        if collector.thread == get_ident() and step is None and epoch is None:
+            collector.collect(named, weight)
             return
-        if type(weight) is not float:
-            checks.number("run.log(…): weight", weight)
         axes = _axes(step=step, epoch=epoch)
-        if found:
-            self._recorder.record(found, **axes)
+        if named:
+            self._recorder.record(named, **axes)
 
     def log_params(self, params: Any = None, /, **named: Any) -> None:
         """Log hyper-parameters. Nested ones are flattened with `/`, and secrets are redacted.
@@ -294,9 +294,15 @@ def _axes(**given: Any) -> dict[str, int]:
     }
 
 
-def _named_by_strings(metrics: Mapping[Any, Any]) -> dict[str, Any]:
+def _named_by_strings(metrics: Any) -> dict[str, Any]:
+    """Return a copy of metrics whose names are strings."""
     if type(metrics) is dict:
         return {name if type(name) is str else key_text(name): value for name, value in metrics.items()}
+    if not is_a(metrics, Mapping):
+        raise InvalidValueError(
+            f"run.log(…): metrics must be a mapping from names to numbers, as in run.log({{'loss': loss}}), got"
+            f" {shown(metrics)}."
+        )
     return {key_text(name): value for name, value in checked_fields("run.log(…): metrics", metrics)}
 
 

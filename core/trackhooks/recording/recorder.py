@@ -15,6 +15,7 @@ from ..storage.journal import Writer
 from ..values import checks
 from ..values.weak_dict import WeakIdentityDict
 from . import record_checks
+from .collector import Collector
 from .event_writer import Number
 from .late_records import LateRecords, report
 from .one_process import refuse_to_copy
@@ -22,20 +23,11 @@ from .status import ending, status_of
 from .timeline import Timeline
 
 _ALWAYS_JOURNALED = frozenset(hook.name for hook in BY_NAME.values() if hook.journaled)
-_SOME_BATCHES = 63
-"""The owner hears of every batch whose step has none of these bits."""
 _EDGES = frozenset({"on_train_start", "teardown"})
 
 
 class CustomLoop(Protocol):
     """A loop that the user writes, as the recorder sees it."""
-
-    @property
-    def collects_here(self) -> bool:
-        """Whether metrics that are logged on this thread belong to a batch or an epoch of the loop."""
-
-    def collect(self, metrics: Mapping[str, Any], weight: float) -> None:
-        """Add metrics to the current batch or epoch."""
 
     def settle(self) -> None:
         """End a training that was left early."""
@@ -105,6 +97,8 @@ class Recorder:
         self.strict = strict
         self.owner = owner or Owner()
         self.custom_loop: CustomLoop | None = None
+        self.collector = Collector()
+        """Takes what is logged in a custom loop."""
         self.loops: dict[type, Any] = {}
         """What feeds this run, one object of each framework; `release` of each is called when the run is closed."""
         self.models: WeakIdentityDict[int] = WeakIdentityDict()
@@ -116,7 +110,9 @@ class Recorder:
         self.trains_since = 0.0
         self.closed = False
         self._late = LateRecords(writer is not None, strict)
-        self._timeline = Timeline(info, writer, strict)
+        self._timeline = Timeline(info, writer, strict, self._on_batch)
+        self.end_clean_batch = self._timeline.end_clean_batch
+        """Records `on_train_batch_end` with less work, if all metrics are floats and no name contains a secret."""
         self.place = self._timeline.place
         """The step and epoch of the run. Only the recorder changes it."""
         self._journaled = _ALWAYS_JOURNALED | extra_hooks
@@ -215,10 +211,7 @@ class Recorder:
                 `status`, `reason`.
         """
         if hook == "on_train_batch_end":
-            if not self._timeline.end_batch(metrics, batch, more):
-                self.is_open()
-            elif not self.place.step & _SOME_BATCHES:
-                self.owner.recorded(self)
+            self._timeline.end_batch(metrics, batch, more)
             return
         if hook not in self._journaled:
             if hook == "on_train_batch_start":
@@ -234,6 +227,12 @@ class Recorder:
             self.owner.epoch_recorded(self)
         else:
             self.owner.recorded(self)
+
+    def _on_batch(self, written: bool) -> None:
+        if written:
+            self.owner.recorded(self)
+        else:
+            self.is_open()
 
     def checked(self, hook: str, more: dict[str, Any]) -> dict[str, Any]:
         """Return what else a hook records, in the form in which it is recorded.

@@ -27,7 +27,8 @@ class StepCounter:
         """The last step before the current epoch."""
         self.epochs_done = 0
         """The number of epochs that have ended."""
-        self._in_batch = False
+        self.in_batch = False
+        """Whether a training batch has started and not ended: what is logged is at its step."""
         self._in_first_epoch = False
         self._epochs_before = 0
         self._begins: dict[int, int] = {}
@@ -69,7 +70,7 @@ class StepCounter:
 
     def _start_epoch(self, epoch: int | None) -> None:
         """Start an epoch. If a training counts from 0 again, its epochs come after those that the run already has."""
-        first, self._in_first_epoch, self._in_batch = self._in_first_epoch, False, False
+        first, self._in_first_epoch, self.in_batch = self._in_first_epoch, False, False
         if first:
             self._epochs_before = self.epochs_done if epoch == 0 else 0
         self.epoch = self.epoch + 1 if epoch is None else epoch + self._epochs_before
@@ -79,12 +80,12 @@ class StepCounter:
         self._begins.setdefault(self.epoch, self.step)
 
     def start_batch(self) -> None:
-        """Start a training batch: what is logged from now on is at its step."""
-        self._in_batch = True
+        """Start a training batch."""
+        self.in_batch = True
 
     def end_batch(self, batch: int | None) -> int:
         """Return the step of the batch that ends. Batches may end in any order, if the loop uses several threads."""
-        self._in_batch = False
+        self.in_batch = False
         step = self.step + 1 if batch is None else self.before_epoch + 1 + batch
         if step > self.step:
             self.step = step
@@ -108,12 +109,12 @@ class StepCounter:
             return self.current
         # No call between these two lines: a signal handler may log when one begins.
         self._own_steps = own = self._own_steps + 1
-        return 0 if self._in_batch else own
+        return 0 if self.in_batch else own
 
     @property
     def current(self) -> int:
         """The step of what is logged now: that of the current batch, otherwise that of the last one."""
-        step = self.step + 1 if self._in_batch else self.step
+        step = self.step + 1 if self.in_batch else self.step
         return step if step >= 0 else self._own_steps
 
     # Resuming

@@ -219,12 +219,14 @@ class Writer:
             payload = _encode(event)
         except (TypeError, ValueError, OverflowError):
             payload = encode_anything(event)
-        if self._fd < 0:
+        fd, size = self._fd, len(payload)
+        if fd < 0:
             return False
-        if len(payload) > MAX_RECORD:
-            payload = _encode(large_records.store(self._folder, event, payload))
-        record = _frame(payload)
-        written = os.write(self._fd, record)
+        if size > MAX_RECORD:
+            record = _frame(_encode(large_records.store(self._folder, event, payload)))
+        else:  # `_frame`, inlined by hand: every batch comes here
+            record = _pack(_MARKER, size, _crc32(payload, _crc32_of_length[size])) + payload
+        written = os.write(fd, record)
         if written != len(record):
             self._mend(record, written)
         return True

@@ -117,6 +117,9 @@ def _why_refused(value: Any) -> str:
 
 def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot], dict[str, str]]:
     """Return the numbers of a mapping, flattened, and for every other value its name and why it is not a number."""
+    found = attempt(_of_cpu, values)
+    if not isinstance(found, Failure):
+        return found, {}
     accepted: dict[str, float | Snapshot] = {}
     refused: dict[str, str] = {}
     for name, value in flatten(values):
@@ -128,6 +131,27 @@ def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot
         except InvalidValueError as error:
             refused[name] = "a secret, not a number" if is_secret_name(name) else str(error)
     return accepted, refused
+
+
+def _of_cpu(values: Mapping[Any, Any]) -> dict[str, float | Snapshot]:
+    """Return the numbers of a plain dict of floats and torch tensors on the CPU, with plain names: the frequent case.
+
+    Raises:
+        Exception: Something is different. Nothing has been changed.
+    """
+    if type(values) is not dict:
+        raise TypeError
+    tensor, found = sys.modules["torch"].Tensor, {}
+    for name, value in values.items():
+        if type(name) is not str or not name.isascii():
+            raise TypeError
+        if type(value) is float:
+            found[name] = value
+        elif type(value) is tensor and value.is_cpu:
+            found[name] = _real(value.item())
+        else:
+            raise TypeError
+    return found
 
 
 def to_host(snapshots: Iterable[Snapshot]) -> list[float]:
