@@ -157,7 +157,7 @@ def network() -> tuple[Callable[[], Any], Any]:
 
     def step() -> Any:
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(net(x), y)
+        loss: Any = torch.nn.functional.cross_entropy(net(x), y)
         loss.backward()
         optimizer.step()
         return loss.detach()

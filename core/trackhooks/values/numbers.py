@@ -141,7 +141,8 @@ def _of_cpu(values: Mapping[Any, Any]) -> dict[str, float | Snapshot]:
     """
     if type(values) is not dict:
         raise TypeError
-    tensor, found = sys.modules["torch"].Tensor, {}
+    tensor = sys.modules["torch"].Tensor
+    found: dict[str, float | Snapshot] = {}
     for name, value in values.items():
         if type(name) is not str or not name.isascii():
             raise TypeError
