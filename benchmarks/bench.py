@@ -57,6 +57,12 @@ class Part(NamedTuple):
 
 PARTS = (
     Part("hot_path", 25, ("--rounds", "20"), ("--rounds", "1", "--trackers", "csv")),
+    Part(
+        "between_batches",
+        60,
+        ("--rounds", "20", "--metrics", "1,3"),
+        ("--rounds", "2", "--metrics", "1", "--loops", "torch,named"),
+    ),
     Part("start_up", 20, ("--rounds", "5"), ("--rounds", "1")),
     Part("rate_of_clients", 50, ("--rounds", "4"), ("--rounds", "1", "--size", "1000")),
     Part(

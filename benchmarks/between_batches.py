@@ -1,7 +1,7 @@
 """What the hooks of a batch cost between two real batches, when the caches are cold, beside their floor there.
 
-Run: python benchmarks/between_batches.py [--rounds 60] [--metrics 1,3,30] [--loops torch,keras,named] [--json]
-     [--against CHECKOUT]
+Run: python benchmarks/between_batches.py [--rounds 60] [--metrics 1,3,30] [--loops torch,keras,named]
+     [--against CHECKOUT] [--json]
 
 A model trains with one thread, 2 to 4 ms a batch. After each batch comes one of the candidates, in turns of 20 batches:
 nothing; the floor (encode, checksum, one `os.write`); the hooks. So all of them meet the same machine and the same
@@ -14,9 +14,7 @@ is what the clock and the `for` loop take. Tensors have a floor with `item()`.
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
 import os
 import statistics
 import sys
@@ -31,12 +29,19 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ["TRACKHOOKS_DELIVERY"] = "off"
 
-from measuring import show
+from measuring import arguments
+from results import Results
 
 BLOCK = 20
 """How many batches a candidate has in turn; the first of them does not count."""
 SAMPLES = 64
 NOTHING, FLOOR, TENSOR_FLOOR = "nothing", "floor", "floor, tensors"
+
+LOOPS = {
+    "torch": "PyTorch, `run.train` and `run.log`",
+    "keras": "Keras, `fit`",
+    "named": "Hooks by name, in a loop of PyTorch",
+}
 
 Logs = dict[str, Any]
 Call = Callable[[Logs], None]
@@ -127,20 +132,12 @@ class Spent:
         if batch >= BLOCK * len(self._candidates) and batch % BLOCK:
             self.of[self.turn(batch)].append(nanoseconds)
 
-    def rows(self, loop: str, metrics: int) -> list[dict[str, str | float]]:
-        """The medians in microseconds, and how often each is the floor's."""
-        medians = {name: statistics.median(times) / 1000 for name, times in self.of.items()}
-        return [
-            {
-                "loop": loop,
-                "metrics": metrics,
-                "what": name,
-                "median_us": median,
-                "x_floor": (median - medians[NOTHING])
-                / (medians[TENSOR_FLOOR if "tensors" in name else FLOOR] - medians[NOTHING]),
-            }
-            for name, median in medians.items()
-        ]
+    def medians(self) -> Iterator[tuple[str, float, float]]:
+        """Each candidate, its median in microseconds, and how often that is the floor's."""
+        of = {name: statistics.median(times) / 1000 for name, times in self.of.items()}
+        for name, median in of.items():
+            base = of[TENSOR_FLOOR if "tensors" in name else FLOOR]
+            yield name, median, (median - of[NOTHING]) / (base - of[NOTHING])
 
 
 def network() -> tuple[Callable[[], Any], Any]:
@@ -242,39 +239,35 @@ def in_keras(folder: Path, metrics: int, rounds: int) -> Spent:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=60, help=f"turns of {BLOCK} batches of each candidate")
+    parser = arguments(__doc__, 60, f"turns of {BLOCK} batches of each candidate")
     parser.add_argument("--metrics", default="1,3,30", help="how many metrics are logged, one after another")
     parser.add_argument("--loops", default="torch,keras,named", help="which of them")
     parser.add_argument("--against", type=Path, help="another checkout, which is measured as well")
-    parser.add_argument("--json", action="store_true", help="print JSON")
     chosen = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
-    rows: list[dict[str, str | float]] = []
+    results = Results("between_batches", chosen.json)
     for loop in chosen.loops.split(","):
+        rows: list[tuple[str, ...]] = []
+        ratios: dict[int, float] = {}
         for metrics in map(int, chosen.metrics.split(",")):
             with tempfile.TemporaryDirectory() as directory:
-                folder = Path(directory)
-                if loop == "keras":
-                    spent = in_keras(folder, metrics, chosen.rounds)
-                else:
-                    spent = in_torch(folder, metrics, chosen.rounds, chosen.against, loop == "named")
-            rows += spent.rows(loop, metrics)
-    if chosen.json:
-        print(json.dumps(rows, indent=2))
-        return
-    cells = [
-        (
-            *(str(row[key]) for key in ("loop", "metrics", "what")),
-            f"{row['median_us']:.1f}",
-            f"{row['x_floor']:.2f}",
-        )
-        for row in rows
-    ]
-    title = "the hooks of a batch between real batches, one thread"
-    show(title, ("loop", "metrics", "what", "median µs", "× floor"), cells)
+                spent = measure(loop, Path(directory), metrics, chosen.rounds, chosen.against)
+            rows += [(str(metrics), what, f"{us:.1f}", f"{ratio:.2f}") for what, us, ratio in spent.medians()]
+            ratios[metrics] = next(ratio for what, _, ratio in spent.medians() if what == "hooks, floats")
+        results.table(LOOPS[loop], ("metrics", "", "median µs", "× floor"), rows)
+        if loop == "torch":
+            claim = "hooks of a batch with one `run.log`, times the floor there"
+            results.promise("Between real batches", claim, next(iter(ratios.values())), at_most=1.5, unit="×")
+    results.end()
+
+
+def measure(loop: str, folder: Path, metrics: int, rounds: int, against: Path | None) -> Spent:
+    """One loop with so many metrics."""
+    if loop == "keras":
+        return in_keras(folder, metrics, rounds)
+    return in_torch(folder, metrics, rounds, against, loop == "named")
 
 
 if __name__ == "__main__":
