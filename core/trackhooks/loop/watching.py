@@ -60,7 +60,15 @@ class Watching:
         inner, lookups = unwrapped_optimizer(optimizer), self._recorder.callbacks.state.lookups
         earlier = [model for one in self._optimizers.values() if one.inner is inner for model in one.models]
         of = list(dict.fromkeys([*earlier, *models]))
-        _put(self._optimizers, WatchedOptimizer(name, optimizer, of, self._stepped, self._fire, lookups))
+        _put(
+            self._optimizers,
+            WatchedOptimizer(name, optimizer, of, self._stepped, self._fire_if_heard, lookups),
+        )
+
+    def _fire_if_heard(self, hook: str) -> None:
+        """Fire a hook of every step, which changes nothing in the state of the loop."""
+        if self._recorder.takes(hook):
+            self._fire(hook)
 
     def _stepped(self, models: Sequence[str]) -> None:
         for name in models:
