@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results import Taken
-from results import print_table as show  # noqa: F401 - for a script that only prints tables
 
 if TYPE_CHECKING:
     import psutil
