@@ -142,7 +142,7 @@ def _command(run: Path, trackers: Trackers) -> list[str]:
         if option != "every"
     ]
     each = [part for option in options for part in ("--option", option)]
-    return [*SYNC, str(run), "--to", ",".join(trackers), *each]
+    return [*SYNC, str(run), "--every", "1", "--to", ",".join(trackers), *each]
 
 
 def _delivery(fault: Fault) -> Found:
