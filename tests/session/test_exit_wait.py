@@ -130,6 +130,15 @@ def test_a_program_that_must_not_wait_says_in_one_line_what_is_left(
 
 
 @pytest.mark.slow
+def test_a_program_that_imports_ray_without_using_it_is_at_its_prompt(
+    tmp_path: Path, program: list[str]
+) -> None:
+    Path(program[1]).write_text(f"import ray\n{PROGRAM}")  # as Ultralytics does if Ray is installed
+    said, _ = at_a_terminal(["bash", "-m", "-c", f"{shlex.join(program)}; echo PROMPT"], tmp_path)
+    assert "lines:Lines will get the rest in the background" in said
+
+
+@pytest.mark.slow
 def test_at_a_prompt_the_program_ends_when_the_files_are_written(tmp_path: Path, program: list[str]) -> None:
     said, left = at_a_terminal(["bash", "-m", "-c", f"{shlex.join(program)}; echo PROMPT"], tmp_path)
     assert "END OF THE PROGRAM" in said.partition("PROMPT")[0]

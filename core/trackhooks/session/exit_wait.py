@@ -59,11 +59,7 @@ def exit_wait(given: float | None, cause: BaseException | None) -> ExitWait:
 
 def _is_at_prompt() -> bool:
     """Whether a shell at a terminal has started this program, in a separate process group."""
-    if (
-        any(os.environ.get(name) for name in _JOBS)
-        or "ray" in sys.modules
-        or 1 in (os.getpid(), os.getppid())
-    ):
+    if any(os.environ.get(name) for name in _JOBS) or _uses_ray() or 1 in (os.getpid(), os.getppid()):
         return False
     try:
         leads_job = os.getpid() == os.getpgrp() != os.getsid(0)
@@ -71,6 +67,12 @@ def _is_at_prompt() -> bool:
             return leads_job
     except (AttributeError, OSError):  # no terminal, or not a POSIX system
         return False
+
+
+def _uses_ray() -> bool:
+    """Whether this program has connected to Ray. Ultralytics and others import it without using it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and attempt(lambda: ray.is_initialized()) is True
 
 
 def checked_wait(given: object) -> float | None:
