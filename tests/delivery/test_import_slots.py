@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from folders import SUPPORT, importing
 from lines import steps
 
-import trackhooks
 from trackhooks.delivery.import_slots import ImportSlots, user_slots
 from trackhooks.storage.user_folder import user_folder
 
@@ -23,6 +23,13 @@ from trackhooks.delivery.import_slots import ImportSlots
 with ImportSlots([Path(sys.argv[1])]).slot():
     print("held", flush=True)
     sys.stdin.read()
+"""
+
+TRAINING = """
+import trackhooks
+names = "starters:Requiring", "lines:Lines", "csv", "tensorboard"
+with trackhooks.run(*names, name="r", system=None, wait=100) as run:
+    run.log(loss=1.0, step=0)
 """
 
 
@@ -119,16 +126,16 @@ def test_a_folder_that_another_user_may_have_prepared_is_not_used(runtime: Path,
 
 @pytest.mark.slow
 def test_trackers_that_are_not_heavy_wait_for_no_other_process(runtime: Path, tmp_path: Path) -> None:
-    names = ["starters:Requiring", "lines:Lines", "csv", "tensorboard"]
-    with user_slots().slot(), trackhooks.run(*names, dir=tmp_path, system=None) as run:
-        run.log(loss=1.0, step=0)
+    run = tmp_path / "runs" / "r"
+    with user_slots().slot():
+        training = subprocess.Popen([sys.executable, "-c", TRAINING], cwd=tmp_path, env=importing(SUPPORT))
         until = time.monotonic() + DEADLINE_S
-        while not (steps(run.path) == [0] and (run.path / "metrics.csv").exists() and events(run.path)):
+        while not (steps(run) == [0] and (run / "metrics.csv").exists() and events(run)):
             assert time.monotonic() < until
             time.sleep(0.1)
-        assert not (run.path / "starts").exists()
-    assert run.wait(DEADLINE_S)
-    assert (run.path / "starts").read_text() == "requiring alone\n"
+        assert not (run / "starts").exists()
+    assert training.wait(DEADLINE_S) == 0
+    assert (run / "starts").read_text() == "requiring alone\n"
 
 
 def events(run: Path) -> list[Path]:

@@ -106,15 +106,15 @@ def test_a_group_of_seeds_is_its_mean_with_a_band_of_the_sample_standard_deviati
 
 
 def test_on_a_logarithmic_axis_a_band_stays_above_zero() -> None:
-    for seed in range(2):
+    for seed in range(3):
         train(0.1, seed, loss=lambda step, seed=seed: 0.01 + seed)  # type: ignore[misc]
     area = data(trackhooks.compare("runs").plot("val/loss", log=True), "band")
-    assert min(area["ys"][0]) == pytest.approx(0.051)
+    assert min(area["ys"][0]) == pytest.approx(0.101)
 
 
 def test_the_means_of_two_groups_do_not_depend_on_each_other() -> None:
     for lr in (0.1, 0.2):
-        for seed in range(2):
+        for seed in range(3):
             train(lr, seed)
     both = data(trackhooks.compare("runs").plot("val/loss"))
     one = data(trackhooks.compare("runs", where="lr = 0.1").plot("val/loss"))

@@ -186,6 +186,8 @@ def test_no_password_that_a_url_allows_gets_through(user: str, password: str, ho
         ("host=h password=hunter2 port=1", "host=h password=<redacted> port=1"),
         ("Pwd=12345;Database=x", "Pwd=<redacted>;Database=x"),
         ("password = 'a' + token = 'b'", "password = '<redacted>' + token = '<redacted>'"),
+        ("Client(password='[1, 2]', n=1)", "Client(password='<redacted>', n=1)"),
+        ('{"password": "[]"}', '{"password": "<redacted>"}'),
     ],
 )
 def test_what_a_text_assigns_to_a_secret_is_redacted(text: str, clean: str) -> None:

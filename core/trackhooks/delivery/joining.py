@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from ..storage.journal import above_the_streams
 from ..storage.processes import created
 from ..storage.user_folder import user_folder
 from .orders import Delivery, Order, Orders, has_input, import_path
@@ -78,7 +79,9 @@ def _bound(folder: Path) -> socket.socket:
     path = _meeting_point(folder, os.getpid(), _surroundings())
     path.unlink(missing_ok=True)  # of a delivery process that was killed
     with contextlib.ExitStack() as on_error:
-        listening = on_error.enter_context(socket.socket(socket.AF_UNIX))
+        made = socket.socket(socket.AF_UNIX).detach()
+        # Descriptors up to 2 become the streams of the delivery process.
+        listening = on_error.enter_context(socket.socket(fileno=above_the_streams(made)))
         listening.bind(str(path))
         path.chmod(0o600)
         listening.listen(_BACKLOG)

@@ -95,7 +95,8 @@ def _assigned(text: str) -> Iterator[tuple[int, int]]:
         if head.start() >= done and is_secret_name(head["name"]):
             start, end = _value(text, head)
             done = max(done, end)
-            if end > start and not _NUMBERS.fullmatch(text, start, end):
+            in_quotes = text[start - 1] in ("'", '"')
+            if end > start and (in_quotes or not _NUMBERS.fullmatch(text, start, end)):
                 yield start, end
 
 

@@ -120,7 +120,7 @@ def _write_all(fd: int, rest: bytes) -> None:
         rest = rest[written:]
 
 
-def _above_the_streams(fd: int) -> int:
+def above_the_streams(fd: int) -> int:
     """Move a file away from the descriptors 0 to 2: if stderr is closed, C libraries would write into the file."""
     if fd > _STDERR or fcntl is None:
         return fd
@@ -156,7 +156,7 @@ class Writer:
         """The last record of the journal, if it existed already."""
         _open_writers.add(self)  # before a file is opened, which a forked child would keep open
         try:
-            self._fd = _above_the_streams(os.open(self._path, _OPEN_FLAGS, 0o644))
+            self._fd = above_the_streams(os.open(self._path, _OPEN_FLAGS, 0o644))
             self._lock_file()
             self._recover()
         except OSError as error:
