@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -208,6 +209,36 @@ with trackhooks.run("lines:Lines", name="r") as run:
     said, _ = unshared(tmp_path, "--mount", source).communicate(timeout=120)
     assert said.splitlines() == ["['running'] running", "1 True"]
     assert lines.steps(tmp_path / "runs" / "r") == [0, 1]
+
+
+HOLDS_ITS_JOURNAL = """
+import ctypes, os, signal, time, trackhooks
+with trackhooks.run("lines:Lines", name="r") as run:
+    run.log(loss=1.0)
+    if not ctypes.PyDLL(None).fork():  # as a library forks: the child has the journal open, and does not know it
+        time.sleep(2)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_whose_journal_is_held_for_a_moment_is_ended_and_can_be_resumed(tmp_path: Path) -> None:
+    command, path = [sys.executable, "-c", HOLDS_ITS_JOURNAL], tmp_path / "runs" / "r"
+    started = subprocess.Popen(command, cwd=tmp_path, env=importing(SUPPORT))
+    assert started.wait(60) == -signal.SIGKILL
+    with trackhooks.run(dir=tmp_path, resume=path, delivery="off") as run:
+        run.log(loss=0.5)
+    assert read_info(path).status == "finished"
+
+    assert subprocess.run(command, cwd=tmp_path, env=importing(SUPPORT)).returncode == -signal.SIGKILL
+    second = tmp_path / "runs" / "r-2"
+    until = time.monotonic() + 100
+    while not finishes(second):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert finishes(second)[0][0] == "killed"
+    assert read_info(second).status == statuses(second)[-1] == "killed"
 
 
 def test_a_run_whose_process_lives_is_left_running() -> None:

@@ -101,8 +101,8 @@ def open_rank(run: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
     return info, _opened(path, info)
 
 
-def _opened(path: Path, info: RunInfo) -> journal.Writer:
-    writer = journal.Writer(path)
+def _opened(path: Path, info: RunInfo, patience: float = 0.0) -> journal.Writer:
+    writer = journal.Writer(path, patience=patience)
     try:
         run_folder.write_info(path, info)
     except OSError as error:
@@ -128,4 +128,5 @@ def resume(path: Path, info: RunInfo) -> tuple[RunInfo, journal.Writer]:
         info, **kept, project=info.project or old.project, notes=info.notes or old.notes, group=info.group or old.group,
         tags=list(dict.fromkeys([*old.tags, *info.tags])),
     )  # fmt: skip
-    return info, _opened(path, info)
+    was_killed = not processes.is_alive(old.pid, old.pid_created)
+    return info, _opened(path, info, journal.RELEASE_S if was_killed else 0.0)

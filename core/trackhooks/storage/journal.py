@@ -31,6 +31,7 @@ import os
 import stat
 import struct
 import threading
+import time
 import weakref
 import zlib
 from collections import Counter, deque
@@ -76,6 +77,9 @@ _MOST_LENGTHS = 4096
 _TAIL = 1 << 16
 """How many bytes at the end are searched first."""
 _STDERR = 2
+RELEASE_S: Final = 10.0
+"""How long the journal of a process that was killed may be held: by its last thread, or by a child that it forked."""
+_LOOK_S = 0.05
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -139,13 +143,14 @@ class Writer:
     Args:
         run: The folder of a run. An existing journal is continued after its last complete record.
         name: The name of the journal's file.
+        patience: How long to wait for another process to release the journal, in seconds.
 
     Raises:
         JournalError: Another process or run is writing the journal, it cannot be written, the file is not a journal,
             or its version is not known.
     """
 
-    def __init__(self, run: str | os.PathLike[str], name: str = FILE_NAME) -> None:
+    def __init__(self, run: str | os.PathLike[str], name: str = FILE_NAME, *, patience: float = 0.0) -> None:
         self._fd = -1
         # Reentrant, because a signal handler or a finalizer may append while its thread is appending.
         self._mutex = threading.RLock()
@@ -157,7 +162,7 @@ class Writer:
         _open_writers.add(self)  # before a file is opened, which a forked child would keep open
         try:
             self._fd = above_the_streams(os.open(self._path, _OPEN_FLAGS, 0o644))
-            self._lock_file()
+            self._lock_file(patience)
             self._recover()
         except OSError as error:
             self._release()
@@ -171,17 +176,25 @@ class Writer:
             self._release()
             raise
 
-    def _lock_file(self) -> None:
+    def _lock_file(self, patience: float) -> None:
         if fcntl is None:
             return
+        until = time.monotonic() + patience
+        while not self._try_to_lock():
+            if time.monotonic() >= until:
+                raise JournalError(
+                    f"{self._path} is being written by another process or run. Close it first, or open a new run."
+                )
+            time.sleep(_LOOK_S)
+
+    def _try_to_lock(self) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise JournalError(
-                f"{self._path} is being written by another process or run. Close it first, or open a new run."
-            ) from None
+            return False
         except OSError:
             pass  # a file system without locks
+        return True
 
     def _recover(self) -> None:
         """Find the last complete record, and cut off what a killed writer left after it."""

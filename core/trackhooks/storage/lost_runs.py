@@ -14,7 +14,7 @@ from ..errors import DamagedFileError, JournalError, TrackhooksError, log
 from ..event import FINAL, Event, RunInfo
 from ..hooks.vocabulary import LOG
 from . import processes, run_folder
-from .journal import FILE_NAME, SYSTEM, Reader, Writer, find_last, path_of
+from .journal import FILE_NAME, RELEASE_S, SYSTEM, Reader, Writer, find_last, path_of
 from .locks import is_held, locked
 from .processes import is_alive
 
@@ -173,7 +173,9 @@ def _settle(run: RunInfo, status: str) -> None:
         JournalError: another process has resumed the run and writes its journal.
         OSError: the disk is full.
     """
-    with closing(Writer(run.path)) as writer:
+    with closing(Writer(run.path, patience=RELEASE_S)) as writer:
+        if whole_info(run.path).pid != run.pid:
+            return  # another process has resumed the run meanwhile
         last, known = writer.last, _last_status(run)
         if run.status not in FINAL:
             _take_status(run, status, known, last)
