@@ -752,7 +752,7 @@ def test_a_forked_child_never_writes_and_does_not_keep_the_lock(tmp_path: Path, 
             os._exit(0 if closed else 1)
         writer.append(Event("log", 2, 0.0))
         writer.close()
-        again = journal.Writer(run)  # the child does not keep the lock
+        again = journal.Writer(run, patience=30)  # the child does not keep the lock, once it has begun to run
         again.append(Event("log", 3, 0.0))
         os.write(tell, b"x")
         assert os.waitpid(child, 0)[1] == 0
