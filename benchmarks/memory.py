@@ -122,11 +122,11 @@ def delivering(steps: int, names: list[str], seconds: float) -> list[tuple[float
     with tempfile.TemporaryDirectory() as folder:
         options = {name: trackers(folder)[name] for name in names}
         with trackhooks.run(dir=folder, **options) as run:
-            (child,) = psutil.Process().children()  # the delivery process
             callbacks = run.callbacks
             callbacks.on_train_begin()
             callbacks.on_epoch_begin(0)
             run.wait()  # what the trackers import is not in the rate
+            (child,) = psutil.Process().children()  # the delivery process; git has ended, too
             fired = had = 0
             began, rate = time.perf_counter(), math.inf
             for reading in READINGS:

@@ -23,10 +23,6 @@ from .errors import (
 from .event import Event
 from .hooks.callback import Callback
 from .hooks.callback_list import CallbackList
-from .reading.comparison import compare
-from .reading.history import history
-from .reading.listing import runs
-from .reading.ranks import ranks
 from .session.enable import disable, enable, keras_callback
 from .session.run import Run, run
 from .storage import journal
@@ -56,9 +52,23 @@ __all__ = [
     "runs",
 ]
 
-if not _typing.TYPE_CHECKING:  # type checkers report a missing name by themselves
+if _typing.TYPE_CHECKING:
+    from .reading.comparison import compare
+    from .reading.history import history
+    from .reading.listing import runs
+    from .reading.ranks import ranks
+else:  # what reads runs is imported when it is first used, not by each training
+    _READING = {"compare": "comparison", "history": "history", "ranks": "ranks", "runs": "listing"}
 
-    def __getattr__(name: str) -> _typing.NoReturn:
-        from .session.other_names import MODULE, missing
+    def __getattr__(name: str) -> object:
+        if name not in _READING:
+            from .session.other_names import MODULE, missing
 
-        raise missing("trackhooks", name, MODULE, __all__)
+            raise missing("trackhooks", name, MODULE, __all__)
+        from importlib import import_module
+
+        found = globals()[name] = getattr(import_module(f".reading.{_READING[name]}", __name__), name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

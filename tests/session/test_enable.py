@@ -495,6 +495,23 @@ def test_it_imports_no_framework_and_no_tracker(tmp_path: Path) -> None:
     assert said == "[]\n"
 
 
+def test_a_training_process_loads_neither_openssl_nor_what_reads_runs(tmp_path: Path) -> None:
+    said = run_python(
+        """
+        import sys, trackhooks
+        run = trackhooks.run("csv", "tensorboard", "mlflow", "wandb", delivery="off")
+        for batch in run.train(range(2)):
+            run.log(loss=0.5)
+        run.log_params({"lr": 0.1})
+        run.close()
+        print(*sorted({"hashlib", "trackhooks.reading"} & sys.modules.keys()))
+        print(trackhooks.runs is trackhooks.runs, "trackhooks.reading" in sys.modules)
+        """,
+        cwd=tmp_path,
+    )
+    assert said == "\nTrue True\n"
+
+
 @pytest.mark.slow
 def test_it_works_under_pytest(tmp_path: Path) -> None:
     body = "".join(f"    {line}\n" for line in SCRIPT.strip().splitlines())

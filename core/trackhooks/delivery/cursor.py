@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..storage.run_folder import (
     write_atomically,
 )
 from ..tracker import EpochMetrics, State, Tracker
+from ..values.digests import sha256
 from . import registry
 from .throttle import Throttle
 
@@ -139,7 +139,7 @@ def cursor_path(run: RunInfo, tracker: Tracker) -> Path:
     """Return the path of the cursor of this tracker and its destination."""
     name = as_file_name(tracker.name)
     if tracker.destination:
-        name += "-" + hashlib.sha256(tracker.destination.encode()).hexdigest()[:8]
+        name += "-" + sha256(tracker.destination.encode()).hexdigest()[:8]
     return Path(run.path, FOLDER, f"{name}.json")
 
 

@@ -10,7 +10,6 @@ delivery process, as it does when the one that it has joined ends.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import socket
@@ -25,6 +24,7 @@ import psutil
 from ..storage.journal import above_the_streams
 from ..storage.processes import created
 from ..storage.user_folder import user_folder
+from ..values.digests import sha256
 from .orders import Delivery, Order, Orders, has_input, import_path
 
 _DONE = b"done\n"
@@ -42,7 +42,7 @@ _SAME = ("cgroup", "ns/pid", "ns/mnt", "ns/net", "ns/user")
 def _meeting_point(folder: Path, pid: int, surroundings: list[object]) -> Path:
     """Return the socket at which processes with these surroundings join the delivery of a training."""
     name = repr([created(pid), *surroundings]).encode(errors="replace")
-    return folder / f"{_NAME}{pid}-{hashlib.sha256(name).hexdigest()[:16]}"
+    return folder / f"{_NAME}{pid}-{sha256(name).hexdigest()[:16]}"
 
 
 def _folder() -> Path | None:

@@ -12,7 +12,6 @@ patch as the file `files/code.patch`, and facts about it:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -22,6 +21,7 @@ from ..errors.secrets import redact_text
 from ..event import File, Scalar
 from ..storage import patches, run_folder
 from ..values import media
+from ..values.digests import sha256
 from . import git
 from .patch_secrets import without_secrets
 from .recorder import Recorder
@@ -139,7 +139,7 @@ class Uncommitted:
         if patch is None:
             head = [f"# Uncommitted changes to {what}. They are not kept, because they have {size} bytes."]
         else:
-            digest = hashlib.sha256(patch.encode()).hexdigest()
+            digest = sha256(patch.encode()).hexdigest()
         lines = [patches.stat_line(*stat) for stat in stats[:_MOST_FILES]]
         facts: dict[str, Scalar] = {"code/patch": digest[:12], "code/changed": _changed(stats)}
         return _Patch(facts, "\n".join([*head, *lines, patch or ""]))
@@ -163,7 +163,7 @@ def _read(output: IO[bytes]) -> tuple[str | None, str, int]:
     content = output.read(MOST + 1)
     if len(content) <= MOST:
         return without_secrets(content.decode(errors="replace")), "", len(content)
-    digest, size = hashlib.sha256(), 0
+    digest, size = sha256(), 0
     while content:
         digest.update(content)
         size += len(content)

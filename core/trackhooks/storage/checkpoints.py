@@ -10,7 +10,6 @@ is faster, so the training makes these copies itself (`TrainingCopies`) before i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -265,6 +264,8 @@ def _parts(path: Path) -> list[Path]:
 
 def _hash(path: Path) -> str:
     """Return the SHA-256 of a file, or of the names and hashes of the files in a folder."""
+    import hashlib  # see values/digests.py
+
     digest = hashlib.sha256()
     for part in _parts(path):
         if part != path:

@@ -7,7 +7,6 @@ the folder, whichever rank it has, with one rename: others see all of it or noth
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -20,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import DamagedFileError, TrackhooksError
+from ..values.digests import sha256
 from . import processes, run_folder
 from .locks import locked
 from .new_file import new_file
@@ -107,7 +107,7 @@ def note(directory: Path, job: Job, rank: int, run: Path) -> None:
 
 def _file_name(job: str) -> str:
     """Return a readable file name, which no other job has."""
-    return f"{run_folder.as_file_name(job)[:60]}-{hashlib.sha256(job.encode()).hexdigest()[:8]}"
+    return f"{run_folder.as_file_name(job)[:60]}-{sha256(job.encode()).hexdigest()[:8]}"
 
 
 def _read(folder: Path) -> _Entry | None:

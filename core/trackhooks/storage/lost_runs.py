@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -13,6 +12,7 @@ import msgspec
 from ..errors import DamagedFileError, JournalError, TrackhooksError, log
 from ..event import FINAL, Event, RunInfo
 from ..hooks.vocabulary import LOG
+from ..values.digests import sha256
 from . import processes, run_folder
 from .journal import FILE_NAME, RELEASE_S, SYSTEM, Reader, Writer, find_last, path_of
 from .locks import is_held, locked
@@ -98,7 +98,7 @@ def _guessed_info(path: Path, created: float) -> RunInfo:
         with suppress(OSError, DamagedFileError):  # another file, such as `files.json`
             found = run_folder.read_json(file, _Tracker)
             names.append(found.tracker if found.spec is None else found.spec.name)
-    identity = hashlib.sha256(f"{path.name} {created}".encode(errors="replace")).hexdigest()[:12]
+    identity = sha256(f"{path.name} {created}".encode(errors="replace")).hexdigest()[:12]
     return RunInfo(identity, path.name, created=created, trackers=list(dict.fromkeys(names)))
 
 

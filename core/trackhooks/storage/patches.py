@@ -13,11 +13,12 @@ binary files, whose content is not part of the patch.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from ..values.digests import sha256
 
 NAME = "code.patch"
 """The name of the file in `files/`, and in the trackers."""
@@ -68,4 +69,4 @@ def _digests(text: str) -> Iterator[str]:
     """Yield a hash of the changes of each file. git lists the files in the same order as their numbers."""
     for block in re.split(f"^{DIFF}", text, flags=re.MULTILINE)[1:]:
         lines = (line for line in block.split("\n")[1:] if not line.startswith(("index ", "@@ ")))
-        yield hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        yield sha256("\n".join(lines).encode()).hexdigest()

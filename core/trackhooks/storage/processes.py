@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from pathlib import Path
 
 import psutil
+
+from ..values.digests import sha256
 
 _SAME_S = 1.0
 """Two creation times of a process that differ by less are equal; some platforms round them."""
@@ -58,7 +59,7 @@ def machine() -> str:
     Machines and containers can have the same host name. The id is a hash, because `/etc/machine-id` is confidential.
     """
     parts = _content("/etc/machine-id") + _pid_namespace()
-    return hashlib.sha256(parts.encode()).hexdigest()[:16] if parts else ""
+    return sha256(parts.encode()).hexdigest()[:16] if parts else ""
 
 
 def _pid_namespace() -> str:

@@ -7,7 +7,6 @@ import itertools
 import os
 import random
 import re
-import secrets
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,7 +90,7 @@ def _candidates(parent: Path, name: str | None) -> Iterator[str]:
             yield f"{base}-{number}"
             number += 1
     number = sum(not entry.startswith(".") for entry in os.listdir(parent)) + 1  # noqa: PTH208 — only how many matters
-    words = random.Random(secrets.randbits(64))  # the user's random state must neither be used nor changed
+    words = random.Random()  # seeded by the system: the user's random state must neither be used nor changed
     while True:
         yield f"{words.choice(_ADJECTIVES)}-{words.choice(_NOUNS)}-{number}"
         number += 1

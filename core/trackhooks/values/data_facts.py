@@ -15,7 +15,6 @@ no random state is used.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 
 from ..errors.foreign import Failure, attempt
 from ..event import Scalar
+from .digests import sha256
 
 _MOST_ELEMENTS = 4096
 _MOST_ARRAYS = 16
@@ -71,7 +71,7 @@ def loader_facts(split: str, loader: Any) -> dict[str, Scalar]:
 
 def fingerprint(parts: Iterable[bytes]) -> str:
     """Return a hash of what describes the data."""
-    digest = hashlib.sha256()
+    digest = sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()[:16]

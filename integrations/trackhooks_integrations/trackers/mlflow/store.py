@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -124,6 +123,8 @@ class Store:
 
     def _parent(self, experiment: str, run: RunInfo, name: str) -> str:
         """Return the id of the parent run, which is created if it represents a group or was not delivered yet."""
+        import hashlib  # OpenSSL is not for the training process, which imports this module
+
         id_ = run.parent or f"group-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
         found = self._find(experiment, id_)
         made = found.info.run_id if found else self._create(experiment, id_, name, run.created, {})

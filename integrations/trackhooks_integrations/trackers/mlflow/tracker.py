@@ -47,7 +47,6 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
@@ -256,6 +255,8 @@ class MLflow(Tracker):
 
         source = params.get("dataset", params.get("data"))
         if isinstance(source, str) and source:
+            import hashlib  # OpenSSL is not for the training process, which imports this module
+
             digest = hashlib.sha256(source.encode()).hexdigest()[:8]
             about = msgspec.json.encode({"uri": source}).decode()
             dataset = Dataset(Path(source).stem[:LONGEST], digest, "local", about)
