@@ -315,6 +315,47 @@ def test_slots_and_missing_methods_are_reported_and_the_rest_is_recorded(run: Ru
 
     model, optimizer = torch.nn.Linear(2, 1), Slots()
     optimizer.param_groups = [{"params": list(model.parameters()), "lr": 0.25}]
-    with pytest.warns(trackhooks.TrackhooksWarning, match=r"Slots\.(step|zero_grad) accepts no hook"):
+    run.add_callback("on_before_zero_grad", lambda trainer: None)
+    with pytest.warns(trackhooks.TrackhooksWarning, match=r"Slots\.zero_grad accepts no hook"):
         run.watch(model, optimizer)
+    with pytest.warns(trackhooks.TrackhooksWarning, match=r"Slots\.step accepts no hook"):
+        run.add_callback("optimizer_step", lambda trainer: None)
     assert described(run)["optimizer/lr"] == 0.25
+
+
+def test_an_optimizer_is_touched_only_while_a_callback_hears_it(run: Run) -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+    heard: list[str] = []
+
+    def step() -> list[str]:
+        heard.clear()
+        optimizer.zero_grad()
+        optimizer.step()
+        return list(heard)
+
+    def untouched() -> bool:
+        return not optimizer._optimizer_step_post_hooks and "zero_grad" not in vars(optimizer)
+
+    run.watch(model, optimizer)
+    assert step() == []
+    assert untouched()
+    run.add_callback("on_before_zero_grad", lambda trainer: heard.append("zero_grad"))
+    run.add_callback("optimizer_step", lambda trainer: heard.append("step"))
+    assert step() == ["zero_grad", "step"]
+    run.callbacks.clear_callback("on_before_zero_grad")
+    assert step() == ["step"]
+    run.callbacks.reset_callbacks()
+    assert step() == []
+    assert untouched()
+
+
+def test_a_callback_in_a_list_that_is_one_of_the_callbacks_hears_the_optimizer(run: Run) -> None:
+    model, inner = torch.nn.Linear(2, 1), trackhooks.CallbackList()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+    heard: list[Any] = []
+    run.callbacks.append(inner)
+    run.watch(model, optimizer)
+    inner.add_callback("optimizer_step", heard.append)
+    optimizer.step()
+    assert len(heard) == 1

@@ -188,6 +188,8 @@ class CallbackList(KerasEvents):
 
     def _index_calls(self) -> None:
         self._set_calls({name: tuple(self._calls_of(name)) for name in BY_NAME})
+        for changed in list(self.when_changed):
+            changed()
 
     def _calls_of(self, hook: str) -> Iterator[Call]:
         for name, listener in self._entries:

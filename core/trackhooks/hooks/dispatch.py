@@ -79,6 +79,8 @@ class Dispatcher:
         self.model: Any = None
         """The model as Keras objects get it."""
         self._stop = StopFlags(self.state)
+        self.when_changed: list[Callable[[], None]] = []
+        """Called after callbacks were added or removed."""
         self.quiet_batches = True
         """Whether no callback listens to the starts and ends of training batches."""
         self._calls: dict[str, tuple[Call, ...]] = {}
@@ -102,6 +104,10 @@ class Dispatcher:
         """Set what is called at each hook."""
         self._calls = {hook: calls.get(hook, ()) for hook in BY_NAME}
         self.quiet_batches = not self._calls["on_train_batch_start"] and not self._calls["on_train_batch_end"]
+
+    def may_hear(self, hook: str) -> bool:
+        """Return whether a callback listens to this hook, or may do so later: a list among the callbacks may grow."""
+        return bool(self._calls[hook])
 
     def hears(self, hook: str) -> bool:
         """Return whether a callback listens to this hook. Methods that a base class leaves empty do not count."""

@@ -69,6 +69,11 @@ class WatchedModel:
     def _loaded(self, *_: Any) -> None:
         self._fire("on_params_update")
 
+    @property
+    def logs_steps(self) -> bool:
+        """Whether something is to be logged at steps of its optimizer."""
+        return self._gradient_norm or self._every > 0
+
     def stepped(self) -> None:
         """Log what is to be logged at each step of its optimizer."""
         if self._gradient_norm:

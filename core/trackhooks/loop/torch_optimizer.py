@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors.foreign import attempt, is_a
@@ -20,7 +20,7 @@ _HOOKS = "_optimizer_step_post_hooks"
 
 
 class WatchedOptimizer:
-    """An optimizer whose steps fire hooks, from `listen` to `release`.
+    """An optimizer whose methods fire hooks of the loop, if they are heard.
 
     Args:
         name: its name in metrics and parameters; empty for the only one.
@@ -48,29 +48,25 @@ class WatchedOptimizer:
         self._stepped = stepped
         self._fire = fire
         self._lookups = lookups
-        self._handle: Any = None
-        self._replaced: list[_Replaced] = []
+        self._heard: dict[str, Callable[[], None]] = {}
+        """The methods that are heard, and what removes the hook of each."""
 
-    def listen(self) -> None:
-        """Hear each `step` and each `zero_grad`."""
-        self._hook_on("step", self._listen_to_steps)
-        self._hook_on("zero_grad", self._listen_to_zero_grad)
+    def hear(self, methods: Collection[str]) -> None:
+        """Hear the calls of `step`, of `zero_grad`, of both, or of none: each takes microseconds of every batch."""
+        for method in self._heard.keys() - methods:
+            self._heard.pop(method)()
+        for method in methods - self._heard.keys():
+            problem = f"{type(self.inner).__name__}.{method} accepts no hook"
+            self._heard[method] = self._lookups.guard(problem, _nothing, self._hook_on, method)
 
-    def _hook_on(self, method: str, register: Callable[[], None]) -> None:
-        self._lookups.guard(f"{type(self.inner).__name__}.{method} accepts no hook", None, register)
-
-    def _listen_to_steps(self) -> None:
+    def _hook_on(self, method: str) -> Callable[[], None]:
+        """Return what removes the hook. Torch has none for `zero_grad`."""
+        if method == "zero_grad":
+            return _Replaced(self.inner, method, before=self._before_zero_grad).restore
         if attempt(_has_hooks, self.inner) is True:
-            self._handle = self.inner.register_step_post_hook(self._after_step)
-        else:
-            self._replace("step", after=self._after_step)
-
-    def _listen_to_zero_grad(self) -> None:
-        """Torch has no hook for it."""
-        self._replace("zero_grad", before=self._before_zero_grad)
-
-    def _replace(self, method: str, **around: Callable[[], None]) -> None:
-        self._replaced.append(_Replaced(self.inner, method, **around))
+            remove: Callable[[], None] = self.inner.register_step_post_hook(self._after_step).remove
+            return remove
+        return _Replaced(self.inner, method, after=self._after_step).restore
 
     def _after_step(self, *_: Any) -> None:
         self._stepped(self.models)
@@ -81,12 +77,7 @@ class WatchedOptimizer:
 
     def release(self) -> None:
         """Remove all hooks."""
-        if self._handle is not None:
-            self._handle.remove()
-            self._handle = None
-        for replaced in self._replaced:
-            replaced.restore()
-        self._replaced = []
+        self.hear(())
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rates of the parameter groups, as `lr/0`, … or `lr/<name>/0`, …"""

@@ -17,6 +17,7 @@ from .torch_model import WatchedModel, is_module
 from .torch_optimizer import WatchedOptimizer, is_optimizer, unwrapped_optimizer
 
 _MOST_WATCHED = 1000
+_STEP, _ZERO_GRAD = "optimizer_step", "on_before_zero_grad"
 
 Watched = TypeVar("Watched", WatchedModel, WatchedOptimizer)
 
@@ -44,6 +45,7 @@ class Watching:
         Raises:
             InvalidValueError: an argument has another type.
         """
+        self._follow_callbacks()
         every = checks.index("run.watch(…): histograms", histograms)
         with_norm = checks.switch("run.watch(…): gradient_norm", gradient_norm)
         _check_each("model", model, is_module, "a torch.nn.Module")
@@ -51,9 +53,12 @@ class Watching:
         models = self._named_models(model)
         optimizers = self._named_optimizers(optimizer, list(models))
         for name, one in models.items():
-            _put(self._models, WatchedModel(name, one, self._fire, self._recorder, with_norm, every))
+            watched = WatchedModel(name, one, self._fire, self._recorder, with_norm, every)
+            _put(self._models, watched)
+            watched.listen()
         for name, one in optimizers.items():
             self._put_optimizer(name, one, [name] if name in models else list(models))
+        self._hear_optimizers()
         return self._summary(models, optimizers)
 
     def _put_optimizer(self, name: str, optimizer: Any, models: Sequence[str]) -> None:
@@ -64,6 +69,21 @@ class Watching:
             self._optimizers,
             WatchedOptimizer(name, optimizer, of, self._stepped, self._fire_if_heard, lookups),
         )
+
+    def _follow_callbacks(self) -> None:
+        changed = self._recorder.callbacks.when_changed
+        if self._hear_optimizers not in changed:
+            changed.append(self._hear_optimizers)
+
+    def _hear_optimizers(self) -> None:
+        """Hear the methods of the optimizers whose hooks are taken; called again when the callbacks change."""
+        hooks = {"step": _STEP, "zero_grad": _ZERO_GRAD}
+        heard = {method for method, hook in hooks.items() if self._recorder.may_take(hook)}
+        for one in self._optimizers.values():
+            one.hear(heard | {"step"} if any(self._logs_steps(name) for name in one.models) else heard)
+
+    def _logs_steps(self, model: str) -> bool:
+        return model in self._models and self._models[model].logs_steps
 
     def _fire_if_heard(self, hook: str) -> None:
         """Fire a hook of every step, which changes nothing in the state of the loop."""
@@ -148,6 +168,8 @@ class Watching:
 
     def release(self) -> None:
         """Remove all hooks, and let go of everything."""
+        if self._hear_optimizers in self._recorder.callbacks.when_changed:
+            self._recorder.callbacks.when_changed.remove(self._hear_optimizers)
         watched: list[WatchedModel | WatchedOptimizer] = [*self._models.values(), *self._optimizers.values()]
         for one in watched:
             one.release()
@@ -160,7 +182,6 @@ def _put(watched: dict[str, Watched], new: Watched) -> None:
         if name == new.name or old.inner is new.inner:
             watched.pop(name).release()
     watched[new.name] = new
-    new.listen()
 
 
 def _name_of(watched: Mapping[str, WatchedModel | WatchedOptimizer], inner: Any) -> str | None:

@@ -192,6 +192,10 @@ class Recorder:
         """Whether a callback listens to this hook or it is recorded: otherwise a loop need not fire it."""
         return self.callbacks.hears(hook) or (hook in self._journaled and self.records)
 
+    def may_take(self, hook: str) -> bool:
+        """Whether `takes` is true, or may become true before a callback is added."""
+        return self.callbacks.may_hear(hook) or hook in self._journaled
+
     def on_hook(
         self,
         hook: str,
