@@ -93,8 +93,19 @@ PARTS = (
     ),
     Part(
         "whole_loop",
-        80,
-        ("--loops", "torch", "--threads", "1", "--width", "48", "--epochs", "100", "--only", "four trackers"),
+        110,
+        (
+            "--loops",
+            "torch",
+            "--threads",
+            "1",
+            "--width",
+            "48",
+            "--epochs",
+            "100",
+            "--only",
+            "without twice,only recorded,four trackers",
+        ),
         ("--loops", "torch", "--threads", "1", "--rounds", "1", "--epochs", "1", "--only", "four trackers"),
     ),
     Part(

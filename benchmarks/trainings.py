@@ -21,25 +21,52 @@ Loop = Callable[[int], Any]
 
 
 class Clock:
-    """Wall time and this process's processor time, of the whole loop and of each epoch, in seconds."""
+    """Wall time and this process's processor time of each epoch of a loop, in seconds."""
 
     def __init__(self) -> None:
-        self._laps: list[tuple[float, float]] = []
+        self.epochs: list[tuple[float, float]] = []
+        """Wall time and processor time."""
+        self._since: tuple[float, float] | None = None
 
     def lap(self) -> None:
         """The loop begins, or an epoch has ended."""
-        self._laps.append((time.perf_counter(), time.process_time()))
+        now = time.perf_counter(), time.process_time()
+        if self._since is not None:
+            self.epochs.append((now[0] - self._since[0], now[1] - self._since[1]))
+        self._since = now
 
     def read(self) -> dict[str, float]:
-        """Of all laps, and of the median one."""
-        epochs = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(self._laps)]
-        walls, cpus = zip(*epochs, strict=True)
+        """Of all epochs, and of the median one."""
+        walls, cpus = zip(*self.epochs, strict=True)
         return {
             "wall_s": sum(walls),
             "cpu_s": sum(cpus),
             "epoch_wall_s": statistics.median(walls),
             "epoch_cpu_s": statistics.median(cpus),
         }
+
+
+class TurnClock(Clock):
+    """The clock of a loop in a greenlet that takes turns with others: after so many epochs, its parent continues.
+
+    Waiting for the next turn does not count.
+    """
+
+    def __init__(self, epochs_a_turn: int) -> None:
+        super().__init__()
+        self._epochs_a_turn = epochs_a_turn
+
+    def lap(self) -> None:
+        """The loop begins, or an epoch has ended."""
+        import greenlet
+
+        if self._since is not None:
+            super().lap()
+        if len(self.epochs) % self._epochs_a_turn == 0:
+            parent = greenlet.getcurrent().parent
+            assert parent is not None
+            parent.switch()
+            self._since = time.perf_counter(), time.process_time()
 
 
 def digits() -> tuple[Any, Any, Any, Any]:
