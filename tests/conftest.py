@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ import trackhooks
 
 if TYPE_CHECKING:
     from delivered import Delivered
+    from warm import WarmProgram, WarmPython
     from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -111,6 +112,30 @@ def program() -> Callable[..., str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """Starts programs in a copy of a process that has imported what takes long."""
+    from warm import WarmPython
+
+    python = WarmPython(tmp_path_factory.mktemp("warm"))
+    yield python
+    python.close()
+
+
+@pytest.fixture
+def warm_program(warm_python: WarmPython, tmp_path: Path) -> Callable[..., WarmProgram]:
+    """Runs a Python program as `program` does, with torch and more there already: (source, cwd, env) → its end."""
+
+    def run(source: str, cwd: Path = tmp_path, env: Mapping[str, str] | None = None) -> WarmProgram:
+        path = tmp_path / f"program-{len(list(tmp_path.glob('program-*.py')))}.py"
+        path.write_text(dedent(source))
+        started = warm_python.start(path, cwd=cwd, env=env)
+        started.wait(timeout=120)
+        return started
 
     return run
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires
 from pathlib import Path
 from textwrap import dedent
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from folders import ROOT
@@ -22,6 +22,9 @@ from packaging.requirements import Requirement
 
 from trackhooks.cli.main import main
 from trackhooks.delivery.registry import ENTRY_POINTS
+
+if TYPE_CHECKING:
+    from warm import WarmPython
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
@@ -72,7 +75,9 @@ def as_program(parts: list[Example]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if programs(page)])
-def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Path) -> None:
+def test_the_examples_of_a_page_run_one_after_the_other(
+    page: str, tmp_path: Path, warm_python: WarmPython
+) -> None:
     settings = tmp_path / "settings" / "Ultralytics"
     settings.mkdir(parents=True)
     (settings / "settings.json").write_text(json.dumps({"runs_dir": str(tmp_path / "runs")}))
@@ -81,10 +86,8 @@ def test_the_examples_of_a_page_run_one_after_the_other(page: str, tmp_path: Pat
     for code in programs(page):
         program = tmp_path / "page.py"
         program.write_text(code, encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{page}\n{done.stdout}\n{done.stderr}"
+        done = warm_python.start(program, cwd=tmp_path, env=environment)
+        assert done.wait(timeout=500) == 0, f"{page}\n{done.output}\n{done.errors}"
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import keras
 import pytest
 from folders import SUPPORT
 from keras_models import X, Y, events, infos, names, runs, sequential
+from warm import WarmProgram
 
 import trackhooks
 from trackhooks.event import Event, RunInfo
@@ -232,23 +233,23 @@ def test_every_fold_of_a_cross_validation_is_a_run_and_keeps_nothing_alive(folde
 
 
 @pytest.mark.slow
-def test_twenty_fits_are_delivered_by_one_process(program: Callable[..., str], tmp_path: Path) -> None:
-    said = program(
-        """
+def test_twenty_fits_are_delivered_by_one_process(
+    warm_program: Callable[..., WarmProgram], tmp_path: Path
+) -> None:
+    done = warm_program(
+        f"""
         import sys
-        sys.path.insert(0, sys.argv[1])
+        sys.path.insert(0, {str(SUPPORT)!r})
         import psutil, trackhooks
-        trackhooks.enable(dir=sys.argv[2])
+        trackhooks.enable(dir={str(tmp_path / "runs")!r})
         from keras_models import X, Y, sequential
         for _ in range(20):
             sequential().fit(X, Y, verbose=0)
             assert len(psutil.Process().children()) == 1
-        """,
-        SUPPORT,
-        tmp_path,
+        """
     )
-    assert said == ""
-    assert len(list(tmp_path.glob("*/epochs.csv"))) == 20
+    assert (done.poll(), done.output) == (0, ""), done.errors
+    assert len(list(tmp_path.glob("runs/*/epochs.csv"))) == 20
 
 
 def test_each_thread_has_separate_runs(folder: Path) -> None:
@@ -329,13 +330,13 @@ def test_a_run_of_an_evaluation_alone_is_finished_when_it_is_closed(folder: Path
     ],
 )
 def test_a_process_that_ends_leaves_its_runs_with_their_status(
-    ending: str, status: str, tmp_path: Path
+    ending: str, status: str, warm_program: Callable[..., WarmProgram], tmp_path: Path
 ) -> None:
     source = f"""
 import sys
 sys.path.insert(0, {str(SUPPORT)!r})
 import trackhooks
-trackhooks.enable(dir={str(tmp_path)!r}, delivery="off")
+trackhooks.enable(dir={str(tmp_path / "runs")!r}, delivery="off")
 from keras_models import X, Y, keras, sequential
 
 class Exits(keras.callbacks.Callback):
@@ -345,8 +346,10 @@ class Exits(keras.callbacks.Callback):
 model = sequential()
 {ending}
 """
-    subprocess.run([sys.executable, "-c", source], env=ENVIRONMENT, capture_output=True, check=False)
-    assert [info.status for info in infos(tmp_path)] == [status]
+    assert warm_program(source, env=ENVIRONMENT).poll() == (
+        3 if "Exits" in ending else 1 if "1 / 0" in ending else 0
+    )
+    assert [info.status for info in infos(tmp_path / "runs")] == [status]
 
 
 # On and off
@@ -471,8 +474,11 @@ model.fit(numpy.zeros((4, 2)), numpy.zeros(4), epochs=2, verbose=0)
 
 
 @pytest.mark.slow
-def test_it_may_be_called_before_the_import_of_keras(tmp_path: Path) -> None:
-    run_python("import trackhooks\ntrackhooks.enable(delivery='off')\n" + SCRIPT, cwd=tmp_path)
+def test_it_may_be_called_before_the_import_of_keras(
+    warm_program: Callable[..., WarmProgram], tmp_path: Path
+) -> None:
+    program = warm_program("import trackhooks\ntrackhooks.enable(delivery='off')\n" + SCRIPT, env=ENVIRONMENT)
+    assert program.poll() == 0, program.errors
     assert [info.status for info in infos(tmp_path / "runs")] == ["finished"]
 
 
@@ -522,8 +528,10 @@ def test_it_works_under_pytest(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mlflow_that_logs_keras_by_itself_is_warned_about_once(tmp_path: Path) -> None:
-    said = run_python(
+def test_mlflow_that_logs_keras_by_itself_is_warned_about_once(
+    warm_program: Callable[..., WarmProgram], tmp_path: Path
+) -> None:
+    done = warm_program(
         f"""
         import warnings
         import mlflow, trackhooks
@@ -536,7 +544,8 @@ def test_mlflow_that_logs_keras_by_itself_is_warned_about_once(tmp_path: Path) -
                 exec({SCRIPT!r})
         print([str(warning.message) for warning in caught if warning.category is trackhooks.TrackhooksWarning])
         """,
-        cwd=tmp_path,
+        env=ENVIRONMENT,
     )
-    assert said.count("mlflow logs this training by itself as well") == 1
+    assert done.poll() == 0, done.errors
+    assert done.output.count("mlflow logs this training by itself as well") == 1
     assert len(infos(tmp_path / "runs")) == 2

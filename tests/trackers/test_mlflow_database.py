@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from feeding import Feeding, batch, run_info
+from warm import WarmPython
 
 from trackhooks_integrations.trackers.mlflow import sqlite_file
 from trackhooks_integrations.trackers.mlflow.tracker import MLflow
@@ -32,25 +33,38 @@ OTHER_CLIENT = dedent("""
 class OtherClient:
     """A plain MLflow program in the same folder, with MLflow's default store: the same `mlflow.db`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, python: WarmPython, folder: Path) -> None:
         self.database = folder / "mlflow.db"
         known = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", OTHER_CLIENT], cwd=folder, env=known, stderr=subprocess.PIPE, text=True
-        )
+        program = folder.parent / f"{folder.name}.py"
+        program.write_text(OTHER_CLIENT)
+        self._process = python.start(program, cwd=folder, env=known)
 
     def wait_until(self, reached: Callable[[Path], bool]) -> None:
         while not reached(self.database):
-            assert self._process.poll() is None, self._process.communicate()[1]
+            assert self._process.poll() is None, self._process.errors
             time.sleep(0.002)
 
     def finish(self) -> None:
-        _, errors = self._process.communicate(timeout=180)
-        assert self._process.returncode == 0, errors
+        assert self._process.wait(timeout=180) == 0, self._process.errors
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """Starts programs that import MLflow."""
+    python = WarmPython(
+        tmp_path_factory.mktemp("mlflow"), ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
+    )
+    yield python
+    python.close()
+
+
+@pytest.fixture
+def another_client(mlflow_python: WarmPython, tmp_path: Path) -> Callable[[], OtherClient]:
+    return lambda: OtherClient(mlflow_python, tmp_path)
 
 
 def tables(database: Path) -> set[str]:
@@ -122,12 +136,15 @@ def no_hard_links(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_database_that_another_client_creates_before_ours_is_placed_is_kept_and_used(
-    tmp_path: Path, before_placing: Callable[[Callable[[], None]], None], stage: str
+    tmp_path: Path,
+    before_placing: Callable[[Callable[[], None]], None],
+    another_client: Callable[[], OtherClient],
+    stage: str,
 ) -> None:
     others: list[OtherClient] = []
 
     def start() -> None:
-        others.append(OtherClient(tmp_path))
+        others.append(another_client())
         others[0].wait_until(STAGES[stage])
 
     before_placing(start)
@@ -139,17 +156,21 @@ def test_a_database_that_another_client_creates_before_ours_is_placed_is_kept_an
 
 @pytest.mark.slow
 def test_a_database_that_another_client_completes_before_ours_is_placed_is_kept_and_used(
-    tmp_path: Path, before_placing: Callable[[Callable[[], None]], None]
+    tmp_path: Path,
+    before_placing: Callable[[Callable[[], None]], None],
+    another_client: Callable[[], OtherClient],
 ) -> None:
-    before_placing(lambda: OtherClient(tmp_path).finish())
+    before_placing(lambda: another_client().finish())
     deliver(tmp_path)
     assert runs(tmp_path) == BOTH
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_database_that_another_client_is_creating_is_waited_for(tmp_path: Path, stage: str) -> None:
-    other = OtherClient(tmp_path)
+def test_a_database_that_another_client_is_creating_is_waited_for(
+    tmp_path: Path, another_client: Callable[[], OtherClient], stage: str
+) -> None:
+    other = another_client()
     other.wait_until(STAGES[stage])
     deliver(tmp_path)
     other.finish()
@@ -158,13 +179,13 @@ def test_a_database_that_another_client_is_creating_is_waited_for(tmp_path: Path
 
 @pytest.mark.slow
 def test_another_client_that_comes_once_ours_is_placed_uses_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, another_client: Callable[[], OtherClient]
 ) -> None:
     others: list[OtherClient] = []
     wait = sqlite_file._wait_until_complete
 
     def placed(path: Path) -> None:
-        others.append(OtherClient(tmp_path))
+        others.append(another_client())
         wait(path)
 
     monkeypatch.setattr(sqlite_file, "_wait_until_complete", placed)
@@ -176,7 +197,7 @@ def test_another_client_that_comes_once_ours_is_placed_uses_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("start_at", ["", ".mlflow.db.*.new", "mlflow.db"])
 def test_a_run_and_another_client_that_start_in_an_empty_folder_both_keep_everything(
-    tmp_path: Path, start_at: str
+    tmp_path: Path, another_client: Callable[[], OtherClient], start_at: str
 ) -> None:
     script = dedent("""
         import trackhooks
@@ -190,7 +211,7 @@ def test_a_run_and_another_client_that_start_in_an_empty_folder_both_keep_everyt
     while start_at and not any(tmp_path.glob(start_at)):
         assert training.poll() is None
         time.sleep(0.002)
-    OtherClient(tmp_path).finish()
+    another_client().finish()
     assert training.wait() == 0
     found = runs(tmp_path)
     assert found["mine"] == {"theirs": {"loss": 0.5}}
@@ -221,10 +242,13 @@ def schema(database: sqlite3.Connection) -> set[tuple[str, str, str]]:
 @pytest.mark.usefixtures("no_hard_links")
 @pytest.mark.parametrize("stage", list(STAGES)[1:])
 def test_without_hard_links_the_database_of_another_client_is_kept_as_well(
-    tmp_path: Path, before_placing: Callable[[Callable[[], None]], None], stage: str
+    tmp_path: Path,
+    before_placing: Callable[[Callable[[], None]], None],
+    another_client: Callable[[], OtherClient],
+    stage: str,
 ) -> None:
     test_a_database_that_another_client_creates_before_ours_is_placed_is_kept_and_used(
-        tmp_path, before_placing, stage
+        tmp_path, before_placing, another_client, stage
     )
 
 

@@ -7,8 +7,6 @@ backend can replace anything.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -19,6 +17,7 @@ import msgspec
 import pytest
 from backends import BACKENDS
 from folders import SUPPORT
+from warm import WarmPython
 
 import trackhooks
 from trackhooks.event import Event
@@ -97,7 +96,8 @@ PROGRAMS = {"pytorch": PYTORCH, "keras": KERAS, "ultralytics": ULTRALYTICS}
 class Resumed:
     """The run of a program that was killed and run again, and the status that it had in between."""
 
-    def __init__(self, loop: str, folder: Path, store: str) -> None:
+    def __init__(self, loop: str, folder: Path, store: str, python: WarmPython) -> None:
+        self._python = python
         self.path = folder / "runs" / "resumed"
         self.options: dict[str, dict[str, Any]] = {
             "csv": {},
@@ -116,12 +116,11 @@ class Resumed:
 
     def call(self, program: Path, folder: Path, resumes: bool) -> int:
         order = msgspec.json.encode([str(folder), self.options, resumes]).decode()
-        done = subprocess.run(
-            [sys.executable, str(program), order], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode not in (0, -signal.SIGKILL):
-            pytest.fail(done.stderr)
-        return done.returncode
+        started = self._python.start(program, order, cwd=folder)
+        code = started.wait(timeout=300)
+        if code not in (0, -signal.SIGKILL):
+            pytest.fail(started.errors)
+        return code
 
     def seen(self, tracker: str) -> Seen:
         return backends.delivered(self.path, tracker, self.options[tracker])
@@ -129,10 +128,13 @@ class Resumed:
 
 @pytest.fixture(scope="module", params=PROGRAMS)
 def resumed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], str]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    new_store: Callable[[Path], str],
+    warm_python: WarmPython,
 ) -> Resumed:
     folder = tmp_path_factory.mktemp(request.param)
-    return Resumed(request.param, folder, new_store(folder / "mlflow.db"))
+    return Resumed(request.param, folder, new_store(folder / "mlflow.db"), warm_python)
 
 
 def batches(events: list[Event]) -> dict[int, float]:

@@ -1,0 +1,191 @@
+"""Programs that start in a copy of a process which has imported what takes long: `import keras` takes 6 s, here 1 s.
+
+A server imports the modules once and forks for each program. The program starts as `python program.py` does: as
+`__main__`, with its own arguments, environment, working directory and output; and its interpreter ends as any other.
+The modules are none of those that trackhooks looks for, so that what a program imports first does not change. The
+examples in `examples/` are started without this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+SCIENCE = (
+    "numpy",
+    "scipy.stats",
+    "sklearn.model_selection",
+    "matplotlib.pyplot",
+    "torch._dynamo",
+    "torchvision",
+)
+"""What Keras, Ultralytics and Lightning import."""
+INTEGRATED = {
+    "keras", "lightgbm", "lightning", "mlflow", "optuna", "ray", "tensorboard", "trackhooks", "transformers",
+    "ultralytics", "wandb", "xgboost",
+}  # fmt: skip
+THREADED = ("pandas", "polars", "pyarrow")
+"""Imported by the programs only: they start threads, which a fork does not copy."""
+_SERVER = """
+import socket, sys
+from warm import serve
+serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+"""
+_LARGEST = 1 << 17
+_LOOK_S = 0.005
+
+
+class WarmProgram:
+    """A program that has been started; like `subprocess.Popen`, with files for its output."""
+
+    def __init__(self, pid: int, folder: Path) -> None:
+        self.pid = pid
+        self._folder = folder
+
+    def poll(self) -> int | None:
+        """How it ended; None while it runs."""
+        with contextlib.suppress(FileNotFoundError):
+            return int((self._folder / "ended").read_text())
+        return None
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end."""
+        until = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise TimeoutError(self.errors)
+            time.sleep(_LOOK_S)
+        return code
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait(60)
+
+    @property
+    def output(self) -> str:
+        return (self._folder / "output").read_text(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        return (self._folder / "errors").read_text(errors="replace")
+
+
+class WarmPython:
+    """A server with these modules.
+
+    Args:
+        folder: for the output of the programs.
+        modules: what it imports.
+    """
+
+    def __init__(self, folder: Path, modules: Sequence[str] = SCIENCE) -> None:
+        self._folder, self._count = folder, 0
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-c", _SERVER, str(theirs.fileno()), *modules]
+            self._process = subprocess.Popen(command, cwd=Path(__file__).parent, pass_fds=[theirs.fileno()])
+        if self._answer() != "ready":
+            raise RuntimeError(f"it cannot import {', '.join(modules)}")
+
+    def start(
+        self, program: Path, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> WarmProgram:
+        """Start a program, with the environment of this process by default."""
+        self._count += 1
+        folder = self._folder / str(self._count)
+        folder.mkdir(parents=True)
+        request = {
+            "program": str(program),
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "env": dict(os.environ if env is None else env),
+            "folder": str(folder),
+        }
+        self._control.sendall(json.dumps(request).encode())
+        return WarmProgram(int(self._answer()), folder)
+
+    def _answer(self) -> str:
+        answer = self._control.recv(_LARGEST).decode()
+        if not answer:
+            self.close()
+            raise RuntimeError(f"the server ended with {self._process.returncode}")
+        return answer
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait()
+
+
+# The server
+
+
+def serve(control: socket.socket, modules: Sequence[str]) -> None:
+    """Start programs until the other side closes. Returns in each program, when it has ended, and in the server."""
+    hidden: dict[str, Any] = dict.fromkeys(THREADED)
+    sys.modules.update(hidden)
+    for module in modules:
+        importlib.import_module(module)
+    for name in THREADED:
+        del sys.modules[name]
+    assert len(os.listdir("/proc/self/task")) == threading.active_count() == 1, "a thread would not be forked"  # noqa: PTH208
+    assert not sys.modules.keys() & (INTEGRATED - {*modules}), "what trackhooks integrates comes later"
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers end unobserved
+    control.sendall(b"ready")
+    while request := control.recv(_LARGEST):
+        if not os.fork():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _keep(control, json.loads(request))
+            return
+
+
+def _keep(control: socket.socket, request: dict[str, Any]) -> None:
+    """Fork the program, and note how it ended. Returns in the program only."""
+    pid = os.fork()
+    if not pid:
+        control.close()
+        _become(request)
+        return
+    control.sendall(str(pid).encode())
+    control.close()
+    _, status = os.waitpid(pid, 0)
+    folder = Path(request["folder"])
+    (folder / "ending").write_text(str(os.waitstatus_to_exitcode(status)))
+    (folder / "ending").rename(folder / "ended")
+    os._exit(0)
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Run the program in this process, in the place of this module."""
+    program, folder = Path(request["program"]), Path(request["folder"])
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    for number, path in enumerate((Path(os.devnull), folder / "output", folder / "errors")):
+        file = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(file, number)
+        os.close(file)
+    sys.argv[:] = sys.orig_argv[1:] = [str(program), *request["arguments"]]
+    sys.path[0] = str(program.parent)
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    main = vars(sys.modules["__main__"])
+    for name in [name for name in main if not name.startswith("__")]:
+        del main[name]
+    main["__file__"] = str(program)
+    exec(compile(program.read_bytes(), program, "exec"), main)
