@@ -16,6 +16,7 @@ from .faults import faults
 from .kills import kills
 from .leaks import leaks
 from .many import many
+from .odd import odd
 from .outages import outages
 from .result import Result
 from .scarce import scarce
@@ -23,7 +24,7 @@ from .scarce import scarce
 Kind = Callable[[bool, float, int], Iterator[Result]]
 KINDS: dict[str, Kind] = {
     "kills": kills, "faults": faults, "outages": outages, "endings": endings, "scarce": scarce, "damage": damage,
-    "many": many, "close": close, "leaks": leaks,
+    "odd": odd, "many": many, "close": close, "leaks": leaks,
 }  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
    Counted are the operations that change a file below FAULTS_BELOW: each adds a byte to the file FAULTS_LOG, its kind.
    Before number FAULTS_AT (from 1; 0 for never) the process kills itself with SIGKILL; with FAULTS_HALF, a write writes
-   half of its bytes first. */
+   half of its bytes first. A forked process counts anew, with the environment that it has at its first operation. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,25 +21,38 @@
 static const char *below;
 static long at;
 static int half, log_fd = -1;
-static int count;
+static int count, is_ready;
 
 static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 #define REAL(type, name, ...) ((type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name))
 
-__attribute__((constructor)) static void start(void) {
-  const char *number = getenv("FAULTS_AT"), *log = getenv("FAULTS_LOG");
+static void forked(void) { is_ready = 0; }
+
+__attribute__((constructor)) static void load(void) {
   real_write = REAL(ssize_t, write, int, const void *, size_t);
   real_pwrite = REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
+  pthread_atfork(NULL, NULL, forked);
+}
+
+static void start(void) {
+  const char *number = getenv("FAULTS_AT"), *log = getenv("FAULTS_LOG");
+  is_ready = 1;
+  count = 0;
   at = number ? atol(number) : 0;
   half = getenv("FAULTS_HALF") != NULL;
   if (log) log_fd = REAL(int, open, const char *, int, ...)(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   below = getenv("FAULTS_BELOW");
 }
 
+static const char *watched(void) {
+  if (!is_ready) start();
+  return below;
+}
+
 static int is_below(const char *path) {
   char full[PATH_MAX], here[PATH_MAX];
-  if (!below || !path) return 0;
+  if (!watched() || !path) return 0;
   if (path[0] != '/') {
     if (!getcwd(here, sizeof here)) return 0;
     snprintf(full, sizeof full, "%s/%s", here, path);
@@ -49,7 +63,7 @@ static int is_below(const char *path) {
 
 static int fd_is_below(int fd) {
   char link[64], path[PATH_MAX];
-  if (!below || fd < 3 || fd == log_fd) return 0;
+  if (!watched() || fd < 3 || fd == log_fd) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   ssize_t size = readlink(link, path, sizeof path - 1);
   if (size < 0) return 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from warm import WarmProgram, WarmPython
 
 from .result import Found, Result, tried
 from .runs import SYNC, Trackers, audit, final_status, light, new_store, place, sync
@@ -21,32 +24,62 @@ NAMES = {
     "w": "writes", "o": "opens", "r": "renames", "l": "links", "u": "removals", "m": "new folders", "t": "truncations",
     "s": "syncs",
 }  # fmt: skip
-TRAIN = [sys.executable, "-m", "reliability.training"]
+DELIVERED_TO = (("csv",), ("csv", "tensorboard"), ("mlflow",), ("wandb",))
+HEAVY = ("mlflow", "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store", "wandb")
+"""What the programs import before they are forked. The client of W&B and its service start in each of them."""
+_PATIENCE_S = 240.0
 
 
 class Layer:
-    """The library that ends programs; None if there is no C compiler."""
+    """The library that ends programs, and a Python that starts them with it; None if there is no C compiler."""
 
     def __init__(self) -> None:
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        self.path: Path | None = None
-        if compiler is not None and sys.platform.startswith("linux"):
-            self.path = Path(tempfile.mkdtemp(prefix="reliability-"), "faults.so")
-            command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self.path), str(SOURCE), "-ldl"]
-            subprocess.run(command, check=True)
+        self.python: WarmPython | None = None
+        if compiler is None or not sys.platform.startswith("linux"):
+            return
+        folder = Path(tempfile.mkdtemp(prefix="reliability-"))
+        library = folder / "faults.so"
+        command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl", "-lpthread"]
+        subprocess.run(command, check=True)
+        self._delivery = folder / "sync.py"
+        self._delivery.write_text(SYNC[2])
+        self._training = folder / "train.py"
+        self._training.write_text(
+            "import json, sys\nfrom reliability.training import train\ntrain(**json.loads(sys.argv[1]))"
+        )
+        self.python = WarmPython(folder / "output", HEAVY, {"LD_PRELOAD": str(library)})
+        atexit.register(self.python.close)
 
-    def run(
-        self, command: Sequence[str], folder: Path, below: Path, at: int, half: bool = False
-    ) -> tuple[int, str]:
-        """Run a program that is killed before its operation number `at`; returns the exit code and its operations."""
+    def train(self, folder: Path, at: int, half: bool = False) -> tuple[int, str]:
+        """Record a run in `runs`, killed before operation number `at`; returns the exit code and the operations."""
+        runs = folder / "runs"
+        given = {
+            "home": str(runs), "acknowledged": str(folder / "acknowledged"), "trackers": dict(light()),
+            "delivery": "off", "epochs": 2, "batches": 4, "pause_s": 0,
+        }  # fmt: skip
+        return self._run(self._training, [json.dumps(given)], folder, at, half)
+
+    def deliver(self, folder: Path, trackers: Trackers, at: int, half: bool = False) -> tuple[int, str]:
+        """Deliver the run, killed before operation number `at`; returns the exit code and the operations."""
+        return self._run(self._delivery, _arguments(folder / "runs" / "r", trackers), folder, at, half)
+
+    def repair(self, folder: Path, trackers: Trackers) -> str:
+        """Deliver the run; returns what is printed if that fails."""
+        done = self._start(self._delivery, _arguments(folder / "runs" / "r", trackers), folder, {})
+        return done.errors[-300:] if done.wait(_PATIENCE_S) else ""
+
+    def _run(self, program: Path, arguments: list[str], folder: Path, at: int, half: bool) -> tuple[int, str]:
         log = folder / "operations"
         log.unlink(missing_ok=True)
-        given = {"FAULTS_BELOW": f"{below}/", "FAULTS_LOG": str(log), "FAULTS_AT": str(at)}
-        environment = (
-            os.environ | given | {"LD_PRELOAD": str(self.path)} | ({"FAULTS_HALF": "1"} if half else {})
-        )
-        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=240)
-        return done.returncode, log.read_text() if log.exists() else ""
+        given = {"FAULTS_BELOW": f"{folder / 'runs'}/", "FAULTS_LOG": str(log), "FAULTS_AT": str(at)}
+        done = self._start(program, arguments, folder, given | ({"FAULTS_HALF": "1"} if half else {}))
+        code = done.wait(_PATIENCE_S)
+        return code, log.read_text() if log.exists() else ""
+
+    def _start(self, program: Path, arguments: list[str], folder: Path, given: dict[str, str]) -> WarmProgram:
+        assert self.python is not None
+        return self.python.start(program, *arguments, cwd=folder, env=os.environ | given)
 
 
 class Fault(NamedTuple):
@@ -55,36 +88,38 @@ class Fault(NamedTuple):
     layer: Layer
     at: int
     half: bool
+    recorded: Path
+    """The folder of a recorded run, for a delivery."""
     trackers: tuple[str, ...]
 
 
 def faults(short: bool, scale: float, seed: int) -> Iterator[Result]:
-    """Yield a result for the training, for a delivery, and for one to MLflow."""
+    """Yield a result for the training, and for a delivery to each of some trackers."""
     layer = Layer()
-    if layer.path is None:
+    if layer.python is None:
         yield Result("Kill", "between two file operations", note="no C compiler here")
         return
-    with place() as folder:
-        operations = _train(layer, folder, 0)[1]
-    yield tried("Kill", "between two file operations of the training", _training, _each(layer, operations, short),
-                _about(operations))  # fmt: skip
-    for trackers, most in ((("csv",), 0), (("csv", "tensorboard"), 0), (("mlflow",), 30)):
-        if short and trackers != ("csv",):
-            continue
-        with place() as folder:
-            _train(layer, folder, 0)
-            operations = _deliver(layer, folder, _trackers(folder, trackers), 0)[1]
-        each = _each(layer, operations, short, trackers)
-        chosen = each if not most else each[:: max(len(each) // most, 1)]
-        part = f" ({len(chosen)} of {len(each)} places)" if len(chosen) < len(each) else ""
-        kind = f"between two file operations of the delivery to {' and '.join(trackers)}"
-        yield tried("Kill", kind, _delivery, chosen, _about(operations) + part)
+    with place() as recorded:
+        operations = layer.train(recorded, 0)[1]
+        each = _each(layer, operations, short, recorded)
+        yield tried(
+            "Kill", "between two file operations of the training", _training, each, _about(operations)
+        )
+        for trackers in DELIVERED_TO[:1] if short else DELIVERED_TO:
+            with place() as folder:
+                operations = layer.deliver(folder, _run_in(folder, recorded, trackers), 0)[1]
+            each = _each(layer, operations, short, recorded, trackers)
+            kind = f"between two file operations of the delivery to {' and '.join(trackers)}"
+            yield tried("Kill", kind, _delivery, each, _about(operations))
 
 
-def _each(layer: Layer, operations: str, short: bool, trackers: tuple[str, ...] = ()) -> list[Fault]:
+def _each(
+    layer: Layer, operations: str, short: bool, recorded: Path, trackers: tuple[str, ...] = ()
+) -> list[Fault]:
     """Every place before an operation, and in the middle of a write; in the short form, some."""
-    whole = [Fault(layer, number + 1, False, trackers) for number in range(len(operations))]
-    halves = [Fault(layer, n + 1, True, trackers) for n, kind in enumerate(operations) if kind == "w"]
+    whole = [Fault(layer, number + 1, False, recorded, trackers) for number in range(len(operations))]
+    writes = [number for number, kind in enumerate(operations) if kind == "w"]
+    halves = [Fault(layer, number + 1, True, recorded, trackers) for number in writes]
     places = sorted(whole + halves, key=lambda fault: (fault.at, fault.half))
     return places[:: max(len(places) // 6, 1)] if short else places
 
@@ -94,18 +129,9 @@ def _about(operations: str) -> str:
     return ", ".join(f"{counts[kind]} {name}" for kind, name in NAMES.items() if counts[kind])
 
 
-def _train(layer: Layer, folder: Path, at: int, half: bool = False) -> tuple[int, str]:
-    runs = folder / "runs"
-    given = {
-        "home": str(runs), "acknowledged": str(folder / "acknowledged"), "trackers": dict(light()), "delivery": "off",
-        "epochs": 2, "batches": 4, "pause_s": 0,
-    }  # fmt: skip
-    return layer.run([*TRAIN, json.dumps(given)], folder, runs, at, half)
-
-
 def _training(fault: Fault) -> Found:
     with place() as folder:
-        code, _ = _train(fault.layer, folder, fault.at, fault.half)
+        code, _ = fault.layer.train(folder, fault.at, fault.half)
         noted, run = folder / "acknowledged", folder / "runs" / "r"
         acknowledged = noted.stat().st_size if noted.exists() else 0
         if code != -9:
@@ -115,26 +141,38 @@ def _training(fault: Fault) -> Found:
         failed = sync(run)
         if failed:
             return Found(survived=False, why=f"at {fault.at}: {failed}")
-        found = audit(run, light(), acknowledged, final_status(run))
-        found.why = f"at {fault.at}{' in the middle' if fault.half else ''}: {found.why}"
-        return found
+        return _audited(fault, run, light(), acknowledged, final_status(run))
 
 
-def _trackers(folder: Path, names: tuple[str, ...]) -> Trackers:
-    known = {**light(), "mlflow": {"every": 1}}
+def _delivery(fault: Fault) -> Found:
+    with place() as folder:
+        trackers = _run_in(folder, fault.recorded, fault.trackers)
+        code, _ = fault.layer.deliver(folder, trackers, fault.at, fault.half)
+        if code not in (-9, 0):  # 0: this time it had one operation less, and came to its end
+            return Found(survived=False, why=f"it was not killed at {fault.at}: {code}")
+        failed = fault.layer.repair(folder, trackers)
+        if failed:
+            return Found(survived=False, why=f"at {fault.at}: {failed}")
+        return _audited(fault, folder / "runs" / "r", trackers, 8, "finished")
+
+
+def _audited(fault: Fault, run: Path, trackers: Trackers, acknowledged: int, status: str) -> Found:
+    found = audit(run, trackers, acknowledged, status)
+    found.why = f"at {fault.at}{' in the middle' if fault.half else ''}: {found.why}"
+    return found
+
+
+def _run_in(folder: Path, recorded: Path, names: tuple[str, ...]) -> Trackers:
+    """Copy the recorded run into a folder; returns the trackers, whose data is there, too."""
+    shutil.copytree(recorded / "runs", folder / "runs")
+    known: Trackers = {**light(), "mlflow": {"every": 1}, "wandb": {"mode": "offline", "every": 1}}
     chosen = {name: dict(known[name]) for name in names}
     if "mlflow" in chosen:
-        (folder / "runs").mkdir(exist_ok=True)
         chosen["mlflow"]["tracking_uri"] = new_store(folder / "runs")
     return chosen
 
 
-def _deliver(layer: Layer, folder: Path, trackers: Trackers, at: int, half: bool = False) -> tuple[int, str]:
-    runs = folder / "runs"
-    return layer.run(_command(runs / "r", trackers), folder, runs, at, half)
-
-
-def _command(run: Path, trackers: Trackers) -> list[str]:
+def _arguments(run: Path, trackers: Trackers) -> list[str]:
     options = [
         f"{name}.{option}={value}"
         for name, given in trackers.items()
@@ -142,22 +180,4 @@ def _command(run: Path, trackers: Trackers) -> list[str]:
         if option != "every"
     ]
     each = [part for option in options for part in ("--option", option)]
-    return [*SYNC, str(run), "--every", "1", "--to", ",".join(trackers), *each]
-
-
-def _delivery(fault: Fault) -> Found:
-    with place() as folder:
-        _train(fault.layer, folder, 0)
-        trackers = _trackers(folder, fault.trackers)
-        code, _ = _deliver(fault.layer, folder, trackers, fault.at, fault.half)
-        if code not in (-9, 0):  # 0: this time it had one operation less, and came to its end
-            return Found(survived=False, why=f"it was not killed at {fault.at}: {code}")
-        done = subprocess.run(
-            _command(folder / "runs" / "r", trackers), capture_output=True, text=True, check=False
-        )
-        where = f"at {fault.at}{' in the middle' if fault.half else ''}: "
-        if done.returncode:
-            return Found(survived=False, why=where + done.stderr[-300:])
-        found = audit(folder / "runs" / "r", trackers, 8, "finished")
-        found.why = where + found.why
-        return found
+    return ["sync", str(run), "--every", "1", "--to", ",".join(trackers), *each]

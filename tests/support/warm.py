@@ -90,14 +90,22 @@ class WarmPython:
     Args:
         folder: for the output of the programs.
         modules: what it imports.
+        env: its environment besides that of this process.
     """
 
-    def __init__(self, folder: Path, modules: Sequence[str] = SCIENCE) -> None:
-        self._folder, self._count = folder, 0
+    def __init__(
+        self, folder: Path, modules: Sequence[str] = SCIENCE, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self._count, self._mutex = folder, 0, threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-c", _SERVER, str(theirs.fileno()), *modules]
-            self._process = subprocess.Popen(command, cwd=Path(__file__).parent, pass_fds=[theirs.fileno()])
+            self._process = subprocess.Popen(
+                command,
+                cwd=Path(__file__).parent,
+                env={**os.environ, **(env or {})},
+                pass_fds=[theirs.fileno()],
+            )
         if self._answer() != "ready":
             raise RuntimeError(f"it cannot import {', '.join(modules)}")
 
@@ -105,18 +113,19 @@ class WarmPython:
         self, program: Path, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
     ) -> WarmProgram:
         """Start a program, with the environment of this process by default."""
-        self._count += 1
-        folder = self._folder / str(self._count)
-        folder.mkdir(parents=True)
-        request = {
-            "program": str(program),
-            "arguments": arguments,
-            "cwd": str(cwd),
-            "env": dict(os.environ if env is None else env),
-            "folder": str(folder),
-        }
-        self._control.sendall(json.dumps(request).encode())
-        return WarmProgram(int(self._answer()), folder)
+        with self._mutex:
+            self._count += 1
+            folder = self._folder / str(self._count)
+            folder.mkdir(parents=True)
+            request = {
+                "program": str(program),
+                "arguments": arguments,
+                "cwd": str(cwd),
+                "env": dict(os.environ if env is None else env),
+                "folder": str(folder),
+            }
+            self._control.sendall(json.dumps(request).encode())
+            return WarmProgram(int(self._answer()), folder)
 
     def _answer(self) -> str:
         answer = self._control.recv(_LARGEST).decode()
@@ -142,7 +151,8 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
     for name in THREADED:
         del sys.modules[name]
     assert len(os.listdir("/proc/self/task")) == threading.active_count() == 1, "a thread would not be forked"  # noqa: PTH208
-    assert not sys.modules.keys() & (INTEGRATED - {*modules}), "what trackhooks integrates comes later"
+    wanted = {module.partition(".")[0] for module in modules}
+    assert not sys.modules.keys() & (INTEGRATED - wanted), "what trackhooks integrates comes later"
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers end unobserved
     control.sendall(b"ready")
