@@ -25,11 +25,10 @@ BOUND_S = 120.0
 
 def close(short: bool, scale: float, seed: int) -> Iterator[Result]:
     """Yield a result for a server that is absent, and for one that hangs."""
-    if short:
-        return
+    number = 1 if short else 3
     with silent() as hanging:
         for kind, uri in (("is absent", DEAD), ("hangs", hanging)):
-            yield tried("Close", f"a program ends, and its MLflow server {kind}", _end, [uri] * 3,
+            yield tried("Close", f"a program ends, and its MLflow server {kind}", _end, [uri] * number,
                         "it waits at most as long as set, says so, and names the command")  # fmt: skip
 
 
