@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors.foreign import key_text
 from ..hooks.metric_names import CleanNames, Prefixed, prefixed
 from ..recording.event_writer import Number, all_floats, filled, snapshots
-from ..values.numbers import to_host
+from ..values.numbers import floats_of_cpu, to_host
 
 _MOST_WAITING = 128
 """How often something is logged until it is added up: less than one batch in a hundred takes the time for that."""
@@ -43,6 +43,8 @@ class Scope:
         self._numbers = numbers
         self._waiting: list[Logged] = []
         """What is not part of the sums yet."""
+        self._fetches = False
+        """Whether some of it may be on an accelerator."""
         self._sums: dict[str, tuple[float, float]] = {}
 
     def collect(self, metrics: dict[str, Any], weight: float) -> None:
@@ -52,13 +54,15 @@ class Scope:
         self._wait(numbers, weight)
 
     def _wait(self, numbers: Mapping[str, Number], weight: float) -> None:
+        self._fetches = self._fetches or not all_floats(numbers)
         self._waiting.append((numbers, weight))
         if len(self._waiting) >= _MOST_WAITING:
             self._add_up()
 
     def _add_up(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for numbers, weight in _fetched(waiting):
+        waiting: Iterable[Any] = _fetched(self._waiting) if self._fetches else self._waiting
+        self._waiting, self._fetches = [], False
+        for numbers, weight in waiting:
             for name, value in numbers.items():
                 mean = self._names[name]
                 if mean is not None:
@@ -102,12 +106,18 @@ class TrainScope(Scope):
         self.last = LastMetrics(self)
 
     def collect(self, metrics: dict[str, Any], weight: float) -> None:
-        """Add metrics of the current batch: the hot path, which calls nothing if all metrics are floats."""
+        """Add metrics of the current batch: the hot path, which calls next to nothing."""
         batch, names = self.metrics, self._batch_names
         for name, value in metrics.items():
             if type(value) is not float:
-                self._collect_others(metrics, weight)
-                return
+                floats = floats_of_cpu(metrics)
+                if floats is None:
+                    self._collect_others(metrics, weight)
+                    return
+                metrics = floats
+                for known, number in floats.items():
+                    batch[names[known]] = number
+                break
             batch[names[name]] = value
         waiting = self._waiting
         waiting.append((metrics, weight))

@@ -117,9 +117,9 @@ def _why_refused(value: Any) -> str:
 
 def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot], dict[str, str]]:
     """Return the numbers of a mapping, flattened, and for every other value its name and why it is not a number."""
-    found = attempt(_of_cpu, values)
-    if not isinstance(found, Failure):
-        return found, {}
+    floats = floats_of_cpu(values)
+    if floats is not None:
+        return floats, {}
     accepted: dict[str, float | Snapshot] = {}
     refused: dict[str, str] = {}
     for name, value in flatten(values):
@@ -133,25 +133,28 @@ def split_numbers(values: Mapping[Any, Any]) -> tuple[dict[str, float | Snapshot
     return accepted, refused
 
 
-def _of_cpu(values: Mapping[Any, Any]) -> dict[str, float | Snapshot]:
-    """Return the numbers of a plain dict of floats and torch tensors on the CPU, with plain names: the frequent case.
+def floats_of_cpu(values: Mapping[Any, Any]) -> dict[str, float | Snapshot] | None:
+    """Return a plain dict of floats and torch tensors on the CPU, with plain names, as floats: the frequent case.
 
-    Raises:
-        Exception: Something is different. Nothing has been changed.
+    Returns None if anything is different.
     """
-    if type(values) is not dict:
-        raise TypeError
-    tensor = sys.modules["torch"].Tensor
+    torch = sys.modules.get("torch")
+    if torch is None or type(values) is not dict:
+        return None
+    tensor = torch.Tensor
     found: dict[str, float | Snapshot] = {}
     for name, value in values.items():
         if type(name) is not str or not name.isascii():
-            raise TypeError
+            return None
         if type(value) is float:
             found[name] = value
         elif type(value) is tensor and value.is_cpu:
-            found[name] = _real(value.item())
+            try:
+                found[name] = float(value.item())
+            except (RuntimeError, TypeError):  # it has several elements, or no memory, or is complex
+                return None
         else:
-            raise TypeError
+            return None
     return found
 
 
