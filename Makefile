@@ -9,10 +9,10 @@ OTHERS := $(abspath $(VENV))/peers/stamp $(abspath $(VENV))/tensorflow/stamp
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 INSTALL := $(BIN)/pip install --constraint requirements/constraints.txt
 
-# The tests run Keras on torch, and in three processes, which often wait; tests/conftest.py says how they are divided.
+# The tests run Keras on torch, and in four processes, which often wait; tests/conftest.py says how they are divided.
 # WORKERS=0 runs them all in the process of pytest itself.
 export KERAS_BACKEND ?= torch
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
