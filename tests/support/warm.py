@@ -103,7 +103,7 @@ class WarmPython:
             self._process = subprocess.Popen(
                 command,
                 cwd=Path(__file__).parent,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},  # else NumPy starts threads
                 pass_fds=[theirs.fileno()],
             )
         if self._answer() != "ready":
