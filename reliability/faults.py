@@ -27,6 +27,12 @@ NAMES = {
 DELIVERED_TO = (("csv",), ("csv", "tensorboard"), ("mlflow",), ("wandb",))
 HEAVY = ("mlflow", "mlflow.tracking.client", "mlflow.store.tracking.sqlalchemy_store", "wandb")
 """What the programs import before they are forked. The client of W&B and its service start in each of them."""
+_TRAIN = f"""
+import json, sys
+sys.path.insert(0, {str(SOURCE.parents[1])!r})
+from reliability.training import train
+train(**json.loads(sys.argv[1]))
+"""
 _PATIENCE_S = 240.0
 
 
@@ -45,9 +51,7 @@ class Layer:
         self._delivery = folder / "sync.py"
         self._delivery.write_text(SYNC[2])
         self._training = folder / "train.py"
-        self._training.write_text(
-            "import json, sys\nfrom reliability.training import train\ntrain(**json.loads(sys.argv[1]))"
-        )
+        self._training.write_text(_TRAIN)
         self.python = WarmPython(folder / "output", HEAVY, {"LD_PRELOAD": str(library)})
         atexit.register(self.python.close)
 
@@ -100,17 +104,27 @@ def faults(short: bool, scale: float, seed: int) -> Iterator[Result]:
         yield Result("Kill", "between two file operations", note="no C compiler here")
         return
     with place() as recorded:
-        operations = layer.train(recorded, 0)[1]
+        operations = _whole(layer.train(recorded, 0))
         each = _each(layer, operations, short, recorded)
         yield tried(
             "Kill", "between two file operations of the training", _training, each, _about(operations)
         )
         for trackers in DELIVERED_TO[:1] if short else DELIVERED_TO:
             with place() as folder:
-                operations = layer.deliver(folder, _run_in(folder, recorded, trackers), 0)[1]
+                operations = _whole(layer.deliver(folder, _run_in(folder, recorded, trackers), 0))
             each = _each(layer, operations, short, recorded, trackers)
             kind = f"between two file operations of the delivery to {' and '.join(trackers)}"
             yield tried("Kill", kind, _delivery, each, _about(operations))
+
+
+def _whole(done: tuple[int, str]) -> str:
+    """Return the operations of a program that was not killed."""
+    code, operations = done
+    if code or not operations:
+        raise RuntimeError(
+            f"a program ended with {code} without being killed, after {len(operations)} operations"
+        )
+    return operations
 
 
 def _each(
