@@ -37,12 +37,12 @@ __attribute__((constructor)) static void load(void) {
 
 static void start(void) {
   const char *number = getenv("FAULTS_AT"), *log = getenv("FAULTS_LOG");
-  is_ready = 1;
   count = 0;
   at = number ? atol(number) : 0;
   half = getenv("FAULTS_HALF") != NULL;
   if (log) log_fd = REAL(int, open, const char *, int, ...)(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   below = getenv("FAULTS_BELOW");
+  is_ready = 1;
 }
 
 static const char *watched(void) {
@@ -69,6 +69,18 @@ static int fd_is_below(int fd) {
   if (size < 0) return 0;
   path[size] = 0;
   return is_below(path);
+}
+
+/* Of a path in an open folder. */
+static int is_below_at(int folder, const char *path) {
+  char link[64], full[PATH_MAX], here[PATH_MAX];
+  if (!path || path[0] == '/' || folder == AT_FDCWD) return is_below(path);
+  snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+  ssize_t size = readlink(link, here, sizeof here - 1);
+  if (size < 0) return 0;
+  here[size] = 0;
+  snprintf(full, sizeof full, "%s/%s", here, path);
+  return is_below(full);
 }
 
 /* Whether this is the operation at which the process ends. */
@@ -116,7 +128,7 @@ OPENS(open64)
 #define OPENS_AT(name)                                                                \
   int name(int folder, const char *path, int flags, ...) {                            \
     va_list more; va_start(more, flags); mode_t mode = va_arg(more, mode_t); va_end(more); \
-    step((flags & (O_CREAT | O_TRUNC)) && is_below(path), 'o');                       \
+    step((flags & (O_CREAT | O_TRUNC)) && is_below_at(folder, path), 'o');            \
     return REAL(int, name, int, const char *, int, ...)(folder, path, flags, mode);   \
   }
 OPENS_AT(openat)
@@ -127,12 +139,32 @@ int rename(const char *from, const char *to) {
   return REAL(int, rename, const char *, const char *)(from, to);
 }
 int renameat(int a, const char *from, int b, const char *to) {
-  step(is_below(to), 'r');
+  step(is_below_at(b, to), 'r');
   return REAL(int, renameat, int, const char *, int, const char *)(a, from, b, to);
 }
 int link(const char *from, const char *to) {
   step(is_below(to), 'l');
   return REAL(int, link, const char *, const char *)(from, to);
+}
+int linkat(int a, const char *from, int b, const char *to, int flags) {
+  step(is_below_at(b, to), 'l');
+  return REAL(int, linkat, int, const char *, int, const char *, int)(a, from, b, to, flags);
+}
+int symlink(const char *target, const char *path) {
+  step(is_below(path), 'l');
+  return REAL(int, symlink, const char *, const char *)(target, path);
+}
+int symlinkat(const char *target, int folder, const char *path) {
+  step(is_below_at(folder, path), 'l');
+  return REAL(int, symlinkat, const char *, int, const char *)(target, folder, path);
+}
+int rmdir(const char *path) {
+  step(is_below(path), 'u');
+  return REAL(int, rmdir, const char *)(path);
+}
+int unlinkat(int folder, const char *path, int flags) {
+  step(is_below_at(folder, path), 'u');
+  return REAL(int, unlinkat, int, const char *, int)(folder, path, flags);
 }
 int unlink(const char *path) {
   step(is_below(path), 'u');
@@ -141,6 +173,10 @@ int unlink(const char *path) {
 int mkdir(const char *path, mode_t mode) {
   step(is_below(path), 'm');
   return REAL(int, mkdir, const char *, mode_t)(path, mode);
+}
+int mkdirat(int folder, const char *path, mode_t mode) {
+  step(is_below_at(folder, path), 'm');
+  return REAL(int, mkdirat, int, const char *, mode_t)(folder, path, mode);
 }
 int ftruncate(int fd, off_t size) {
   step(fd_is_below(fd), 't');

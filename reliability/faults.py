@@ -162,7 +162,9 @@ def _delivery(fault: Fault) -> Found:
     with place() as folder:
         trackers = _run_in(folder, fault.recorded, fault.trackers)
         code, _ = fault.layer.deliver(folder, trackers, fault.at, fault.half)
-        if code not in (-9, 0):  # 0: this time it had one operation less, and came to its end
+        if code == 0:  # this time it had fewer operations
+            return Found(reached=False)
+        if code != -9:
             return Found(survived=False, why=f"it was not killed at {fault.at}: {code}")
         failed = fault.layer.repair(folder, trackers)
         if failed:

@@ -28,6 +28,8 @@ class Found(msgspec.Struct):
     """Values that differ, and a status that is not right."""
     why: str = ""
     """What went wrong, for the one who reads the output."""
+    reached: bool = True
+    """Whether the trial came to the place that it was for."""
 
     @property
     def good(self) -> bool:
@@ -54,9 +56,14 @@ class Result(msgspec.Struct):
     """What `--only` calls it."""
     made: str = ""
     """When, and where."""
+    unreached: int = 0
+    """Trials that are not counted, because they did not come to the place that they were for."""
 
     def add(self, found: Found) -> None:
         """Add a trial."""
+        if not found.reached:
+            self.unreached += 1
+            return
         self.tried += 1
         self.survived += found.survived
         self.lost += found.lost

@@ -57,7 +57,8 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def _row(result: Result) -> str:
-    what = result.kind + (f" ({result.note})" if result.note else "")
+    note = result.note + (f"; {result.unreached} more places were not reached" if result.unreached else "")
+    what = result.kind + (f" ({note})" if note else "")
     figures = [result.tried, result.survived, result.lost, result.doubled, result.wrong]
     verdict = "not tried" if not result.tried else "held" if result.held else "**not held**"
     return f"| {result.promise} | {what} | {' | '.join(f'{figure:,}' for figure in figures)} | {verdict} |"
