@@ -48,9 +48,10 @@ class Layer:
         library = folder / "faults.so"
         command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl", "-lpthread"]
         subprocess.run(command, check=True)
-        self._delivery = folder / "sync.py"
+        self._code = folder / "code"
+        _make_repository(self._code)
+        self._delivery, self._training = self._code / "sync.py", self._code / "train.py"
         self._delivery.write_text(SYNC[2])
-        self._training = folder / "train.py"
         self._training.write_text(_TRAIN)
         self.python = WarmPython(folder / "output", HEAVY, {"LD_PRELOAD": str(library)})
         atexit.register(self.python.close)
@@ -70,20 +71,29 @@ class Layer:
 
     def repair(self, folder: Path, trackers: Trackers) -> str:
         """Deliver the run; returns what is printed if that fails."""
-        done = self._start(self._delivery, _arguments(folder / "runs" / "r", trackers), folder, {})
+        done = self._start(self._delivery, _arguments(folder / "runs" / "r", trackers), {})
         return done.errors[-300:] if done.wait(_PATIENCE_S) else ""
 
     def _run(self, program: Path, arguments: list[str], folder: Path, at: int, half: bool) -> tuple[int, str]:
         log = folder / "operations"
         log.unlink(missing_ok=True)
         given = {"FAULTS_BELOW": f"{folder / 'runs'}/", "FAULTS_LOG": str(log), "FAULTS_AT": str(at)}
-        done = self._start(program, arguments, folder, given | ({"FAULTS_HALF": "1"} if half else {}))
+        done = self._start(program, arguments, given | ({"FAULTS_HALF": "1"} if half else {}))
         code = done.wait(_PATIENCE_S)
         return code, log.read_text() if log.exists() else ""
 
-    def _start(self, program: Path, arguments: list[str], folder: Path, given: dict[str, str]) -> WarmProgram:
+    def _start(self, program: Path, arguments: list[str], given: dict[str, str]) -> WarmProgram:
         assert self.python is not None
-        return self.python.start(program, *arguments, cwd=folder, env=os.environ | given)
+        return self.python.start(program, *arguments, cwd=self._code, env=os.environ | given)
+
+
+def _make_repository(folder: Path) -> None:
+    """Make a repository with changes that are not committed: a run records them, if there is git."""
+    folder.mkdir()
+    if shutil.which("git") is not None:
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+        (folder / "notes.txt").write_text("not committed")
+        subprocess.run(["git", "add", "notes.txt"], cwd=folder, check=True)
 
 
 class Fault(NamedTuple):
