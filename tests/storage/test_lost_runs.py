@@ -23,7 +23,7 @@ from trackhooks.delivery.cursor import Spec
 from trackhooks.event import Event, RunInfo
 from trackhooks.reading.summary import summarize
 from trackhooks.session.run import recorder_of
-from trackhooks.storage import processes
+from trackhooks.storage import lost_runs, processes
 from trackhooks.storage.journal import Writer
 from trackhooks.storage.lost_runs import end_if_dead, status_of_silent
 from trackhooks.storage.run_folder import read_info, write_info
@@ -90,6 +90,27 @@ def test_a_status_that_a_full_disk_kept_out_of_the_folder_is_that_of_the_journal
     write_info(run.path, info)
     assert (end_if_dead(run.path).status, read_info(run.path).reason) == ("failed", "why")
     assert statuses(run.path) == ["failed"]
+
+
+@pytest.mark.parametrize("pid", ["the same", "another"])
+def test_a_run_that_is_resumed_while_it_is_found_dead_stays_running(
+    pid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trackhooks.run(dir=tmp_path, delivery="off")
+    recorder_of(run).release_journal()
+    dead = read_info(run.path)
+    dead.pid, dead.pid_created = ended_pid(), 1.0
+    write_info(run.path, dead)
+    resumed = read_info(run.path)
+    resumed.pid, resumed.pid_created = dead.pid if pid == "the same" else os.getpid(), 2.0
+
+    def resume(*_: object) -> str:
+        write_info(run.path, resumed)
+        return "killed"
+
+    monkeypatch.setattr(lost_runs, "status_of_silent", resume)
+    end_if_dead(run.path)
+    assert read_info(run.path).status == "running"
 
 
 def ended_pid() -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from ..storage.journal import above_the_streams
+from ..storage.descriptors import above_the_streams
 from ..storage.processes import created
 from ..storage.user_folder import user_folder
 from ..values.digests import sha256

@@ -48,6 +48,7 @@ from ..event import Event
 from ..values import checks
 from . import large_records
 from .decoding import UNDECODABLE
+from .descriptors import above_the_streams
 from .forks import after_fork_in_child
 from .records import LeaveOut, decode_later, encode_anything
 from .records import unreadable as unreadable
@@ -76,7 +77,6 @@ _CHUNK = 1 << 17
 _MOST_LENGTHS = 4096
 _TAIL = 1 << 16
 """How many bytes at the end are searched first."""
-_STDERR = 2
 RELEASE_S: Final = 10.0
 """How long the journal of a process that was killed may be held: by its last thread, or by a child that it forked."""
 _LOOK_S = 0.05
@@ -122,16 +122,6 @@ def _write_all(fd: int, rest: bytes) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = rest[written:]
-
-
-def above_the_streams(fd: int) -> int:
-    """Move a file away from the descriptors 0 to 2: if stderr is closed, C libraries would write into the file."""
-    if fd > _STDERR or fcntl is None:
-        return fd
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _STDERR + 1)
-    finally:
-        os.close(fd)
 
 
 class Writer:

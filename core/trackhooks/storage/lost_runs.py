@@ -174,7 +174,8 @@ def _settle(run: RunInfo, status: str) -> None:
         OSError: the disk is full.
     """
     with closing(Writer(run.path, patience=RELEASE_S)) as writer:
-        if whole_info(run.path).pid != run.pid:
+        now = whole_info(run.path)
+        if (now.pid, now.pid_created) != (run.pid, run.pid_created):
             return  # another process has resumed the run meanwhile
         last, known = writer.last, _last_status(run)
         if run.status not in FINAL:
