@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--one", help=SUPPRESS)
     parser.add_argument("--folder", default="", help=SUPPRESS)
     chosen = parser.parse_args()
+    if unknown := [name for name in chosen.only.split(",") if name not in CANDIDATES]:
+        parser.error(f"--only {unknown[0]!r} is not one of: {', '.join(CANDIDATES)}")
     if chosen.one:
         take_turns(chosen.loops, chosen.epochs, chosen.width, options(chosen.one, chosen.folder))
         return
