@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import importlib.metadata
 import os
@@ -71,6 +72,7 @@ def _user() -> str | None:
         return None
 
 
+@functools.cache
 def own_version() -> str:
     """Return the version of trackhooks."""
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
 
 _NAMED = (
     "torch", "torchvision", "torchaudio", "torchmetrics", "triton", "keras", "tensorflow", "jax", "jaxlib",
@@ -22,17 +21,15 @@ def versions() -> dict[str, str]:
     Well-known packages of machine learning have an entry `package/torch`. All other modules with a `__version__` are in
     one string, `packages`. `package/cuda` (or `package/rocm`) is the one that PyTorch was built for.
     """
-    found = {
-        name: version
-        for name, module in list(sys.modules.items())
-        if "." not in name and name not in sys.stdlib_module_names and (version := _version(module))
-    }
+    # Only the names are copied: thousands of pairs would set off the collection of garbage, which takes milliseconds.
+    names = [name for name in list(sys.modules) if "." not in name and name not in sys.stdlib_module_names]
+    found = {name: version for name in names if (version := _version(sys.modules.get(name)))}
     named = {f"package/{name}": found.pop(name) for name in _NAMED if name in found} | _accelerator()
     others = sorted((name, version) for name, version in found.items() if not name.startswith("_"))
     return named | ({_OTHERS: _joined([f"{name} {version}" for name, version in others])} if others else {})
 
 
-def _version(module: ModuleType) -> str | None:
+def _version(module: object) -> str | None:
     """Return the version of a module as it is in its namespace: a module may compute attributes, or load itself."""
     try:
         found = object.__getattribute__(module, "__dict__").get("__version__")
