@@ -9,6 +9,7 @@ SUPPORT = Path(__file__).resolve().parent
 TESTS = SUPPORT.parent
 ROOT = TESTS.parent
 THIRD_PARTY = TESTS / "third_party"
+STARTUP = SUPPORT / "startup"
 
 
 def importing(*folders: Path) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Programs that start in a copy of a process which has imported what takes long: `import keras` takes 6 s, here 1 s.
 
 A server imports the modules once and forks for each program. The program starts as `python program.py` does: as
-`__main__`, with its own arguments, environment, working directory and output; and its interpreter ends as any other.
-The modules are none of those that trackhooks looks for, so that what a program imports first does not change. The
-examples in `examples/` are started without this.
+`__main__`, with its own arguments, environment, working directory and output. It ends as any other, with its threads
+joined, its exit functions called and its own objects deleted; only the imported modules are not taken apart, which would
+copy all their memory first. The modules are none of those that trackhooks looks for, so that what a program imports
+first does not change. The examples in `examples/` are started without this.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -45,7 +47,7 @@ from warm import serve
 serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
 """
 _LARGEST = 1 << 17
-_LOOK_S = 0.005
+_LOOK_S = 0.02
 
 
 class WarmProgram:
@@ -57,15 +59,15 @@ class WarmProgram:
 
     def poll(self) -> int | None:
         """How it ended; None while it runs."""
-        with contextlib.suppress(FileNotFoundError):
-            return int((self._folder / "ended").read_text())
-        return None
+        ended = self._folder / "ended"
+        return int(ended.read_text()) if ended.exists() else None
 
     def wait(self, timeout: float) -> int:
         """Wait for its end."""
         until = time.monotonic() + timeout
         while (code := self.poll()) is None:
             if time.monotonic() > until:
+                self.kill()
                 raise TimeoutError(self.errors)
             time.sleep(_LOOK_S)
         return code
@@ -198,4 +200,28 @@ def _become(request: dict[str, Any]) -> None:
     for name in [name for name in main if not name.startswith("__")]:
         del main[name]
     main["__file__"] = str(program)
-    exec(compile(program.read_bytes(), program, "exec"), main)
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # the first to be registered is the last to be called
+    try:
+        exec(compile(program.read_bytes(), program, "exec"), main)
+    except BaseException as error:
+        codes += _code_of(error)
+        raise
+    codes.append(0)
+
+
+def _code_of(error: BaseException) -> list[int]:
+    """Return the exit code of a program that an exception ends; nothing if a signal will end it."""
+    if isinstance(error, KeyboardInterrupt):
+        return []
+    code = error.code if isinstance(error, SystemExit) else 1
+    return [0 if code is None else code & 0xFF if isinstance(code, int) else 1]
+
+
+def _leave(codes: list[int]) -> None:
+    if codes:
+        vars(sys.modules["__main__"]).clear()
+        gc.collect()
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(codes[0])
