@@ -27,6 +27,7 @@ HOSTILE = [
     "lone \ud800 surrogate",
     "__proto__",
 ]
+USUAL = {"viewport": {"width": 1300, "height": 1000}, "timezone_id": "UTC"}
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,20 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any) -> Any:
+    """The tab in which most tests open their report: it keeps the scripts that it has compiled."""
+    return browser.new_page(**USUAL)
+
+
 @pytest.fixture
-def opened(browser: Any) -> Iterator[Callable[..., Any]]:
+def opened(browser: Any, tab: Any) -> Iterator[Callable[..., Any]]:
     """Opens a report. At the end, the page must not have logged an error, nor asked the network for anything."""
     pages: list[Any] = []
     problems: list[str] = []
+
+    def note_error(error: Any) -> None:
+        problems.append(f"{error} {error.stack}")
 
     def note_message(message: Any) -> None:
         if message.type in ("error", "warning"):
@@ -50,12 +60,10 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
             problems.append(request.url)
 
     def open_page(path: Path, **options: Any) -> Any:
-        page = browser.new_page(
-            **{"viewport": {"width": 1300, "height": 1000}, "timezone_id": "UTC", **options}
-        )
+        page = browser.new_page(**USUAL | options) if options or tab in pages else tab
         pages.append(page)
         page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: problems.append(f"{error} {error.stack}"))
+        page.on("pageerror", note_error)
         page.on("console", note_message)
         page.on("request", note_request)
         page.goto(path.as_uri())
@@ -63,6 +71,11 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
         return page
 
     yield open_page
+    if tab in pages:
+        pages.remove(tab)
+        tab.remove_listener("pageerror", note_error)
+        tab.remove_listener("console", note_message)
+        tab.remove_listener("request", note_request)
     for page in pages:
         page.close()
     assert problems == []
