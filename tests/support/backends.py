@@ -9,7 +9,6 @@ import json
 import re
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -370,9 +369,18 @@ def wandb_media(held: Held, kind: str) -> list[tuple[str, Path, dict[str, Any]]]
 
 
 def wandb_records(log: Path) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [json.loads(line) for line in printed.splitlines()]
+    return [json.loads(line) for line in wandb_inspect(log).splitlines()]
+
+
+def wandb_inspect(log: Path, *options: str) -> str:
+    """Return what `wandb leet inspect` prints of a log: its program is called without W&B's command line."""
+    from wandb.util import get_core_path
+
+    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", *options]
+    done = subprocess.run(
+        [*command, "--run-file", log, log.parent.parent], capture_output=True, text=True, check=True
+    )
+    return done.stdout
 
 
 def wandb_status(held: Held) -> str:

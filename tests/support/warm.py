@@ -1,8 +1,8 @@
 """Programs that start in a copy of a process which has imported what takes long: `import keras` takes 6 s, here 1 s.
 
 A server imports the modules once and forks for each program. The program starts as `python program.py` does: as
-`__main__`, with its own arguments, environment, working directory and output. It ends as any other, with its threads
-joined, its exit functions called and its own objects deleted; only the imported modules are not taken apart, which would
+`__main__`, with its own arguments, environment, working directory and output. It ends as any other: threads are
+joined, exit functions called, its own objects deleted. Only the imported modules are not taken apart, which would
 copy all their memory first. The modules are none of those that trackhooks looks for, so that what a program imports
 first does not change. The examples in `examples/` are started without this.
 """

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from backends import keep_wandb_apart
+from backends import keep_wandb_apart, wandb_inspect
 from feeding import CREATED, Feeding, at_epoch, batch, kept, outside, run_info
 from folders import SUPPORT
 
@@ -63,25 +63,15 @@ def files(run: RunInfo) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
-def inspect(path: Path, *options: str) -> str:
-    from wandb.util import get_core_path
-
-    command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", *options]
-    done = subprocess.run(
-        [*command, "--run-file", path, path.parent.parent], capture_output=True, text=True, check=True
-    )
-    return done.stdout
-
-
 def records(run: RunInfo, kind: str) -> list[dict[str, Any]]:
     """Return the records of one kind in all files of the run, as W&B reads them."""
-    lines = [json.loads(line) for path in files(run) for line in inspect(path).splitlines()]
+    lines = [json.loads(line) for path in files(run) for line in wandb_inspect(path).splitlines()]
     return [line[kind] for line in lines if line["type"] == kind]
 
 
 def summary(run: RunInfo) -> dict[str, Any]:
     """Return what W&B reads from the run's newest file: its state, its summary, its config."""
-    found: dict[str, Any] = json.loads(inspect(files(run)[-1], "--summary"))
+    found: dict[str, Any] = json.loads(wandb_inspect(files(run)[-1], "--summary"))
     return found
 
 
@@ -277,7 +267,7 @@ def test_the_summary_of_a_killed_run_has_the_best_values_so_far(feed: Feeding) -
 def test_a_run_that_is_resumed_defines_the_axes_of_its_metrics_again(feed: Feeding) -> None:
     feed.give(at_epoch("on_fit_epoch_end", 0, 0, {"val/loss": 1.0})).finish()
     feed.crash().give(batch(1, 10, loss=1.0)).finish()
-    lines = [json.loads(line) for line in inspect(files(feed.run)[-1]).splitlines()]
+    lines = [json.loads(line) for line in wandb_inspect(files(feed.run)[-1]).splitlines()]
     again = [line["metric"] for line in lines if line["type"] == "metric"]
     assert {metric["name"]: metric.get("step_metric") for metric in again}["val/loss"] == "epoch"
 
@@ -346,7 +336,7 @@ def test_the_environment_variables_of_w_and_b_apply(
     url = program(script, run.path, SUPPORT, elsewhere).splitlines()[-1]
     assert url == f"wandb leet {elsewhere / 'wandb'}"
     (path,) = elsewhere.glob("wandb/offline-run-*/*.wandb")
-    found = json.loads(inspect(path, "--summary"))
+    found = json.loads(wandb_inspect(path, "--summary"))
     assert (found["project"], found["entity"]) == ("theirs", "lab")
 
 

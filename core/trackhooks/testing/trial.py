@@ -6,6 +6,7 @@ saved.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -22,6 +23,7 @@ import msgspec
 from ..delivery.catch_up import deliver
 from ..delivery.cursor import Spec, cursors
 from ..delivery.feed import Feed
+from ..delivery.hidden_imports import hide_unneeded
 from ..errors import TrackerError
 from ..event import FINAL, Event, RunInfo
 from ..session.run import Run, run
@@ -237,6 +239,8 @@ _KILLED_DELIVERY = f"from {__name__} import _deliver_and_die; _deliver_and_die()
 
 
 def _deliver_and_die() -> None:
+    gc.disable()  # it will soon be dead
+    hide_unneeded()
     spec, path, at = msgspec.json.decode(sys.stdin.buffer.read(), type=tuple[Spec, str, Interruption])
     trial = Trial(spec.name, spec.options, Path(path).parent, lambda run, options: Seen())
     trial.interrupt(Path(path), at, lambda: os.kill(os.getpid(), signal.SIGKILL))

@@ -255,6 +255,7 @@ class Interrupts(pl.Callback):
 
 
 def test_ctrl_c_kills_the_run_although_lightning_leaves_by_sys_exit(home: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
     try:
         with pytest.raises(SystemExit), trackhooks.run(dir=home, delivery="off", system=None) as run:
             fit(run, trainer(callbacks=[Interrupts()]), line())
