@@ -30,6 +30,7 @@ settings.load_profile("untimed")  # no test judges by time
 # Before Ultralytics is imported: no search for updates or weights, and not the settings of the user who runs the tests.
 _ultralytics = tempfile.TemporaryDirectory(prefix="ultralytics-")
 os.environ |= {"YOLO_OFFLINE": "1", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": _ultralytics.name}
+os.environ["WANDB__SAVE_REQUIREMENTS"] = "false"  # a list of all that is installed takes 0.2 s a run
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are too small for threads to pay
 os.environ.setdefault("KERAS_BACKEND", "torch")  # by default Keras takes TensorFlow, which is not installed
 # Programs that tests start end sooner: see `sitecustomize.py` there.
@@ -55,6 +56,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
             return nodeid if alone else str(super()._split_scope(nodeid))
 
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long: else the last of them keeps one process busy when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -147,14 +155,28 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython
 
 @pytest.fixture
 def warm_program(warm_python: WarmPython, tmp_path: Path) -> Callable[..., WarmProgram]:
-    """Runs a Python program as `program` does, with torch and more there already: (source, cwd, env) → its end."""
+    """Runs a Python program in a copy of a process that has torch and more: (source, *arguments) → its end."""
 
-    def run(source: str, cwd: Path = tmp_path, env: Mapping[str, str] | None = None) -> WarmProgram:
+    def run(
+        source: str, *arguments: object, cwd: Path = tmp_path, env: Mapping[str, str] | None = None
+    ) -> WarmProgram:
         path = tmp_path / f"program-{len(list(tmp_path.glob('program-*.py')))}.py"
         path.write_text(dedent(source))
-        started = warm_python.start(path, cwd=cwd, env=env)
+        started = warm_python.start(path, *map(str, arguments), cwd=cwd, env=env)
         started.wait(timeout=120)
         return started
+
+    return run
+
+
+@pytest.fixture
+def torch_program(warm_program: Callable[..., WarmProgram]) -> Callable[..., str]:
+    """Runs a Python program as `program` does, with torch and more there already."""
+
+    def run(source: str, *arguments: object) -> str:
+        ended = warm_program(source, *arguments)
+        assert ended.poll() == 0, ended.errors
+        return ended.output
 
     return run
 

@@ -152,7 +152,7 @@ def test_an_exception_in_an_evaluation_of_the_same_model_inside_its_fit_is_recor
 
 @pytest.mark.slow
 def test_a_callback_that_is_unpickled_in_another_process_says_that_it_records_nothing(
-    tmp_path: Path, program: Callable[..., str]
+    tmp_path: Path, torch_program: Callable[..., str]
 ) -> None:
     (tmp_path / "callback").write_bytes(
         pickle.dumps(trackhooks.keras_callback(dir=tmp_path / "runs", delivery="off"))
@@ -167,7 +167,7 @@ def test_a_callback_that_is_unpickled_in_another_process_says_that_it_records_no
             sequential().fit(X, Y, verbose=0, callbacks=[callback])
         print(*[warning.message for warning in caught])
     """
-    assert "was copied into another process, where it records nothing" in program(
+    assert "was copied into another process, where it records nothing" in torch_program(
         script, SUPPORT, tmp_path / "callback"
     )
     assert not (tmp_path / "runs").exists()

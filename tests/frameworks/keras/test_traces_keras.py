@@ -219,10 +219,10 @@ def test_every_hook_comes_as_often_as_in_keras(do: Do, counts: dict[str, int], t
 
 @pytest.mark.slow
 def test_with_several_steps_in_one_execution_the_indices_are_those_of_keras(
-    program: Callable[..., str], tmp_path: Path
+    torch_program: Callable[..., str], tmp_path: Path
 ) -> None:
     """In a separate process: the backend of torch has no `steps_per_execution`, and JAX needs one to itself."""
-    heard = program(
+    heard = torch_program(
         """
         import os, sys
         os.environ["KERAS_BACKEND"] = "jax"

@@ -204,9 +204,9 @@ def test_several_data_sets_are_parts_of_one_run(shapes: Shapes, folder: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["trackhooks", "ultralytics"])
 def test_it_does_not_matter_which_is_imported_first(
-    first: str, shapes: Shapes, tmp_path: Path, program: Callable[..., str]
+    first: str, shapes: Shapes, tmp_path: Path, torch_program: Callable[..., str]
 ) -> None:
-    program(
+    torch_program(
         """
         import sys
         first, tests, folder, home = sys.argv[1:]

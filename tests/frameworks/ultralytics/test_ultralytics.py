@@ -972,10 +972,10 @@ def test_a_training_that_fires_no_hooks_says_so(shapes: Shapes, run: trackhooks.
 
 @pytest.mark.slow
 def test_ultralytics_own_logging_to_the_same_place_is_reported_once(
-    shapes: Shapes, tmp_path: Path, program: Callable[..., str]
+    shapes: Shapes, tmp_path: Path, torch_program: Callable[..., str]
 ) -> None:
     """In a separate process: under pytest Ultralytics switches its own loggers off."""
-    told = program(
+    told = torch_program(
         """
         import os, sys, warnings
         os.environ.pop("PYTEST_CURRENT_TEST", None)
