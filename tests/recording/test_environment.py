@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -77,6 +78,21 @@ def test_hundreds_of_packages_are_cut_off_between_two(monkeypatch: pytest.Monkey
     found = imported(monkeypatch, *many)["packages"]
     assert 3900 < len(found) <= 4000
     assert found.endswith(" 1.0")
+
+
+def test_thousands_of_modules_set_off_no_garbage_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5000):
+        monkeypatch.setitem(sys.modules, f"large.part{number}", module(f"large.part{number}"))
+    threshold, collected = gc.get_threshold(), []
+    gc.collect()
+    gc.callbacks.append(collect := lambda phase, details: collected.append(details))
+    gc.set_threshold(700, 10, 10)  # those of Python
+    try:
+        packages.versions()
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(collect)
+    assert collected == []
 
 
 def test_the_versions_of_the_packages_of_this_process_are_recorded() -> None:

@@ -2,6 +2,14 @@
 
 import atexit
 import gc
+import sys
 
-# Else the end of the interpreter searches all that was imported for garbage: 2 s with Keras.
-atexit.register(gc.freeze)
+MANY = 1000
+"""Modules: torch, Keras and MLflow import more, a program that only records a run fewer."""
+
+
+@atexit.register
+def _keep_imported() -> None:
+    """Else the end of the interpreter searches all that was imported for garbage: 2 s with Keras."""
+    if len(sys.modules) > MANY:
+        gc.freeze()
