@@ -93,6 +93,14 @@ def _keep_imported() -> None:
 _kept = 0
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _outside_of_the_repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every run asks git about the working directory: that takes a third of the time where there is no repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("outside"))
+        yield
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[trackhooks.Run]:
     """A run that is only recorded, in a separate directory."""
