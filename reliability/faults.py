@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from warm import WarmProgram, WarmPython
+from warm import WarmProgram, WarmPython, start_server
 
 from .result import Found, Result, tried
 from .runs import SYNC, Trackers, audit, final_status, light, new_store, place, sync
@@ -53,8 +52,10 @@ class Layer:
         self._delivery, self._training = self._code / "sync.py", self._code / "train.py"
         self._delivery.write_text(SYNC[2])
         self._training.write_text(_TRAIN)
-        self.python = WarmPython(folder / "output", HEAVY, {"LD_PRELOAD": str(library)})
-        atexit.register(self.python.close)
+        output = folder / "output"
+        output.mkdir()
+        start_server(output, HEAVY, {"LD_PRELOAD": str(library)})
+        self.python = WarmPython(output)
 
     def train(self, folder: Path, at: int, half: bool = False) -> tuple[int, str]:
         """Record a run in `runs`, killed before operation number `at`; returns the exit code and the operations."""

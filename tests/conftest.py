@@ -154,9 +154,9 @@ def program() -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
     """Starts programs in a copy of a process that has imported what takes long."""
-    from warm import WarmPython
+    from warm import WarmPython, start_server
 
-    python = WarmPython(tmp_path_factory.mktemp("warm"))
+    python = WarmPython(made_once(tmp_path_factory, "warm", start_server))
     yield python
     python.close()
 

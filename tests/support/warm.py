@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import random
+import selectors
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 SCIENCE = (
     "numpy",
@@ -42,9 +43,9 @@ INTEGRATED = {
 THREADED = ("pandas", "polars", "pyarrow")
 """Imported by the programs only: they start threads, which a fork does not copy."""
 _SERVER = """
-import socket, sys
+import sys
 from warm import serve
-serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+serve(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
 """
 _LARGEST = 1 << 17
 _LOOK_S = 0.02
@@ -86,30 +87,35 @@ class WarmProgram:
         return (self._folder / "errors").read_text(errors="replace")
 
 
-class WarmPython:
-    """A server with these modules.
+def start_server(
+    folder: Path, modules: Sequence[str] = SCIENCE, env: Mapping[str, str] | None = None
+) -> None:
+    """Start a server with these modules. It ends with the tests: with this process, or with that which divides them.
 
     Args:
-        folder: for the output of the programs.
+        folder: for its socket, and for the output of the programs.
         modules: what it imports.
         env: its environment besides that of this process.
-    """
 
-    def __init__(
-        self, folder: Path, modules: Sequence[str] = SCIENCE, env: Mapping[str, str] | None = None
-    ) -> None:
+    Raises:
+        subprocess.CalledProcessError: it cannot import them.
+    """
+    until = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    subprocess.run(
+        [sys.executable, "-c", _SERVER, folder / "socket", str(until), *modules],
+        cwd=Path(__file__).parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},  # else NumPy starts threads
+        check=True,
+    )
+
+
+class WarmPython:
+    """Starts programs, by the server in this folder. Several processes may use one server."""
+
+    def __init__(self, folder: Path) -> None:
         self._folder, self._count, self._mutex = folder, 0, threading.Lock()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [sys.executable, "-c", _SERVER, str(theirs.fileno()), *modules]
-            self._process = subprocess.Popen(
-                command,
-                cwd=Path(__file__).parent,
-                env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},  # else NumPy starts threads
-                pass_fds=[theirs.fileno()],
-            )
-        if self._answer() != "ready":
-            raise RuntimeError(f"it cannot import {', '.join(modules)}")
+        self._control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.connect(str(folder / "socket"))
 
     def start(
         self, program: Path, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None
@@ -117,8 +123,8 @@ class WarmPython:
         """Start a program, with the environment of this process by default."""
         with self._mutex:
             self._count += 1
-            folder = self._folder / str(self._count)
-            folder.mkdir(parents=True)
+            folder = self._folder / f"{os.getpid()}-{self._count}"
+            folder.mkdir()
             request = {
                 "program": str(program),
                 "arguments": arguments,
@@ -127,25 +133,17 @@ class WarmPython:
                 "folder": str(folder),
             }
             self._control.sendall(json.dumps(request).encode())
-            return WarmProgram(int(self._answer()), folder)
-
-    def _answer(self) -> str:
-        answer = self._control.recv(_LARGEST).decode()
-        if not answer:
-            self.close()
-            raise RuntimeError(f"the server ended with {self._process.returncode}")
-        return answer
+            return WarmProgram(int(self._control.recv(_LARGEST)), folder)
 
     def close(self) -> None:
         self._control.close()
-        self._process.wait()
 
 
 # The server
 
 
-def serve(control: socket.socket, modules: Sequence[str]) -> None:
-    """Start programs until the other side closes. Returns in each program, when it has ended, and in the server."""
+def serve(path: str, until: int, modules: Sequence[str]) -> None:
+    """Start programs until a process ends. Returns in each program, when it has ended."""
     hidden: dict[str, Any] = dict.fromkeys(THREADED)
     sys.modules.update(hidden)
     for module in modules:
@@ -158,12 +156,46 @@ def serve(control: socket.socket, modules: Sequence[str]) -> None:
     gc.freeze()
     gc.set_threshold(20_000)  # 5 to 10 % of what the programs import
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers end unobserved
-    control.sendall(b"ready")
-    while request := control.recv(_LARGEST):
-        if not os.fork():
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _keep(control, json.loads(request))
-            return
+    with (
+        selectors.DefaultSelector() as waiting,
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
+    ):
+        listener.bind(path)
+        listener.listen()
+        if os.fork():
+            os._exit(0)  # that is how it says that it is ready
+        end = os.pidfd_open(until)
+        waiting.register(end, selectors.EVENT_READ)
+        waiting.register(listener, selectors.EVENT_READ)
+        _serve(waiting, listener, end)
+
+
+def _serve(waiting: selectors.BaseSelector, listener: socket.socket, end: int) -> None:
+    while True:
+        for key, _ in waiting.select():
+            if key.fileobj == end:
+                os._exit(0)
+            if key.fileobj == listener:
+                waiting.register(listener.accept()[0], selectors.EVENT_READ)
+                continue
+            control = cast("socket.socket", key.fileobj)
+            request = control.recv(_LARGEST)
+            if not request:
+                waiting.unregister(control)
+                control.close()
+            elif not os.fork():
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _close_others(waiting, control, end)
+                _keep(control, json.loads(request))
+                return
+
+
+def _close_others(waiting: selectors.BaseSelector, control: socket.socket, end: int) -> None:
+    for key in list(waiting.get_map().values()):
+        if isinstance(key.fileobj, socket.socket) and key.fileobj is not control:
+            key.fileobj.close()
+    os.close(end)
+    waiting.close()
 
 
 def _keep(control: socket.socket, request: dict[str, Any]) -> None:

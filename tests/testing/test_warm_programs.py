@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from warm import WarmPython
+from warm import WarmPython, start_server
 
 ENDS = {
     "by itself": "print('done')",
@@ -44,7 +44,9 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
-    python = WarmPython(tmp_path_factory.mktemp("warm"), ["json"])
+    folder = tmp_path_factory.mktemp("warm")
+    start_server(folder, ["json"])
+    python = WarmPython(folder)
     yield python
     python.close()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from feeding import Feeding, batch, run_info
-from warm import WarmPython
+from warm import WarmPython, start_server
 
 from trackhooks_integrations.trackers.mlflow import sqlite_file
 from trackhooks_integrations.trackers.mlflow.tracker import MLflow
@@ -55,9 +55,9 @@ class OtherClient:
 @pytest.fixture(scope="module")
 def mlflow_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
     """Starts programs that import MLflow."""
-    python = WarmPython(
-        tmp_path_factory.mktemp("mlflow"), ("mlflow", "mlflow.store.tracking.sqlalchemy_store")
-    )
+    folder = tmp_path_factory.mktemp("mlflow")
+    start_server(folder, ("mlflow", "mlflow.store.tracking.sqlalchemy_store"))
+    python = WarmPython(folder)
     yield python
     python.close()
 
