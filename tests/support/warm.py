@@ -144,6 +144,8 @@ class WarmPython:
 
 def serve(path: str, until: int, modules: Sequence[str]) -> None:
     """Start programs until a process ends. Returns in each program, when it has ended."""
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # before anything that the modules register, and so called after it
     hidden: dict[str, Any] = dict.fromkeys(THREADED)
     sys.modules.update(hidden)
     for module in modules:
@@ -167,10 +169,10 @@ def serve(path: str, until: int, modules: Sequence[str]) -> None:
         end = os.pidfd_open(until)
         waiting.register(end, selectors.EVENT_READ)
         waiting.register(listener, selectors.EVENT_READ)
-        _serve(waiting, listener, end)
+        _serve(waiting, listener, end, codes)
 
 
-def _serve(waiting: selectors.BaseSelector, listener: socket.socket, end: int) -> None:
+def _serve(waiting: selectors.BaseSelector, listener: socket.socket, end: int, codes: list[int]) -> None:
     while True:
         for key, _ in waiting.select():
             if key.fileobj == end:
@@ -186,7 +188,7 @@ def _serve(waiting: selectors.BaseSelector, listener: socket.socket, end: int) -
             elif not os.fork():
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _close_others(waiting, control, end)
-                _keep(control, json.loads(request))
+                _keep(control, json.loads(request), codes)
                 return
 
 
@@ -198,12 +200,12 @@ def _close_others(waiting: selectors.BaseSelector, control: socket.socket, end: 
     waiting.close()
 
 
-def _keep(control: socket.socket, request: dict[str, Any]) -> None:
+def _keep(control: socket.socket, request: dict[str, Any], codes: list[int]) -> None:
     """Fork the program, and note how it ended. Returns in the program only."""
     pid = os.fork()
     if not pid:
         control.close()
-        _become(request)
+        _become(request, codes)
         return
     control.sendall(str(pid).encode())
     control.close()
@@ -214,7 +216,7 @@ def _keep(control: socket.socket, request: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def _become(request: dict[str, Any]) -> None:
+def _become(request: dict[str, Any], codes: list[int]) -> None:
     """Run the program in this process, in the place of this module."""
     program, folder = Path(request["program"]), Path(request["folder"])
     os.chdir(request["cwd"])
@@ -233,8 +235,6 @@ def _become(request: dict[str, Any]) -> None:
     for name in [name for name in main if not name.startswith("__")]:
         del main[name]
     main["__file__"] = str(program)
-    codes: list[int] = []
-    atexit.register(_leave, codes)  # the first to be registered is the last to be called
     try:
         exec(compile(program.read_bytes(), program, "exec"), main)
     except BaseException as error:

@@ -38,6 +38,10 @@ ENDS = {
         one = Deleted()
         one.itself = one
         """,
+    "with what a module that was there already does at the end": """
+        from multiprocessing import util
+        util.Finalize(None, print, args=["finalized"], exitpriority=1)
+        """,
     "with an open file": "file = open('written', 'w'); file.write('all of it')",
 }
 
@@ -45,7 +49,7 @@ ENDS = {
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
     folder = tmp_path_factory.mktemp("warm")
-    start_server(folder, ["json"])
+    start_server(folder, ["multiprocessing.util"])
     python = WarmPython(folder)
     yield python
     python.close()

@@ -197,7 +197,7 @@ def main(is_fresh: bool) -> None:
         listener.open(orders.training.listening)
     trainings.serve(orders)
     listener.close()
-    gc.freeze()  # else the end of the interpreter searches all that the backends' clients have imported: up to a second
+    gc.freeze()  # else the end of the interpreter searches all that was imported for garbage: 0.4 s with MLflow
 
 
 class _Trainings:
