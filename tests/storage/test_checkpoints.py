@@ -49,12 +49,11 @@ class Training:
 
     def files(self) -> list[File]:
         """Every file of the run, with what became of it."""
-        keeper, found = DeliveredFiles(read_info(self.run.path)), []
-        for event in trackhooks.journal.read(self.run.path):
-            if event.files:
-                keeper.resolve(event)
-            found += event.files
-        return found
+        keeper = DeliveredFiles(read_info(self.run.path))
+        events = [event for event in trackhooks.journal.read(self.run.path) if event.files]
+        for event in [*events, *events]:  # again, because a later version may have replaced an earlier one
+            keeper.resolve(event)
+        return [file for event in events for file in event.files]
 
 
 # Which stay
