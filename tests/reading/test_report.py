@@ -59,13 +59,14 @@ def opened(browser: Any, tab: Any) -> Iterator[Callable[..., Any]]:
         if not request.url.startswith(("file:", "data:", "blob:")):
             problems.append(request.url)
 
+    listeners = {"pageerror": note_error, "console": note_message, "request": note_request}
+
     def open_page(path: Path, **options: Any) -> Any:
         page = browser.new_page(**USUAL | options) if options or tab in pages else tab
         pages.append(page)
         page.set_default_timeout(60_000)
-        page.on("pageerror", note_error)
-        page.on("console", note_message)
-        page.on("request", note_request)
+        for name, listener in listeners.items():
+            page.on(name, listener)
         page.goto(path.as_uri())
         page.locator("html[data-ready]").wait_for(state="attached")
         return page
@@ -73,9 +74,8 @@ def opened(browser: Any, tab: Any) -> Iterator[Callable[..., Any]]:
     yield open_page
     if tab in pages:
         pages.remove(tab)
-        tab.remove_listener("pageerror", note_error)
-        tab.remove_listener("console", note_message)
-        tab.remove_listener("request", note_request)
+        for name, listener in listeners.items():
+            tab.remove_listener(name, listener)
     for page in pages:
         page.close()
     assert problems == []

@@ -146,17 +146,7 @@ def serve(path: str, until: int, modules: Sequence[str]) -> None:
     """Start programs until a process ends. Returns in each program, when it has ended."""
     codes: list[int] = []
     atexit.register(_leave, codes)  # before anything that the modules register, and so called after it
-    hidden: dict[str, Any] = dict.fromkeys(THREADED)
-    sys.modules.update(hidden)
-    for module in modules:
-        importlib.import_module(module)
-    for name in THREADED:
-        del sys.modules[name]
-    assert len(os.listdir("/proc/self/task")) == threading.active_count() == 1, "a thread would not be forked"  # noqa: PTH208
-    wanted = {module.partition(".")[0] for module in modules}
-    assert not sys.modules.keys() & (INTEGRATED - wanted), "what trackhooks integrates comes later"
-    gc.freeze()
-    gc.set_threshold(20_000)  # 5 to 10 % of what the programs import
+    _import(modules)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the keepers end unobserved
     with (
         selectors.DefaultSelector() as waiting,
@@ -170,6 +160,21 @@ def serve(path: str, until: int, modules: Sequence[str]) -> None:
         waiting.register(end, selectors.EVENT_READ)
         waiting.register(listener, selectors.EVENT_READ)
         _serve(waiting, listener, end, codes)
+
+
+def _import(modules: Sequence[str]) -> None:
+    """Import what the programs share, and keep it out of their garbage collections."""
+    hidden: dict[str, Any] = dict.fromkeys(THREADED)
+    sys.modules.update(hidden)
+    for module in modules:
+        importlib.import_module(module)
+    for name in THREADED:
+        del sys.modules[name]
+    assert len(os.listdir("/proc/self/task")) == threading.active_count() == 1, "a thread would not be forked"  # noqa: PTH208
+    wanted = {module.partition(".")[0] for module in modules}
+    assert not sys.modules.keys() & (INTEGRATED - wanted), "what trackhooks integrates comes later"
+    gc.freeze()
+    gc.set_threshold(20_000)  # 5 to 10 % of what the programs import
 
 
 def _serve(waiting: selectors.BaseSelector, listener: socket.socket, end: int, codes: list[int]) -> None:
